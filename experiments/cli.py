@@ -1,0 +1,99 @@
+"""From a frozen dataclass to absl flags, and from an error to one sentence and an exit code.
+
+Flags are defined only when the module is the program: two modules that define the same flag
+while they are imported cannot be imported together.
+"""
+
+import dataclasses
+import json
+import sys
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+from absl import app, flags, logging
+
+from seqjax.errors import InputError, RunError
+
+flags.disclaim_key_flags()  # so that --help lists them under the experiment
+
+
+def option(default: Any, help: str, choices: tuple[str, ...] = ()) -> Any:
+    """A field of a config that becomes the flag of the same name."""
+    return dataclasses.field(default=default, metadata={"help": help, "choices": choices})
+
+
+def run(main: Callable[[Any], Any], config_class: type) -> None:
+    """Parses the command line into a config and calls `main(config)`.
+
+    With `--resume`, flags that are not on the command line take the values of the run that is
+    resumed, from `config.json` in `--workdir`.
+
+    Exits with 0 after success, 2 for wrong input, 1 for a run that cannot go on, 130 after
+    Ctrl-C.
+    """
+    for field in dataclasses.fields(config_class):
+        _define(field)
+
+    def program(arguments: list[str]) -> None:
+        if not flags.FLAGS["verbosity"].present:
+            logging.set_verbosity(logging.WARNING)  # Orbax reports every save
+        try:
+            if arguments[1:]:
+                raise InputError(
+                    f"unexpected argument {arguments[1]!r}; options are written --name=value."
+                )
+            main(_config(config_class))
+        except (InputError, RunError) as error:
+            _fail(str(error), 2 if isinstance(error, InputError) else 1)
+        except OSError as error:
+            where = f"{error.filename}: " if error.filename else ""
+            _fail(f"{where}{error.strerror or error}.", 1)
+        except KeyboardInterrupt:
+            _fail("interrupted.", 130)
+
+    app.run(program)
+
+
+def _fail(message: str, code: int) -> None:
+    print(f"error: {message}", file=sys.stderr, flush=True)
+    sys.exit(code)
+
+
+def _define(field: dataclasses.Field) -> None:
+    name, default, help = field.name, field.default, field.metadata["help"]
+    if field.metadata["choices"]:
+        flags.DEFINE_enum(name, default, list(field.metadata["choices"]), help)
+    elif field.type is bool:
+        flags.DEFINE_boolean(name, default, help)
+    elif field.type is int:
+        flags.DEFINE_integer(name, default, help)
+    elif field.type is float:
+        flags.DEFINE_float(name, default, help)
+    else:
+        flags.DEFINE_string(name, default, help)
+
+
+def _config(config_class: type) -> Any:
+    values = {f.name: flags.FLAGS[f.name].value for f in dataclasses.fields(config_class)}
+    if values.get("resume"):
+        saved = _saved_config(values["workdir"])
+        values |= {k: v for k, v in saved.items() if k in values and not flags.FLAGS[k].present}
+        values["resume"] = True
+    return config_class(**values)
+
+
+def _saved_config(workdir: str) -> dict[str, Any]:
+    path = Path(workdir) / "config.json"
+    if not workdir or not path.is_file():
+        raise InputError(
+            f"--resume needs the --workdir of an earlier run, got {workdir!r}"
+            + (", which has no config.json." if workdir else ".")
+        )
+    try:
+        saved = json.loads(path.read_text(encoding="utf-8"))
+    except ValueError as error:
+        raise InputError(f"{path} is not valid JSON: {error}.") from error
+    if not isinstance(saved, dict):
+        raise InputError(f"{path} must hold an object, got a {type(saved).__name__}.")
+    return saved

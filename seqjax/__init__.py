@@ -1,0 +1,47 @@
+"""seqjax: recurrent networks as pure functions, unrolled by one compiled scan."""
+
+from seqjax import init
+from seqjax.cells import (
+    CELLS,
+    GRUState,
+    LSTMState,
+    RNNState,
+    gru,
+    gru_reset_before,
+    irnn,
+    lstm,
+    rnn,
+    rnn_linear,
+    rnn_relu,
+)
+from seqjax.compose import dense_stack, residual, stack
+from seqjax.errors import InputError, RunError
+from seqjax.types import Cell
+from seqjax.unroll import bidirectional, unroll, unroll_loop, unroll_truncated
+
+__version__ = "0.1.0"
+
+__all__ = [
+    "CELLS",
+    "Cell",
+    "GRUState",
+    "InputError",
+    "LSTMState",
+    "RNNState",
+    "RunError",
+    "bidirectional",
+    "dense_stack",
+    "gru",
+    "gru_reset_before",
+    "init",
+    "irnn",
+    "lstm",
+    "residual",
+    "rnn",
+    "rnn_linear",
+    "rnn_relu",
+    "stack",
+    "unroll",
+    "unroll_loop",
+    "unroll_truncated",
+]

@@ -1,0 +1,33 @@
+"""Every cell, one file each. `CELLS` feeds the flags, the conformance tests and the docs."""
+
+from collections.abc import Callable
+
+from seqjax.cells.gru import GRUState, gru
+from seqjax.cells.gru_reset_before import gru_reset_before
+from seqjax.cells.lstm import LSTMState, lstm
+from seqjax.cells.rnn import RNNState, irnn, rnn, rnn_linear, rnn_relu
+from seqjax.types import Cell
+
+CELLS: dict[str, Callable[..., Cell]] = {
+    "rnn": rnn,
+    "rnn_relu": rnn_relu,
+    "rnn_linear": rnn_linear,
+    "irnn": irnn,
+    "lstm": lstm,
+    "gru": gru,
+    "gru_reset_before": gru_reset_before,
+}
+
+__all__ = [
+    "CELLS",
+    "GRUState",
+    "LSTMState",
+    "RNNState",
+    "gru",
+    "gru_reset_before",
+    "irnn",
+    "lstm",
+    "rnn",
+    "rnn_linear",
+    "rnn_relu",
+]

@@ -1,0 +1,68 @@
+"""Generating from a model, one token at a time, in one compiled loop."""
+
+from collections.abc import Callable
+
+import jax
+import jax.numpy as jnp
+from jax import lax
+
+from seqjax.errors import InputError, check_positive
+from seqjax.types import Array, State
+
+StepFn = Callable[[State, Array], tuple[State, Array]]  # (state, token [B]) -> (state, [B, V])
+
+
+def generate(
+    step: StepFn,
+    state: State,
+    prime: Array,
+    key: Array,
+    *,
+    length: int,
+    temperature: float = 1.0,
+    top_k: int = 0,
+) -> Array:
+    """Reads `prime`, then draws `length` tokens, each from the model's own prediction.
+
+    Args:
+      step: `(state, tokens [B]) -> (state, logits [B, V])`, one step of a model.
+      state: the state before the first token of `prime`.
+      prime: tokens `[B, T]`, T >= 1, to read before the first draw.
+      key: a PRNG key; consumed.
+      length: tokens to draw.
+      temperature: logits are divided by it; 0 takes the most probable token (greedy).
+      top_k: draw among the k most probable tokens only; 0 for all.
+
+    Returns:
+      The drawn tokens `[B, length]`, int32, without `prime`.
+
+    Raises:
+      InputError: if an argument is out of range.
+    """
+    check_positive("length", length)
+    if not 0 <= temperature < float("inf"):
+        raise InputError(f"temperature must be a finite number of at least 0, got {temperature}.")
+    if top_k < 0:
+        raise InputError(f"top_k must be 0 (all tokens) or more, got {top_k}.")
+    if prime.ndim != 2 or prime.shape[1] < 1:
+        raise InputError(f"prime must be tokens [B, T] with T >= 1, got shape {prime.shape}.")
+
+    state, logits = lax.scan(step, state, prime.T)
+
+    def draw(carry: tuple[State, Array], key: Array) -> tuple[tuple[State, Array], Array]:
+        state, logits = carry
+        token = pick(logits, key, temperature=temperature, top_k=top_k)
+        return step(state, token), token
+
+    _, tokens = lax.scan(draw, (state, logits[-1]), jax.random.split(key, length))
+    return tokens.T
+
+
+def pick(logits: Array, key: Array, *, temperature: float = 1.0, top_k: int = 0) -> Array:
+    """Draws one token `[...]` int32 from logits `[..., V]`; arguments as `generate`."""
+    if temperature == 0:
+        return jnp.argmax(logits, -1).astype(jnp.int32)
+    if 0 < top_k < logits.shape[-1]:
+        kth = lax.top_k(logits, top_k)[0][..., -1:]
+        logits = jnp.where(logits < kth, -jnp.inf, logits)
+    return jax.random.categorical(key, logits / temperature).astype(jnp.int32)

@@ -1,0 +1,104 @@
+"""Initialisers with the signature of `jax.nn.initializers`: `(key, shape, dtype) -> array`.
+
+A gated cell keeps its gates side by side in one kernel `[D, G·H]`. `per_gate` draws each gate
+by itself: an orthogonal draw of the whole `[H, 4H]` matrix is orthogonal in no gate.
+
+Bias initialisers are called with the shape `[G, H]`, one row per gate in the cell's own gate
+order, so that a gate's bias is an initial value and never a constant inside the step.
+"""
+
+import jax
+import jax.numpy as jnp
+
+from seqjax.errors import InputError
+from seqjax.types import Array, Initializer
+
+zeros = jax.nn.initializers.zeros
+normal = jax.nn.initializers.normal
+lecun_normal = jax.nn.initializers.lecun_normal
+glorot_uniform = jax.nn.initializers.glorot_uniform
+
+
+def uniform(limit: float) -> Initializer:
+    """U(-limit, limit), as in Zaremba et al. (2014) and char-rnn."""
+
+    def init(key: Array, shape: tuple[int, ...], dtype=jnp.float32) -> Array:
+        return jax.random.uniform(key, shape, dtype, -limit, limit)
+
+    return init
+
+
+def orthogonal(scale: float = 1.0) -> Initializer:
+    """`scale` times a uniformly drawn orthogonal matrix (Saxe et al., 2014).
+
+    Every singular value is `scale`: the norm of a linear recurrence grows as scale^T.
+    """
+    return jax.nn.initializers.orthogonal(scale)
+
+
+def identity(scale: float = 1.0) -> Initializer:
+    """`scale` times the identity; with ReLU this is the IRNN (Le, Jaitly, Hinton, 2015)."""
+
+    def init(key: Array, shape: tuple[int, ...], dtype=jnp.float32) -> Array:
+        del key
+        if len(shape) != 2 or shape[0] != shape[1]:
+            raise InputError(f"identity() needs a square matrix, got the shape {shape}.")
+        return scale * jnp.eye(shape[0], dtype=dtype)
+
+    return init
+
+
+def per_gate(initializer: Initializer, num_gates: int) -> Initializer:
+    """Draws a kernel `[D, G·H]` as `num_gates` independent draws of `[D, H]`, side by side."""
+
+    def init(key: Array, shape: tuple[int, ...], dtype=jnp.float32) -> Array:
+        gate_shape = (*shape[:-1], shape[-1] // num_gates)
+        keys = jax.random.split(key, num_gates)
+        return jnp.concatenate([initializer(k, gate_shape, dtype) for k in keys], axis=-1)
+
+    return init
+
+
+def forget_bias(value: float | Array) -> Initializer:
+    """LSTM gate biases `[4, H]` (order i, f, g, o): `value` for f, zero for the others.
+
+    1 is the advice of Gers et al. (2000) and Jozefowicz et al. (2015).
+    """
+
+    def init(key: Array, shape: tuple[int, ...], dtype=jnp.float32) -> Array:
+        del key
+        return jnp.zeros(shape, dtype).at[1].set(value)
+
+    return init
+
+
+def chrono(max_lag: float) -> Initializer:
+    """LSTM gate biases `[4, H]` whose time constants are spread over [1, max_lag].
+
+    b_f = log U(1, max_lag - 1), b_i = -b_f, the others zero (Tallec and Ollivier, 2018).
+    """
+
+    def init(key: Array, shape: tuple[int, ...], dtype=jnp.float32) -> Array:
+        b_f = _log_lags(key, shape[1:], dtype, max_lag)
+        return jnp.zeros(shape, dtype).at[0].set(-b_f).at[1].set(b_f)
+
+    return init
+
+
+def chrono_gru(max_lag: float) -> Initializer:
+    """GRU gate biases `[3, H]` (order r, z, n) with time constants spread over [1, max_lag].
+
+    b_z = log U(1, max_lag - 1): in seqjax z is the share of the old state that is kept
+    (Tallec and Ollivier, 2018, whose z is one minus ours).
+    """
+
+    def init(key: Array, shape: tuple[int, ...], dtype=jnp.float32) -> Array:
+        return jnp.zeros(shape, dtype).at[1].set(_log_lags(key, shape[1:], dtype, max_lag))
+
+    return init
+
+
+def _log_lags(key: Array, shape: tuple[int, ...], dtype, max_lag: float) -> Array:
+    if not max_lag > 2:
+        raise InputError(f"chrono initialisation needs max_lag above 2 steps, got {max_lag}.")
+    return jnp.log(jax.random.uniform(key, shape, dtype, 1.0, max_lag - 1.0))

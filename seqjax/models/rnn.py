@@ -1,0 +1,42 @@
+"""A cell as a Flax NNX layer. Batch-major, `[B, T, D]`, as Flax is."""
+
+import jax
+import jax.numpy as jnp
+from flax import nnx
+
+from seqjax.types import Array, Cell, State
+from seqjax.unroll import unroll
+
+
+class RNN(nnx.Module):
+    """Runs a cell over a batch of sequences; holds the cell's parameters.
+
+    Attributes:
+      cell: the cell, a static value.
+      params: the cell's parameters, each leaf an `nnx.Param`.
+    """
+
+    def __init__(self, cell: Cell, input_size: int, *, rngs: nnx.Rngs):
+        self.cell = nnx.static(cell)
+        self.params = nnx.data(jax.tree.map(nnx.Param, cell.init(rngs.params(), input_size)))
+
+    def initial_state(self, batch_size: int) -> State:
+        """The state before the first step, each leaf `[B, H]`."""
+        return self.cell.initial_state((batch_size,))
+
+    def __call__(
+        self,
+        xs: Array,
+        state: State | None = None,
+        *,
+        lengths: Array | None = None,
+        reverse: bool = False,
+    ) -> tuple[State, Array]:
+        """`xs [B, T, D] -> (final_state, ys [B, T, output_size])`; arguments as `unroll`."""
+        params = jax.tree.map(
+            lambda p: p.get_value(), self.params, is_leaf=lambda p: isinstance(p, nnx.Param)
+        )
+        state, ys = unroll(
+            self.cell, params, jnp.swapaxes(xs, 0, 1), state, lengths=lengths, reverse=reverse
+        )
+        return state, jnp.swapaxes(ys, 0, 1)
