@@ -49,8 +49,8 @@ def run(main: Callable[[Any], Any], config_class: type) -> None:
         except OSError as error:
             where = f"{error.filename}: " if error.filename else ""
             _fail(f"{where}{error.strerror or error}.", 1)
-        except KeyboardInterrupt:
-            _fail("interrupted.", 130)
+        except KeyboardInterrupt as stop:
+            _fail(str(stop) or "interrupted.", 130)
 
     app.run(program)
 

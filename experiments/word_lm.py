@@ -153,9 +153,7 @@ def run(config: Config) -> dict[str, float]:
     }
     records.close()
     checkpoints.close()
-    write_json(
-        workdir / "results.json", {"config": dataclasses.asdict(config), "results": results}
-    )
+    write_json(workdir / "results.json", {"config": dataclasses.asdict(config), "results": results})
     points = read_rows(workdir / "metrics.jsonl")
     plots.curve(
         workdir / "curve.png",

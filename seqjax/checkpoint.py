@@ -63,9 +63,7 @@ class Checkpoints:
             return manager.restore(manager.latest_step(), args=ocp.args.Composite(**args))
         except (ValueError, KeyError, OSError) as error:
             reason = str(error).splitlines()[0]
-            raise RunError(
-                f"cannot read the checkpoint in {self.directory}: {reason}"
-            ) from error
+            raise RunError(f"cannot read the checkpoint in {self.directory}: {reason}") from error
 
     def _open(self) -> ocp.CheckpointManager:
         if self._manager is None:

@@ -107,9 +107,7 @@ def make_optimizer(
         case "adamw":
             optimizer = optax.adamw(learning_rate, weight_decay=weight_decay)
         case _:
-            raise InputError(
-                f"unknown optimizer {name!r}; choose one of {', '.join(OPTIMIZERS)}."
-            )
+            raise InputError(f"unknown optimizer {name!r}; choose one of {', '.join(OPTIMIZERS)}.")
     clips = []
     if clip_value:
         clips.append(optax.clip(clip_value))

@@ -125,9 +125,7 @@ def bidirectional(
     forward, backward = cells
     forward_params, backward_params = params
     forward_state, backward_state = (None, None) if state is None else state
-    forward_state, forward_ys = unroll(
-        forward, forward_params, xs, forward_state, lengths=lengths
-    )
+    forward_state, forward_ys = unroll(forward, forward_params, xs, forward_state, lengths=lengths)
     backward_state, backward_ys = unroll(
         backward, backward_params, xs, backward_state, lengths=lengths, reverse=True
     )

@@ -1,0 +1,61 @@
+"""The direction of data flow: who may import whom."""
+
+import ast
+from pathlib import Path
+
+import pytest
+
+ROOT = Path(__file__).parents[1]
+CORE = {"errors", "types"}
+ALLOWED = {
+    "errors": set(),
+    "types": set(),
+    "init": CORE,
+    "cells": CORE | {"init"},
+    "compose": CORE,
+    "unroll": CORE,
+    "models": CORE | {"unroll"},
+    "decode": CORE,
+    "train": CORE,
+    "optimizers": CORE,
+    "ngram": CORE,
+    "data": CORE,
+    "records": set(),
+    "progress": set(),
+    "workdir": CORE,
+    "checkpoint": CORE | {"train"},
+    "language_modelling": CORE | {"data", "decode", "models", "train"},
+}
+MODULES = [p for p in (ROOT / "seqjax").rglob("*.py") if p != ROOT / "seqjax" / "__init__.py"]
+
+
+def imports(path):
+    for node in ast.walk(ast.parse(path.read_text(encoding="utf-8"))):
+        if isinstance(node, ast.ImportFrom):
+            assert node.level == 0, f"{path}: relative import"
+            names = [f"{node.module}.{alias.name}" for alias in node.names]
+            yield from names if node.module in ("seqjax", "experiments") else [node.module]
+        elif isinstance(node, ast.Import):
+            yield from (alias.name for alias in node.names)
+
+
+@pytest.mark.parametrize("path", MODULES, ids=lambda p: str(p.relative_to(ROOT)))
+def test_library_modules_import_only_what_lies_below(path):
+    part = path.relative_to(ROOT / "seqjax").parts[0].removesuffix(".py")
+    for name in imports(path):
+        top, *rest = name.split(".")
+        assert top not in ("experiments", "tests", "torch", "tensorflow"), name
+        if top == "seqjax":
+            assert rest[0] in ALLOWED[part] | {part}, f"{path.name} imports {name}"
+        if part in ("cells", "unroll", "compose", "init", "types", "decode"):
+            assert top in sys_and_jax(), f"{path.name} imports {name}"
+
+
+def sys_and_jax():
+    return {"seqjax", "jax", "collections", "typing", "itertools", "functools", "dataclasses"}
+
+
+@pytest.mark.parametrize("path", list((ROOT / "experiments").glob("*.py")), ids=lambda p: p.name)
+def test_experiments_never_import_each_other(path):
+    shared = {"experiments.cli", "experiments.plots"}
+    assert {n for n in imports(path) if n.startswith("experiments")} <= shared
