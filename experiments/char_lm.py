@@ -364,18 +364,12 @@ def sample_only(config: Config) -> str:
 
 def draw_curve(workdir: Path, config: Config, baseline: Baseline) -> None:
     """Bits per character against updates, the n-gram baseline drawn beside."""
-    lines: dict[str, tuple[list[float], list[float]]] = {}
-    for row in read_rows(workdir / "metrics.jsonl"):
-        if row["bits_per_char"] is not None:
-            x, y = lines.setdefault(row["split"], ([], []))
-            x.append(row["step"])
-            y.append(row["bits_per_char"])
     levels = {}
     if baseline.units:
         levels[f"{config.ngram_order}-gram, validation"] = baseline.units["bits_per_char"]
     plots.curve(
         workdir / "curve.png",
-        lines,
+        plots.by_split(read_rows(workdir / "metrics.jsonl"), "bits_per_char"),
         xlabel="updates",
         ylabel="bits per character",
         title=f"{config.layers} × {config.hidden_size} {config.cell}, {Path(config.data).name}",

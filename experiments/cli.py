@@ -61,7 +61,8 @@ def _fail(message: str, code: int) -> None:
 
 
 def _define(field: dataclasses.Field) -> None:
-    name, default, help = field.name, field.default, field.metadata["help"]
+    name, help = field.name, field.metadata["help"]
+    default: Any = field.default
     if field.metadata["choices"]:
         flags.DEFINE_enum(name, default, list(field.metadata["choices"]), help)
     elif field.type is bool:
@@ -75,7 +76,8 @@ def _define(field: dataclasses.Field) -> None:
 
 
 def _config(config_class: type) -> Any:
-    values = {f.name: flags.FLAGS[f.name].value for f in dataclasses.fields(config_class)}
+    names = [field.name for field in dataclasses.fields(config_class)]
+    values: dict[str, Any] = {name: flags.FLAGS[name].value for name in names}
     if values.get("resume"):
         saved = _saved_config(values["workdir"])
         values |= {k: v for k, v in saved.items() if k in values and not flags.FLAGS[k].present}

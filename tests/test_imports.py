@@ -14,7 +14,7 @@ ALLOWED = {
     "cells": CORE | {"init"},
     "compose": CORE,
     "unroll": CORE,
-    "models": CORE | {"unroll"},
+    "models": CORE | {"init", "unroll"},
     "decode": CORE,
     "train": CORE,
     "optimizers": CORE,

@@ -8,6 +8,8 @@ import pytest
 from seqjax import InputError, gru, init, irnn, lstm, rnn, rnn_linear, unroll
 from tests.randomness import problem, randomise
 
+pytestmark = pytest.mark.usefixtures("strict_promotion")
+
 
 def spectrum(matrix):
     return np.linalg.svd(np.asarray(matrix, np.float64), compute_uv=False)

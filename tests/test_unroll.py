@@ -8,6 +8,8 @@ import pytest
 from seqjax import InputError, bidirectional, gru, lstm, rnn, unroll, unroll_loop, unroll_truncated
 from tests.randomness import problem
 
+pytestmark = pytest.mark.usefixtures("strict_promotion")
+
 CELL = lstm(3)
 LENGTHS = np.array([5, 2, 0, 4])
 

@@ -78,4 +78,4 @@ def batch_at(rows: Rows, seq_len: int, step: int | Array) -> TokenBatch:
     inputs, targets, weights = (
         lax.dynamic_slice_in_dim(jnp.asarray(a), window * seq_len, seq_len, axis=1) for a in rows
     )
-    return TokenBatch(inputs, targets, weights, first=window == 0)
+    return TokenBatch(inputs, targets, weights, first=jnp.equal(window, 0))

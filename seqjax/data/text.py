@@ -156,7 +156,7 @@ def _load_hub(name: str) -> dict[str, str]:
     if not 1 <= len(parts) <= 3 or not all(parts):
         raise InputError(f"--data=hf:{name}: write hf:NAME or hf:NAME/CONFIG.")
     # NAME itself may be OWNER/NAME, so two parts can be read in two ways.
-    readings = [(name, None)] if len(parts) < 3 else []
+    readings: list[tuple[str, str | None]] = [(name, None)] if len(parts) < 3 else []
     if len(parts) > 1:
         readings.append(("/".join(parts[:-1]), parts[-1]))
     errors = []

@@ -7,9 +7,12 @@ import jax.numpy as jnp
 import optax
 from flax import nnx
 
+from seqjax import init as initializers
 from seqjax.errors import InputError, check_positive
 from seqjax.models.rnn import RNN
 from seqjax.types import Array, Cell, Initializer, State
+
+_EMBEDDING_INIT = jax.nn.initializers.variance_scaling(1.0, "fan_in", "normal", out_axis=0)
 
 
 class LanguageModel(nnx.Module):
@@ -25,7 +28,7 @@ class LanguageModel(nnx.Module):
       dropout: share of units dropped on every non-recurrent connection, in [0, 1).
       tie_weights: use the embedding as the head's kernel (Press and Wolf, 2017); needs
         `embedding_size` equal to the last cell's output size.
-      initializer: draws embedding, head kernel and head bias; Flax's defaults if None.
+      initializer: draws embedding, head kernel and head bias; the usual ones if None.
       rngs: NNX random streams; parameters are drawn from `rngs.params`.
 
     Raises:
@@ -55,8 +58,12 @@ class LanguageModel(nnx.Module):
                 "tie_weights needs embedding_size equal to the last cell's output size, got"
                 f" {embedding_size} and {output_size}."
             )
-        draw = {} if initializer is None else {"embedding_init": initializer}
-        self.embedding = nnx.Embed(vocab_size, embedding_size, rngs=rngs, **draw)
+        self.embedding = nnx.Embed(
+            vocab_size,
+            embedding_size,
+            embedding_init=initializer or _EMBEDDING_INIT,
+            rngs=rngs,
+        )
         sizes = [embedding_size, *(cell.output_size for cell in cells[:-1])]
         self.layers = nnx.List(
             [RNN(cell, size, rngs=rngs) for cell, size in zip(cells, sizes, strict=True)]
@@ -65,9 +72,13 @@ class LanguageModel(nnx.Module):
         if tie_weights:
             self.head_bias = nnx.Param(jnp.zeros(vocab_size))
         else:
-            draw = {} if initializer is None else {"kernel_init": initializer}
-            draw |= {} if initializer is None else {"bias_init": initializer}
-            self.head = nnx.Linear(output_size, vocab_size, rngs=rngs, **draw)
+            self.head = nnx.Linear(
+                output_size,
+                vocab_size,
+                kernel_init=initializer or initializers.lecun_normal(),
+                bias_init=initializer or initializers.zeros,
+                rngs=rngs,
+            )
         self.dropout = nnx.Dropout(dropout)
 
     def initial_state(self, batch_size: int) -> State:
