@@ -119,7 +119,9 @@ class Config:
         check_rate("--learning_rate", self.learning_rate)
         for name in ("temperature", "init_scale"):
             if not 0 <= getattr(self, name) < math.inf:
-                raise InputError(f"--{name} must be finite and at least 0.")
+                raise InputError(
+                    f"--{name} must be finite and at least 0, got {getattr(self, name)}."
+                )
         if self.steps and self.epochs:
             raise InputError("give --steps or --epochs, not both.")
         if self.sample_only != bool(self.checkpoint):
@@ -176,6 +178,7 @@ def run(config: Config) -> dict[str, Any]:
     """Trains and returns what results.json holds."""
     start = time.monotonic()
     vocabulary, streams = load_data(config)
+    encode_prime(config, vocabulary)
     rows = training_rows(streams["train"], config.batch_size, config.seq_len)
     held_out = {
         split: evaluation_rows(ids, config.batch_size, config.seq_len)
@@ -323,15 +326,20 @@ def ngram_baseline(
     return Baseline(_units(loss), f"   (validation {config.ngram_order}-gram: {_show(loss)})")
 
 
+def encode_prime(config: Config, vocabulary: Vocabulary) -> np.ndarray:
+    """The characters that a sample begins with, as ids."""
+    ids, unseen = vocabulary.encode(config.prime or "\n")
+    if unseen and config.prime:
+        shown = ", ".join(repr(c) for c in unseen)
+        raise InputError(f"--prime has characters the model never saw: {shown}.")
+    return ids
+
+
 def sample_text(
     config: Config, program: Program, state: TrainState, vocabulary: Vocabulary, *, length: int
 ) -> str:
     """The prime and what the model writes after it."""
-    prime = config.prime or "\n"
-    ids, unseen = vocabulary.encode(prime)
-    if unseen and config.prime:
-        shown = ", ".join(repr(c) for c in unseen)
-        raise InputError(f"--prime has characters the model never saw: {shown}.")
+    ids = encode_prime(config, vocabulary)
     sample = make_sample(
         program.graphdef, length=length, temperature=config.temperature, top_k=config.top_k
     )

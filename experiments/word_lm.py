@@ -134,21 +134,21 @@ def run(config: Config) -> dict[str, float]:
             step,
             "train",
             loss=loss,
-            perplexity=math.exp(loss),
+            perplexity=perplexity(loss),
             grad_norm=float(metrics.values["grad_norm"]),
             learning_rate=float(schedule(step - 1)),
         )
-        progress.update(step, f"epoch {epoch:.2f}  train perplexity {math.exp(loss):.1f}")
+        progress.update(step, f"epoch {epoch:.2f}  train perplexity {perplexity(loss):.1f}")
         if step == epoch_end:
             loss = float(evaluate(state.params, validation_rows))
-            records.write(step, "validation", loss=loss, perplexity=math.exp(loss))
-            progress.print(f"epoch {epoch:.0f}: validation perplexity {math.exp(loss):.2f}")
+            records.write(step, "validation", loss=loss, perplexity=perplexity(loss))
+            progress.print(f"epoch {epoch:.0f}: validation perplexity {perplexity(loss):.2f}")
             checkpoints.save(state, {"config": dataclasses.asdict(config)})
     progress.close()
 
     results = {
-        "validation_perplexity": math.exp(float(evaluate(state.params, validation_rows))),
-        "test_perplexity": math.exp(float(evaluate(state.params, test_rows))),
+        "validation_perplexity": perplexity(float(evaluate(state.params, validation_rows))),
+        "test_perplexity": perplexity(float(evaluate(state.params, test_rows))),
         "minutes": (time.monotonic() - start) / 60,
     }
     records.close()
@@ -172,6 +172,11 @@ def run(config: Config) -> dict[str, float]:
         print(f"{name}: {results[name]:.2f} (Zaremba et al., Penn Treebank: {published})")
     print(f"{results['minutes']:.1f} minutes; everything is in {workdir}")
     return results
+
+
+def perplexity(loss: float) -> float:
+    """exp(loss), infinite where a float cannot hold it."""
+    return math.exp(loss) if loss < 700 else math.inf
 
 
 if __name__ == "__main__":

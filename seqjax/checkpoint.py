@@ -26,6 +26,7 @@ class Checkpoints:
         step = int(state.step)
         manager = self._open()
         if manager.latest_step() == step:
+            manager.wait_until_finished()
             manager.delete(step)
         manager.save(
             step,
@@ -62,8 +63,8 @@ class Checkpoints:
         try:
             return manager.restore(manager.latest_step(), args=ocp.args.Composite(**args))
         except (ValueError, KeyError, OSError) as error:
-            reason = str(error).splitlines()[0]
-            raise RunError(f"cannot read the checkpoint in {self.directory}: {reason}") from error
+            reason = str(error).strip().splitlines()[0].rstrip(".:")
+            raise RunError(f"cannot read the checkpoint in {self.directory}: {reason}.") from error
 
     def _open(self) -> ocp.CheckpointManager:
         if self._manager is None:

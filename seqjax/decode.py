@@ -60,9 +60,10 @@ def generate(
 
 def pick(logits: Array, key: Array, *, temperature: float = 1.0, top_k: int = 0) -> Array:
     """Draws one token `[...]` int32 from logits `[..., V]`; arguments as `generate`."""
-    if temperature == 0:
+    if temperature < jnp.finfo(jnp.float32).tiny:  # the limit, where a division would overflow
         return jnp.argmax(logits, -1).astype(jnp.int32)
     if 0 < top_k < logits.shape[-1]:
         kth = lax.top_k(logits, top_k)[0][..., -1:]
         logits = jnp.where(logits < kth, -jnp.inf, logits)
+    logits = logits - jnp.max(logits, -1, keepdims=True)
     return jax.random.categorical(key, logits / temperature).astype(jnp.int32)

@@ -39,7 +39,7 @@ def witten_bell(train: np.ndarray, test: np.ndarray, vocab_size: int, order: int
     # (shorter context, one token further back) among those seen in training, -1 for unseen.
     train_context = np.zeros(len(train), np.int64)
     test_context = np.zeros(len(test), np.int64)
-    for length in range(order):
+    for length in range(min(order, len(train))):
         if length:
             names, train_context = _extend(train_context, train, length, vocab_size)
             test_context = _look_up(names, test_context, test, length, vocab_size)
@@ -67,7 +67,7 @@ def _look_up(
 
 def _pairs(context: np.ndarray, tokens: np.ndarray, length: int, vocab_size: int) -> np.ndarray:
     pairs = np.full(len(tokens), -1, np.int64)
-    pairs[length:] = context[length:] * vocab_size + tokens[: len(tokens) - length]
+    pairs[length:] = context[length:] * vocab_size + tokens[: max(len(tokens) - length, 0)]
     return np.where(context < 0, -1, pairs)
 
 
@@ -97,5 +97,7 @@ def _interpolate(
 
 def _place(sorted_values: np.ndarray, values: np.ndarray) -> np.ndarray:
     """The place of each value in a sorted array, -1 where it is absent."""
+    if not len(sorted_values):
+        return np.full(len(values), -1)
     place = np.minimum(np.searchsorted(sorted_values, values), len(sorted_values) - 1)
     return np.where(sorted_values[place] == values, place, -1)

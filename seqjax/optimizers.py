@@ -1,8 +1,10 @@
 """Optimizers and learning-rate schedules by name, all of them Optax's."""
 
+import jax.numpy as jnp
 import optax
+from jax.typing import ArrayLike
 
-from seqjax.errors import InputError, check_rate
+from seqjax.errors import InputError, check_fraction, check_positive, check_rate
 
 OPTIMIZERS = ("sgd", "momentum", "nesterov", "rmsprop", "adam", "adamw")
 SCHEDULES = ("constant", "step", "cosine")
@@ -44,14 +46,15 @@ def make_schedule(
         schedule = optax.constant_schedule(learning_rate)
     elif name == "step":
         check_rate("decay_factor", decay_factor)
-        # The warm-up shifts the schedule below; the epochs are counted from the very start.
-        schedule = optax.exponential_decay(
-            learning_rate,
-            transition_steps=steps_per_epoch,
-            decay_rate=decay_factor,
-            transition_begin=max(decay_after - 1, 0) * steps_per_epoch - warmup_steps,
-            staircase=True,
-        )
+        check_positive("steps_per_epoch", steps_per_epoch)
+        if decay_after < 0:
+            raise InputError(f"decay_after must be at least 0, got {decay_after}.")
+
+        def schedule(step: ArrayLike) -> ArrayLike:
+            # The warm-up shifts the steps below; epochs are counted from the very start.
+            epoch = (jnp.asarray(step) + warmup_steps) // steps_per_epoch
+            return learning_rate * decay_factor ** jnp.maximum(0, epoch + 1 - decay_after)
+
     elif name == "cosine":
         schedule = optax.cosine_decay_schedule(learning_rate, num_steps - warmup_steps)
     else:
@@ -88,6 +91,10 @@ def make_optimizer(
     Raises:
       InputError: for an unknown name or a number out of range.
     """
+    if not callable(learning_rate):
+        check_rate("learning_rate", learning_rate)
+    check_fraction("momentum", momentum)
+    check_fraction("rms_decay", rms_decay)
     for flag, value in {"clip_norm": clip_norm, "clip_value": clip_value}.items():
         if not 0 <= value < float("inf"):
             raise InputError(f"{flag} must be 0 (no clipping) or a number above, got {value}.")

@@ -65,7 +65,7 @@ def make_train_step(
         (loss, (carry, metrics)), grads = jax.value_and_grad(loss_fn, has_aux=True)(
             state.params, state.carry, batch, key
         )
-        grad_norm = optax.global_norm(grads)
+        grad_norm = optax.tree.norm(grads)
         updates, opt_state = optimizer.update(grads, state.opt_state, state.params)
         params = optax.apply_updates(state.params, updates)
 

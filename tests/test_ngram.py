@@ -33,7 +33,8 @@ def brute_force(train, test, vocab_size, order):
 
 @pytest.mark.parametrize("order", [1, 2, 3, 5])
 @pytest.mark.parametrize(
-    ("train_size", "test_size", "vocab_size"), [(300, 80, 4), (60, 40, 9), (3, 12, 5), (1, 2, 3)]
+    ("train_size", "test_size", "vocab_size"),
+    [(300, 80, 4), (60, 40, 9), (40, 3, 4), (3, 12, 5), (1, 2, 3)],
 )
 def test_equals_the_formula(order, train_size, test_size, vocab_size):
     rng = np.random.default_rng([order, train_size])

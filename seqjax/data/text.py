@@ -76,8 +76,9 @@ def load_text(
 
 
 def _cut(text: str, validation_fraction: float, test_fraction: float) -> dict[str, str]:
-    train_end = int(len(text) * (1 - validation_fraction - test_fraction))
-    validation_end = int(len(text) * (1 - test_fraction))
+    # The small term keeps 1 - 0.1 of 1000 from being 899.
+    train_end = int(len(text) * (1 - validation_fraction - test_fraction) + 1e-6)
+    validation_end = int(len(text) * (1 - test_fraction) + 1e-6)
     return {
         "train": text[:train_end],
         "validation": text[train_end:validation_end],
@@ -95,10 +96,14 @@ def _stdlib_files() -> list[Path]:
 
 def _find_files(source: str) -> list[Path]:
     path = Path(source).expanduser()
-    if path.is_file():
+    files: list[Path] = []
+    if not source.strip():
+        pass
+    elif path.is_file():
         files = [path]
     elif path.is_dir():
-        files = [p for p in path.rglob("*") if not any(q.startswith(".") for q in p.parts)]
+        inside = [p.relative_to(path) for p in path.rglob("*")]
+        files = [path / p for p in inside if not any(part.startswith(".") for part in p.parts)]
     else:
         files = [Path(p) for p in glob.glob(str(path), recursive=True)]
     files = sorted(p for p in files if p.is_file())
