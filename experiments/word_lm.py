@@ -38,6 +38,7 @@ from seqjax.records import Records, read_rows, write_json
 from seqjax.train import check_progress, init_train_state, make_train_step, make_train_steps
 from seqjax.workdir import check_same, open_workdir
 
+PENN_TREEBANK_WORDS = 929_589  # by which its training text is known
 PUBLISHED = {"validation_perplexity": 120.7, "test_perplexity": 114.5}
 
 
@@ -123,36 +124,43 @@ def run(config: Config) -> dict[str, float]:
 
     progress = Progress(num_steps, int(state.step))
     rows, log_every = jax.device_put(rows), max(1, steps_per_epoch // 20)
-    while (step := int(state.step)) < num_steps:
-        epoch_end = (step // steps_per_epoch + 1) * steps_per_epoch
-        chunk_end = min(epoch_end, (step // log_every + 1) * log_every)
-        state, metrics = steps(state, rows, chunk_end - step)
-        check_progress(state, max_skipped_in_a_row=100)
-        step, loss = chunk_end, float(metrics.values["loss"])
-        epoch = step / steps_per_epoch
-        records.write(
-            step,
-            "train",
-            loss=loss,
-            perplexity=perplexity(loss),
-            grad_norm=float(metrics.values["grad_norm"]),
-            learning_rate=float(schedule(step - 1)),
-        )
-        progress.update(step, f"epoch {epoch:.2f}  train perplexity {perplexity(loss):.1f}")
-        if step == epoch_end:
-            loss = float(evaluate(state.params, validation_rows))
-            records.write(step, "validation", loss=loss, perplexity=perplexity(loss))
-            progress.print(f"epoch {epoch:.0f}: validation perplexity {perplexity(loss):.2f}")
-            checkpoints.save(state, {"config": dataclasses.asdict(config)})
-    progress.close()
+    try:
+        while (step := int(state.step)) < num_steps:
+            epoch_end = (step // steps_per_epoch + 1) * steps_per_epoch
+            chunk_end = min(epoch_end, (step // log_every + 1) * log_every)
+            state, metrics = steps(state, rows, chunk_end - step)
+            check_progress(state, max_skipped_in_a_row=100)
+            step, loss = chunk_end, float(metrics.values["loss"])
+            epoch = step / steps_per_epoch
+            records.write(
+                step,
+                "train",
+                loss=loss,
+                perplexity=perplexity(loss),
+                grad_norm=float(metrics.values["grad_norm"]),
+                learning_rate=float(schedule(step - 1)),
+            )
+            progress.update(step, f"epoch {epoch:.2f}  train perplexity {perplexity(loss):.1f}")
+            if step == epoch_end:
+                loss = float(evaluate(state.params, validation_rows))
+                records.write(step, "validation", loss=loss, perplexity=perplexity(loss))
+                progress.print(f"epoch {epoch:.0f}: validation perplexity {perplexity(loss):.2f}")
+                checkpoints.save(state, {"config": dataclasses.asdict(config)})
+    except KeyboardInterrupt:
+        checkpoints.save(state, {"config": dataclasses.asdict(config)})
+        raise KeyboardInterrupt(
+            f"stopped at step {int(state.step)}; go on with --resume --workdir={workdir}"
+        ) from None
+    finally:
+        progress.close()
+        records.close()
+        checkpoints.close()
 
     results = {
         "validation_perplexity": perplexity(float(evaluate(state.params, validation_rows))),
         "test_perplexity": perplexity(float(evaluate(state.params, test_rows))),
         "minutes": (time.monotonic() - start) / 60,
     }
-    records.close()
-    checkpoints.close()
     write_json(workdir / "results.json", {"config": dataclasses.asdict(config), "results": results})
     lines = plots.by_split(read_rows(workdir / "metrics.jsonl"), "perplexity")
     epochs = {
@@ -164,8 +172,10 @@ def run(config: Config) -> dict[str, float]:
         epochs,
         xlabel="epoch",
         ylabel="perplexity",
-        title="Word language model, 2 × 200 LSTM (Zaremba et al., 2014)",
-        levels={"Zaremba et al., Penn Treebank, validation": PUBLISHED["validation_perplexity"]},
+        title=f"Word language model, {config.layers} × {config.hidden_size} LSTM",
+        levels={"Zaremba et al. (2014), validation": PUBLISHED["validation_perplexity"]}
+        if len(train.ids) == PENN_TREEBANK_WORDS
+        else {},
         log_y=True,
     )
     for name, published in PUBLISHED.items():

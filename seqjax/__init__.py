@@ -16,6 +16,7 @@ from seqjax.cells import (
 )
 from seqjax.compose import dense_stack, residual, stack
 from seqjax.errors import InputError, RunError
+from seqjax.scan import explain, scan
 from seqjax.types import Cell
 from seqjax.unroll import bidirectional, unroll, unroll_loop, unroll_truncated
 
@@ -31,6 +32,7 @@ __all__ = [
     "RunError",
     "bidirectional",
     "dense_stack",
+    "explain",
     "gru",
     "gru_reset_before",
     "init",
@@ -40,6 +42,7 @@ __all__ = [
     "rnn",
     "rnn_linear",
     "rnn_relu",
+    "scan",
     "stack",
     "unroll",
     "unroll_loop",

@@ -25,9 +25,9 @@ class Checkpoints:
         """Saves; returns when the state is copied, while the disk may still be written."""
         step = int(state.step)
         manager = self._open()
+        manager.wait_until_finished()
         if manager.latest_step() == step:
-            manager.wait_until_finished()
-            manager.delete(step)
+            return  # the same state: the step counts every update
         manager.save(
             step,
             args=ocp.args.Composite(
@@ -45,6 +45,7 @@ class Checkpoints:
 
     def restore(self, like: TrainState) -> TrainState:
         """The newest train state; `like` gives its structure, shapes and dtypes."""
+        self._check_fits(like)
         abstract = jax.tree.map(ocp.utils.to_shape_dtype_struct, like)
         return self._restore(state=ocp.args.StandardRestore(abstract))["state"]
 
@@ -54,6 +55,24 @@ class Checkpoints:
             self._manager.wait_until_finished()
             self._manager.close()
             self._manager = None
+
+    def _check_fits(self, like: TrainState) -> None:
+        """Orbax would say less, and leave its readers unfinished."""
+        if not self.exists():
+            return  # _restore says so
+        manager = self._open()
+        manager.wait_until_finished()
+        try:
+            saved = _shapes(manager.item_metadata(manager.latest_step())["state"].tree)
+        except (ValueError, KeyError, AttributeError, OSError):
+            return  # damaged; _restore says so
+        wanted = _shapes(like)
+        for name in sorted(saved.keys() | wanted.keys()):
+            if saved.get(name) != wanted.get(name):
+                raise RunError(
+                    f"the checkpoint in {self.directory} is of another model: {name} has shape"
+                    f" {saved.get(name, 'none')} there and {wanted.get(name, 'none')} here."
+                )
 
     def _restore(self, **args: Any) -> Any:
         if not self.exists():
@@ -77,3 +96,8 @@ class Checkpoints:
                 },
             )
         return self._manager
+
+
+def _shapes(tree: Any) -> dict[str, tuple[int, ...]]:
+    leaves = jax.tree.leaves_with_path(tree)
+    return {jax.tree_util.keystr(p, simple=True, separator="."): x.shape for p, x in leaves}

@@ -10,6 +10,7 @@ import jax.numpy as jnp
 from jax import lax
 
 from seqjax.errors import InputError, check_positive
+from seqjax.scan import scan
 from seqjax.types import Array, Cell, Params, State
 
 
@@ -21,8 +22,11 @@ def unroll(
     *,
     lengths: Array | None = None,
     reverse: bool = False,
+    keep: str = "gates",
+    block: int | None = None,
+    forward_mode: bool = False,
 ) -> tuple[State, Array]:
-    """Runs `cell` over a sequence: one compiled `lax.scan`.
+    """Runs `cell` over a sequence: one compiled `seqjax.scan`.
 
     `unroll_loop` below is the definition. With `lengths`, a row's state freezes after its last
     step, its outputs past it are zeros, and whatever stands in its padding, NaN included,
@@ -36,6 +40,9 @@ def unroll(
       state: the state before the first step; `cell.initial_state` if None.
       lengths: integers `[...]`, the number of valid steps of each row, or None for all T.
       reverse: run from the last step to the first; `ys[t]` still belongs to `xs[t]`.
+      keep: what is kept for the gradient, "gates", "products" or "blocks"; see `seqjax.scan`.
+      block: steps per block; see `seqjax.scan`.
+      forward_mode: allow `jax.jvp` and `jax.jacfwd`, by the plain `lax.scan`.
 
     Returns:
       `(final_state, ys)`, always: the state after the last valid step, and outputs
@@ -46,10 +53,19 @@ def unroll(
     """
     state, live = _prepare(cell, params, xs, state, lengths)
 
-    def body(state: State, inputs: tuple) -> tuple[State, Array]:
+    def step(params: Params, state: State, inputs: tuple) -> tuple[State, Array]:
         return _masked_step(cell, params, state, *inputs)
 
-    return lax.scan(body, state, (xs, live), reverse=reverse)
+    return scan(
+        step,
+        params,
+        state,
+        (xs, live),
+        reverse=reverse,
+        keep=keep,
+        block=block,
+        forward_mode=forward_mode,
+    )
 
 
 def unroll_loop(
@@ -94,12 +110,12 @@ def unroll_truncated(
     t = jnp.arange(len(xs))
     cut = (t % chunk_length == 0) & (t > 0)
 
-    def body(state: State, inputs: tuple) -> tuple[State, Array]:
+    def step(params: Params, state: State, inputs: tuple) -> tuple[State, Array]:
         x, live_t, cut_t = inputs
         state = _where(cut_t, lax.stop_gradient(state), state)
         return _masked_step(cell, params, state, x, live_t)
 
-    return lax.scan(body, state, (xs, live, cut))
+    return scan(step, params, state, (xs, live, cut))
 
 
 def bidirectional(

@@ -143,9 +143,17 @@ def test_a_resumed_run_must_be_the_same_run(trained):
 
 def test_unseen_characters_are_reported_and_not_fatal(tmp_path, capsys):
     text = TEXT[:-60] + "ΩΩ!" * 20
-    results = run(make_config(tmp_path, text=text, steps=1, ngram_order=2, tie_weights=True))
+    fast = {"steps": 20, "eval_every": 10, "learning_rate": 0.05, "tie_weights": True}
+    config = make_config(tmp_path, text=text, validation_fraction=60 / len(text), **fast)
+    results = run(config)
     assert math.isfinite(results["validation_loss"])
     assert math.isfinite(results["ngram_loss"])
+    # The more it trains the less it expects them, and what counts is the best model.
+    rows = read_rows(tmp_path / "run" / "metrics.jsonl")
+    losses = [row["loss"] for row in rows if row["split"] == "validation"]
+    assert losses[0] < losses[1]
+    assert results["validation_loss"] == losses[0]
+    assert results["step_of_best_validation"] == 10
     line = next(s for s in capsys.readouterr().out.splitlines() if "<unk>" in s)
     assert line.startswith("validation: 60 characters of 2 kinds")
     assert line.endswith("'Ω' 40x, '!' 20x")

@@ -16,7 +16,7 @@ ALLOWED = {
     "compose": CORE,
     "stepgraph": CORE,
     "scan": CORE | {"stepgraph"},
-    "unroll": CORE,
+    "unroll": CORE | {"scan"},
     "models": CORE | {"init", "unroll"},
     "decode": CORE,
     "train": CORE,

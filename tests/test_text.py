@@ -188,5 +188,5 @@ def test_a_hub_data_set_is_read_by_its_splits_and_text_column(monkeypatch):
 def test_a_hub_data_set_without_text_is_refused(monkeypatch):
     table = datasets.Dataset.from_dict({"label": [0, 1]})
     monkeypatch.setattr(datasets, "load_dataset", lambda *_: {"train": table})
-    with pytest.raises(InputError, match="^the data set has no text column, only \\['label'\\]"):
+    with pytest.raises(InputError, match=r"^the data set has no text column, only \['label'\]"):
         load_text("hf:numbers")

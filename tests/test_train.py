@@ -85,12 +85,18 @@ def nan_gradient_loss(params, carry, batch, key):
     return loss + jnp.sqrt(batch[1][0] * params["b"]), aux
 
 
-@pytest.mark.parametrize("bad", [np.nan, np.inf, -np.inf, "gradient"])
+def infinite_loss(params, carry, batch, key):
+    """An infinite loss whose gradient is finite."""
+    loss, aux = linear_loss(params, carry, batch, key)
+    return loss + jnp.where(batch[1][0] == 0, jnp.inf, 0), aux
+
+
+@pytest.mark.parametrize("bad", [np.nan, np.inf, -np.inf, "gradient", "loss"])
 def test_what_is_not_finite_is_skipped_and_counted(bad):
     params, (xs, ys) = linear_problem(1)
     optimizer = optax.adam(0.1)
-    if bad == "gradient":
-        loss_fn, ys = nan_gradient_loss, np.abs(ys)
+    if bad in ("gradient", "loss"):
+        loss_fn, ys = nan_gradient_loss if bad == "gradient" else infinite_loss, np.abs(ys)
         params["b"] = jnp.float32(1e4)
         ys[[2, 3], 0] = 0
     else:
@@ -111,8 +117,8 @@ def test_what_is_not_finite_is_skipped_and_counted(bad):
                     np.any(a != b)
                     for a, b in zip(jax.tree.leaves(new), jax.tree.leaves(old), strict=True)
                 )
-        if bad == "gradient":
-            assert np.isfinite(metrics["loss"])
+        if bad in ("gradient", "loss"):
+            assert np.isfinite(metrics["grad_norm"]) == (bad == "loss" or t not in (2, 3))
     assert seen == [
         (True, 0, 0),
         (True, 0, 0),
