@@ -50,6 +50,7 @@ from seqjax.ngram import witten_bell
 from seqjax.optimizers import OPTIMIZERS, SCHEDULES, make_optimizer, make_schedule
 from seqjax.progress import Progress
 from seqjax.records import Records, read_rows, write_json
+from seqjax.sharding import batch_mesh, place_training, use_cpu_devices
 from seqjax.train import (
     TrainState,
     check_progress,
@@ -61,7 +62,16 @@ from seqjax.workdir import check_same, open_workdir
 
 DEFAULT_STEPS = 3000
 MAY_DIFFER_ON_RESUME = {
-    *("workdir", "resume", "steps", "epochs", "sample_every", "eval_every", "ngram_order"),
+    *(
+        "workdir",
+        "resume",
+        "steps",
+        "epochs",
+        "sample_every",
+        "eval_every",
+        "ngram_order",
+        "devices",
+    ),
     *("sample_only", "checkpoint", "prime", "temperature", "top_k", "length"),
 }
 
@@ -85,7 +95,7 @@ class Config:
     seq_len: int = cli.option(100, "steps of truncated back-propagation through time")
     batch_size: int = cli.option(32, "rows read in parallel")
     optimizer: str = cli.option("adam", "the optimizer", choices=OPTIMIZERS)
-    learning_rate: float = cli.option(4e-3, "the (highest) learning rate")
+    learning_rate: float = cli.option(6e-3, "the (highest) learning rate")
     schedule: str = cli.option("cosine", "what the learning rate does", choices=SCHEDULES)
     warmup_steps: int = cli.option(100, "updates over which the learning rate rises from 0")
     decay_after: int = cli.option(10, "epochs at the full rate, for --schedule=step")
@@ -95,6 +105,7 @@ class Config:
     clip_value: float = cli.option(0.0, "largest entry of the gradient; 0 for no clipping")
     steps: int = cli.option(0, f"updates; 0: as --epochs says, or {DEFAULT_STEPS}")
     epochs: int = cli.option(0, "passes over the training text, instead of --steps")
+    devices: int = cli.option(1, "local devices (CPU cores, GPUs) that share each batch")
     seed: int = cli.option(0, "of the parameters, dropout masks and samples")
     # files and reports
     workdir: str = cli.option("", "where to write; runs/char_lm-DATE-TIME if empty")
@@ -110,7 +121,15 @@ class Config:
     length: int = cli.option(500, "characters per sample")
 
     def __post_init__(self):
-        for name in ("layers", "hidden_size", "seq_len", "batch_size", "length", "eval_every"):
+        for name in (
+            "layers",
+            "hidden_size",
+            "seq_len",
+            "batch_size",
+            "length",
+            "eval_every",
+            "devices",
+        ):
             check_positive(f"--{name}", getattr(self, name))
         for name in ("steps", "epochs", "sample_every", "ngram_order", "top_k", "decay_after"):
             if getattr(self, name) < 0:
@@ -177,6 +196,8 @@ def build(config: Config, vocab_size: int, num_steps: int, steps_per_epoch: int)
 def run(config: Config) -> dict[str, Any]:
     """Trains and returns what results.json holds."""
     start = time.monotonic()
+    use_cpu_devices(config.devices)
+    mesh = batch_mesh(config.devices)
     vocabulary, streams = load_data(config)
     encode_prime(config, vocabulary)
     rows = training_rows(streams["train"], config.batch_size, config.seq_len)
@@ -188,11 +209,12 @@ def run(config: Config) -> dict[str, Any]:
     steps_per_epoch = rows.inputs.shape[1] // config.seq_len
     num_steps = config.steps or config.epochs * steps_per_epoch or DEFAULT_STEPS
     program = build(config, len(vocabulary), num_steps, steps_per_epoch)
+    state, rows = place_training(mesh, program.state, rows)
 
     workdir = open_workdir(config.workdir, name="char_lm", resume=config.resume)
     last = Checkpoints(workdir / "checkpoints" / "last")
     best = Checkpoints(workdir / "checkpoints" / "best")
-    state, best_loss = program.state, math.inf
+    best_loss = math.inf
     if config.resume:
         record = last.read_record()
         check_same(record["config"], config, MAY_DIFFER_ON_RESUME, workdir)
@@ -215,7 +237,6 @@ def run(config: Config) -> dict[str, Any]:
     evaluate = make_evaluate(program.graphdef, config.seq_len)
     records = Records(workdir, resume_step=int(state.step))
     progress = Progress(num_steps, int(state.step))
-    rows = jax.device_put(rows)
     stops = (max(1, min(config.eval_every // 10, 50)), config.eval_every, config.sample_every)
 
     def save(checkpoints: Checkpoints) -> None:

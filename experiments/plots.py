@@ -33,6 +33,7 @@ def curve(
     ylabel: str,
     title: str,
     levels: Mapping[str, float] | None = None,
+    log_x: bool = False,
     log_y: bool = False,
 ) -> None:
     """Draws named `(x, y)` lines, and named horizontal `levels` beside them, to a PNG file."""
@@ -54,6 +55,8 @@ def curve(
             fontsize=9,
         )
     axes.set(xlabel=xlabel, ylabel=ylabel, title=title)
+    if log_x:
+        axes.set_xscale("log")
     if log_y:
         axes.set_yscale("log")
     axes.grid(alpha=0.25)

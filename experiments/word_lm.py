@@ -21,7 +21,6 @@ import dataclasses
 import math
 import time
 
-import jax
 from flax import nnx
 
 from experiments import cli, plots
@@ -35,6 +34,7 @@ from seqjax.models import LanguageModel
 from seqjax.optimizers import make_optimizer, make_schedule
 from seqjax.progress import Progress
 from seqjax.records import Records, read_rows, write_json
+from seqjax.sharding import batch_mesh, place_training, use_cpu_devices
 from seqjax.train import check_progress, init_train_state, make_train_step, make_train_steps
 from seqjax.workdir import check_same, open_workdir
 
@@ -58,12 +58,13 @@ class Config:
     max_vocabulary: int = cli.option(10000, "most frequent words kept, <unk> included")
     data: str = cli.option("stdlib", "stdlib, hf:NAME[/CONFIG], or a path to text files")
     max_chars: int = cli.option(1_000_000, "characters of each split that are used; 0 for all")
+    devices: int = cli.option(1, "local devices (CPU cores, GPUs) that share each batch")
     seed: int = cli.option(0, "of the parameters and dropout masks")
     workdir: str = cli.option("", "where to write; runs/word_lm-DATE-TIME if empty")
     resume: bool = cli.option(False, "go on with the run in --workdir")
 
     def __post_init__(self):
-        for name in ("hidden_size", "layers", "seq_len", "batch_size", "epochs"):
+        for name in ("hidden_size", "layers", "seq_len", "batch_size", "epochs", "devices"):
             check_positive(f"--{name}", getattr(self, name))
         check_rate("--init_scale", self.init_scale)
         if self.resume and not self.workdir:
@@ -73,6 +74,8 @@ class Config:
 def run(config: Config) -> dict[str, float]:
     """Trains, evaluates after each epoch, and returns what results.json holds."""
     start = time.monotonic()
+    use_cpu_devices(config.devices)
+    mesh = batch_mesh(config.devices)
     splits = load_text(
         config.data, validation_fraction=0.05, test_fraction=0.05, max_chars=config.max_chars
     )
@@ -110,12 +113,13 @@ def run(config: Config) -> dict[str, float]:
     )
     evaluate = make_evaluate(graphdef, config.seq_len)
     state = init_train_state(params, optimizer, model.initial_state(config.batch_size))
+    state, rows = place_training(mesh, state, rows)
 
     workdir = open_workdir(config.workdir, name="word_lm", resume=config.resume)
     checkpoints = Checkpoints(workdir / "checkpoints" / "last")
     if config.resume:
         saved = checkpoints.read_record()["config"]
-        check_same(saved, config, {"workdir", "resume", "epochs"}, workdir)
+        check_same(saved, config, {"workdir", "resume", "epochs", "devices"}, workdir)
         state = checkpoints.restore(state)
     write_json(workdir / "config.json", dataclasses.asdict(config))
     records = Records(workdir, resume_step=int(state.step))
@@ -123,7 +127,7 @@ def run(config: Config) -> dict[str, float]:
     print(f"{words} of {len(vocabulary):,} kinds; {num_steps:,} updates; writing to {workdir}")
 
     progress = Progress(num_steps, int(state.step))
-    rows, log_every = jax.device_put(rows), max(1, steps_per_epoch // 20)
+    log_every = max(1, steps_per_epoch // 20)
     try:
         while (step := int(state.step)) < num_steps:
             epoch_end = (step // steps_per_epoch + 1) * steps_per_epoch

@@ -16,6 +16,7 @@ from seqjax.cells import (
 )
 from seqjax.compose import dense_stack, residual, stack
 from seqjax.errors import InputError, RunError
+from seqjax.precision import low_precision_products
 from seqjax.scan import explain, scan
 from seqjax.types import Cell
 from seqjax.unroll import bidirectional, unroll, unroll_loop, unroll_truncated
@@ -37,6 +38,7 @@ __all__ = [
     "gru_reset_before",
     "init",
     "irnn",
+    "low_precision_products",
     "lstm",
     "residual",
     "rnn",

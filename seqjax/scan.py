@@ -136,6 +136,7 @@ class Saved(NamedTuple):
 
     kept: list[Array]
     hoisted: list[Array]  # hoisted products that the backward loop reads
+    starts: list[Array]  # [...], the state before the block, for `StepGraph.shifted`
 
 
 # ---------------------------------------------------------------- one block
@@ -151,6 +152,7 @@ def _block_forward(loop: Loop, fix: dict, state: list, xs: list) -> tuple[list, 
     count = len(state_out) + len(ys_out)
     # What is kept and is an output of the step as well is written once.
     shared = {v: i for i, v in enumerate(ys_out) if isinstance(v, jex.Var)}
+    shared |= dict(graph.shifted)
     fresh = [i for i, v in enumerate(graph.kept) if v not in shared]
 
     def body(state: list, at_t: list) -> tuple[list, tuple[list, list]]:
@@ -159,10 +161,11 @@ def _block_forward(loop: Loop, fix: dict, state: list, xs: list) -> tuple[list, 
 
     sequence = [by_var[v] for v in graph.sequence]
     num_steps = len(xs[0])
+    starts = [state[graph.state.index(v)] for v, _ in graph.shifted]
     state, (ys, kept) = lax.scan(body, state, sequence, num_steps, loop.reverse, loop.unroll)
     stacks = iter(kept)
     all_kept = [ys[shared[v]] if v in shared else next(stacks) for v in graph.kept]
-    return state, ys, Saved(all_kept, [hoisted[v] for v in graph.kept_hoisted])
+    return state, ys, Saved(all_kept, [hoisted[v] for v in graph.kept_hoisted], starts)
 
 
 def _block_backward(
@@ -176,6 +179,10 @@ def _block_backward(
     stacks = dict(zip(graph.xs, xs, strict=True))
     stacks |= dict(zip(graph.kept_hoisted, saved.hoisted, strict=True))
     stacks |= dict(zip(graph.kept, saved.kept, strict=True))
+    for (v, _), start in zip(graph.shifted, saved.starts, strict=True):
+        first, rest = start[None], stacks[v]
+        parts = [rest[1:], first] if loop.reverse else [first, rest[:-1]]
+        stacks[v] = jnp.concatenate(parts)
     wanted = graph.replay.reads() | {*back.reads}
     read = {v: a for v, a in stacks.items() if v in wanted}
 
@@ -269,8 +276,8 @@ _rows_product.defvjp(_rows_product_forward, _rows_product_backward)
 
 def _sum_of_outer_products(a: Array, b: Array) -> Array:
     """Σ aᵀ b over all leading axes: `[..., K], [..., N] -> [K, N]`."""
-    a, b = a.reshape(-1, a.shape[-1]), b.reshape(-1, b.shape[-1])
-    return lax.dot_general(a, b, (((0,), (0,)), ((), ())))
+    leading = tuple(range(a.ndim - 1))  # not reshaped into one: the batch may be sharded
+    return lax.dot_general(a, b, ((leading, leading), ((), ())))
 
 
 def _unhoist(graph: StepGraph, fix: dict, xs: list, ct_sequence: dict, ct_fix: dict) -> list[Array]:

@@ -40,7 +40,7 @@ FROM_OUTPUT: dict[str, Callable[[Array, Array], Array]] = {
 # Work that costs less to repeat in the backward loop than its result costs to keep.
 CHEAP = frozenset(
     """abs add and broadcast_in_dim clamp concatenate convert_element_type copy eq expand_dims ge
-    gt integer_pow iota is_finite le lt max min mul ne neg not or reshape select_n sign slice split
+    gt integer_pow iota is_finite le lt max min mul ne neg not or reduce_precision reshape select_n sign slice split
     square squeeze stop_gradient sub transpose tanh""".split()
 )
 
@@ -95,6 +95,7 @@ class StepGraph(NamedTuple):
     xs: tuple[Var, ...]  # leaves of x
     ends: tuple[tuple[Atom, ...], tuple[Atom, ...]]  # the new state, and y
     kept: tuple[Var, ...]  # what the forward loop keeps for the backward loop
+    shifted: tuple[tuple[Var, int], ...]  # kept state that is the y (which?) of the step before
     kept_hoisted: tuple[Var, ...]  # hoisted products that the backward loop reads
     forward: Program  # fixed, sequence, state -> new state, y, kept
     replay: Program  # fixed, sequence, kept -> what is repeated rather than kept
@@ -213,6 +214,8 @@ def read_step(jaxpr: jex.Jaxpr, num_params: int, num_state: int, keep: str) -> S
     replayed = [v for v in order if v in needed and v not in free and v not in candidates]
     replay = program((*loop_fixed, *sequence, *candidates), replayed, body)
     kept = tuple(v for v in candidates if v in needed | replay.reads())
+    news = jaxpr.outvars[:num_state]
+    ys = [v if isinstance(v, Var) else None for v in jaxpr.outvars[num_state:]]
     return StepGraph(
         fix=program(params, fix_out, fix_eqns),
         hoist=program((*fix_out, *xs), hoist.outputs, hoist.eqns),
@@ -222,6 +225,11 @@ def read_step(jaxpr: jex.Jaxpr, num_params: int, num_state: int, keep: str) -> S
         xs=tuple(xs),
         ends=(tuple(jaxpr.outvars[:num_state]), tuple(jaxpr.outvars[num_state:])),
         kept=kept,
+        shifted=tuple(
+            (old, ys.index(new))
+            for old, new in zip(state, news, strict=True)
+            if old in kept and isinstance(new, Var) and new in ys
+        ),
         kept_hoisted=tuple(v for v in hoist.outputs if v in needed | replay.reads()),
         forward=program((*loop_fixed, *sequence, *state), (*jaxpr.outvars, *kept), body),
         replay=program((*loop_fixed, *sequence, *kept), replayed, body),

@@ -6,6 +6,8 @@ from pathlib import Path
 import jax
 import pytest
 
+jax.config.update("jax_num_cpu_devices", 2)  # for the tests of sharding
+
 
 @pytest.fixture
 def strict_promotion():

@@ -15,6 +15,8 @@ ALLOWED = {
     "cells": CORE | {"init"},
     "compose": CORE,
     "stepgraph": CORE,
+    "precision": CORE | {"stepgraph"},
+    "sharding": CORE | {"train"},
     "scan": CORE | {"stepgraph"},
     "unroll": CORE | {"scan"},
     "models": CORE | {"init", "unroll"},

@@ -1,0 +1,68 @@
+"""The batch over local devices: GPUs, TPU cores, or the cores of a CPU.
+
+Parameters are copied to every device, batches and carried states are split. `jax.jit` does the
+rest: the one product that makes a weight gradient sums over devices, once per update. Results equal
+those of one device up to the order of that sum.
+"""
+
+from typing import Any
+
+import jax
+from jax.sharding import AxisType, Mesh, NamedSharding, PartitionSpec
+
+from seqjax.errors import InputError, check_positive
+from seqjax.train import TrainState
+
+AXIS = "batch"
+
+
+def use_cpu_devices(count: int) -> None:
+    """Lets JAX see `count` CPU devices; call it before anything is computed."""
+    check_positive("devices", count)
+    if count > 1:
+        jax.config.update("jax_num_cpu_devices", count)
+
+
+def batch_mesh(count: int) -> Mesh:
+    """A mesh of the first `count` local devices.
+
+    Raises:
+      InputError: if there are fewer.
+    """
+    check_positive("devices", count)
+    devices = jax.local_devices()
+    if len(devices) < count:
+        raise InputError(
+            f"--devices={count}, but this machine shows {len(devices)}"
+            f" {devices[0].platform} device(s)."
+        )
+    return jax.make_mesh((count,), (AXIS,), devices=devices[:count], axis_types=(AxisType.Auto,))
+
+
+def place_training(mesh: Mesh, state: TrainState, rows: Any) -> tuple[TrainState, Any]:
+    """Places a train state whose carry is `[B, ...]`, and data `[B, ...]`, on the mesh."""
+    if mesh.size == 1:
+        return state, jax.device_put(rows)
+    carry = split_batch(state.carry, mesh, 0)
+    return replicate(state, mesh)._replace(carry=carry), split_batch(rows, mesh, 0)
+
+
+def split_batch(tree: Any, mesh: Mesh, axis: int) -> Any:
+    """Places every leaf with its `axis`, the batch, split over the mesh.
+
+    Raises:
+      InputError: if the batch does not divide.
+    """
+    sizes = {leaf.shape[axis] for leaf in jax.tree.leaves(tree)}
+    if any(size % mesh.size for size in sizes):
+        raise InputError(
+            f"a batch of {sorted(sizes)} cannot be split over {mesh.size} devices: make it a"
+            " multiple."
+        )
+    spec = PartitionSpec(*[None] * axis, AXIS)
+    return jax.device_put(tree, NamedSharding(mesh, spec))
+
+
+def replicate(tree: Any, mesh: Mesh) -> Any:
+    """Places a copy of every leaf on each device of the mesh."""
+    return jax.device_put(tree, NamedSharding(mesh, PartitionSpec()))
