@@ -115,7 +115,7 @@ class Config:
     # sampling
     sample_only: bool = cli.option(False, "only generate from --checkpoint")
     checkpoint: str = cli.option("", "for --sample_only: a workdir, or a checkpoint in it")
-    prime: str = cli.option("", "text to begin with; a line break if empty")
+    prime: str = cli.option("", "text to begin with; if empty, a line break, and def for the standard library")
     temperature: float = cli.option(0.8, "of sampling; 0 takes the most probable character")
     top_k: int = cli.option(0, "sample among the k most probable characters only; 0 for all")
     length: int = cli.option(500, "characters per sample")
@@ -349,11 +349,16 @@ def ngram_baseline(
 
 def encode_prime(config: Config, vocabulary: Vocabulary) -> np.ndarray:
     """The characters that a sample begins with, as ids."""
-    ids, unseen = vocabulary.encode(config.prime or "\n")
+    ids, unseen = vocabulary.encode(prime_of(config))
     if unseen and config.prime:
         shown = ", ".join(repr(c) for c in unseen)
         raise InputError(f"--prime has characters the model never saw: {shown}.")
     return ids
+
+
+def prime_of(config: Config) -> str:
+    """What a sample begins with."""
+    return config.prime or ("\ndef " if config.data == "stdlib" else "\n")
 
 
 def sample_text(
@@ -366,7 +371,7 @@ def sample_text(
     )
     key = jax.random.fold_in(jax.random.key(config.seed), 2**31 - 1)
     drawn = sample(state.params, jnp.asarray(ids)[None], key)[0]
-    return config.prime + vocabulary.decode(np.asarray(drawn))
+    return prime_of(config).lstrip("\n") + vocabulary.decode(np.asarray(drawn))
 
 
 def sample_only(config: Config) -> str:
