@@ -3,9 +3,8 @@
 `lax.scan` differentiates a recurrent step by adding `hₜ₋₁ᵀ dzₜ` to an accumulator of the size of the
 recurrent matrix at every step. Here the loop backward in time carries the state's cotangent only;
 one product after it gives the whole weight gradient, one product before the forward loop does the
-work of all inputs, and the backward loop repeats no product and no exponential. All of it is found
-from the step's jaxpr (`seqjax.stepgraph`): any pure step will do, and none needs a hand-written
-derivative.
+work of all inputs, and the backward loop repeats no product. All of it is found from the step's
+jaxpr (`seqjax.stepgraph`): any pure step will do, and none needs a hand-written derivative.
 """
 
 import math

@@ -37,7 +37,8 @@ FROM_OUTPUT: dict[str, Callable[[Array, Array], Array]] = {
     "exp": lambda ct, y: ct * y,
 }
 
-# Work that costs less to repeat in the backward loop than its result costs to keep.
+# Work that costs less to repeat in the backward loop than its result costs to keep. (tanh is
+# repeated where its argument can be had again, as an LSTM's tanh(c): one array less in memory.)
 CHEAP = frozenset(
     """abs add and broadcast_in_dim clamp concatenate convert_element_type copy eq expand_dims ge
     gt integer_pow iota is_finite le lt max min mul ne neg not or reduce_precision reshape select_n sign slice split
@@ -164,8 +165,8 @@ def read_step(jaxpr: jex.Jaxpr, num_params: int, num_state: int, keep: str) -> S
         state and y.
       num_params: how many inputs are parameters or constants.
       num_state: how many inputs are state, and how many outputs are the new state.
-      keep: "gates": keep what the backward step reads and could repeat only at the price of an
-        exponential or a product; "products": keep the recurrent products, repeat the rest.
+      keep: "gates": keep what the backward step reads and cannot have again by CHEAP work;
+        "products": keep the recurrent products, repeat the rest.
     """
     params, others = jaxpr.invars[:num_params], jaxpr.invars[num_params:]
     state, xs = tuple(others[:num_state]), others[num_state:]
