@@ -84,10 +84,11 @@ def _block_backward(
 
     # Results of a step are stacked where a product or an input waits for them; the rest is summed.
     emitted = sorted({i for i in (*back.sequence, *back.deferred) if i is not None})
+    finish = dict(zip(graph.fixed, back.finish, strict=True))
     summed = {
         v: i
         for v, i in zip(graph.fixed, back.fixed, strict=True)
-        if i is not None and i not in emitted
+        if i is not None and (i not in emitted or finish[v])
     }
     operands = [v for v in {d.operand: None for d in graph.deferred} if v not in stacks]
 
@@ -105,16 +106,19 @@ def _block_backward(
         sums = [s + results[i] for s, i in zip(sums, summed.values(), strict=True)]
         return (ct_state, sums), ([results[i] for i in emitted], [value[v] for v in operands])
 
-    carry = (ct_state, [_zeros(v) for v in summed])
+    carry = (ct_state, [_zeros(end.inputs[0] if (end := finish[v]) else v) for v in summed])
     (ct_state, sums), (results, operand_stacks) = lax.scan(
         body, carry, (list(read.values()), ct_ys), len(xs[0]), not loop.reverse, loop.unroll
     )
     stacked = dict(zip(emitted, results, strict=True))
     stacks |= dict(zip(operands, operand_stacks, strict=True))
 
-    ct_fix = dict(zip(summed, sums, strict=True))
+    ct_fix = {
+        v: end.function(total)[0] if (end := finish[v]) else total
+        for v, total in zip(summed, sums, strict=True)
+    }
     for v, i in zip(graph.fixed, back.fixed, strict=True):
-        if i in stacked:
+        if i in stacked and v not in summed:
             ct_fix[v] = jnp.sum(stacked[i], 0)
     for product, i in zip(graph.deferred, back.deferred, strict=True):
         if i is not None:

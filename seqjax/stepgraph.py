@@ -83,6 +83,7 @@ class Backward(NamedTuple):
     sequence: tuple[int | None, ...]
     fixed: tuple[int | None, ...]
     deferred: tuple[int | None, ...]
+    finish: tuple[Program | None, ...]  # what is left to do to a sum of `fixed` over the steps
 
 
 class StepGraph(NamedTuple):
@@ -331,7 +332,12 @@ def _trace_backward(
     )
     jaxpr, consts = flatten(closed)
     inputs = jaxpr.invars[len(consts) :]
-    results = list({id(atom): atom for atom in jaxpr.outvars}.values())
+    traced = iter(jaxpr.outvars)
+    ends = [[None if absent else next(traced) for absent in group] for group in missing]
+    peeled = [_peel(atom, jaxpr.eqns) for atom in ends[2]]
+    ends[2] = [atom for atom, _ in peeled]
+    atoms = [atom for group in ends for atom in group if atom is not None]
+    results = list({id(atom): atom for atom in atoms}.values())
     whole = program(jaxpr.invars, results, jaxpr.eqns)
     used = whole.reads()
     read_places = [i for i, v in enumerate(inputs[: len(values)]) if v in used]
@@ -345,11 +351,38 @@ def _trace_backward(
         return lean(*consts, *reads, *transposed, *cts)
 
     place = {id(atom): i for i, atom in enumerate(results)}
-    traced = iter(jaxpr.outvars)
-    places = [
-        tuple(None if absent else place[id(next(traced))] for absent in group) for group in missing
-    ]
-    return Backward(tuple(values[i] for i in read_places), plain, function, *places)
+    to_state, to_sequence, to_fixed, to_products = (
+        tuple(None if a is None else place[id(a)] for a in group) for group in ends
+    )
+    return Backward(
+        reads=tuple(values[i] for i in read_places),
+        plain=plain,
+        function=function,
+        state=to_state,
+        sequence=to_sequence,
+        fixed=to_fixed,
+        deferred=to_products,
+        finish=tuple(rest for _, rest in peeled),
+    )
+
+
+def _peel(atom: Atom | None, eqns: Sequence[Eqn]) -> tuple[Atom | None, Program | None]:
+    """Takes the last sums off a parameter's cotangent; returns what they act on, and them.
+
+    A bias gets the sum over the batch of its gate's cotangent. The loop adds up the latter, and the
+    sum waits for its end: where the batch is sharded over devices, every sum is a communication.
+    """
+    producer = {v: eqn for eqn in eqns for v in eqn.outvars}
+    inner, chain = atom, list[Eqn]()
+    while inner is not None and isinstance(inner, Var) and inner in producer:
+        eqn = producer[inner]
+        if eqn.primitive.name not in ("reduce_sum", "reshape", "squeeze", "broadcast_in_dim"):
+            break
+        chain.insert(0, eqn)
+        inner = eqn.invars[0]
+    if not any(eqn.primitive.name == "reduce_sum" for eqn in chain) or not isinstance(inner, Var):
+        return atom, None
+    return inner, program([inner], [atom], chain)
 
 
 def _transpose(product: Deferred, value: dict[Var, Array], ct: Array) -> Array:
