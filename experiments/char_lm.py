@@ -115,7 +115,9 @@ class Config:
     # sampling
     sample_only: bool = cli.option(False, "only generate from --checkpoint")
     checkpoint: str = cli.option("", "for --sample_only: a workdir, or a checkpoint in it")
-    prime: str = cli.option("", "text to begin with; if empty, a line break, and def for the standard library")
+    prime: str = cli.option(
+        "", "text to begin with; if empty, a line break, and def for the standard library"
+    )
     temperature: float = cli.option(0.8, "of sampling; 0 takes the most probable character")
     top_k: int = cli.option(0, "sample among the k most probable characters only; 0 for all")
     length: int = cli.option(500, "characters per sample")

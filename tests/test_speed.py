@@ -7,29 +7,31 @@ import os
 import re
 import subprocess
 import sys
+from pathlib import Path
 
 import pytest
 
-from experiments import speed
+from experiments import speed, speed_peers, speed_report
 from seqjax import InputError
 
-INSTALLED = [p for p, peer in speed.PEERS.items() if importlib.util.find_spec(peer.package)]
+INSTALLED = [p for p, peer in speed_peers.PEERS.items() if importlib.util.find_spec(peer.package)]
 
 # The outputs of every peer in one process, for imports take longer than the work.
 OUTPUTS = """
-import json, sys
-from experiments import speed
+import json, math, sys
+import jax
+from experiments import speed_peers
 shapes = {}
 for peer, *case in json.load(sys.stdin):
-    case = speed.Case(*case)
+    case = speed_peers.Case(*case)
     try:
-        outputs = speed.build(peer, case).call()
-    except speed.Unsupported as reason:
+        outputs = speed_peers.build(peer, case).call()
+    except speed_peers.Unsupported as reason:
         outputs = str(reason)
     if case.kind == "train":
         value, (params, xs) = outputs
-        leaves = params if peer == "torch" else speed.jax.tree.leaves(params)
-        sizes = [speed.math.prod(leaf.shape) for leaf in leaves]
+        leaves = params if peer == "torch" else jax.tree.leaves(params)
+        sizes = [math.prod(leaf.shape) for leaf in leaves]
         shapes[f"{peer} train"] = [float(value) != 0, sum(sizes), list(xs.shape)]
     else:
         shape = outputs if isinstance(outputs, str) else list(outputs.shape)
@@ -49,7 +51,7 @@ def results(tmp_path_factory):
         burst_seconds=0.01,
         workdir=str(tmp_path_factory.mktemp("speed")),
     )
-    return speed.run(config), speed.Path(config.workdir)
+    return speed.run(config), Path(config.workdir)
 
 
 def test_writes_everything_it_measured(results):
@@ -104,7 +106,7 @@ def test_every_installed_peer_computes_what_it_should():
         for kind in ("greedy", "sample"):
             cases.append([peer, "generation", "lstm", kind, 2, 3, 5, 4, 1])
             expected[f"{peer} lstm {kind}"] = [2, 3]
-    environment = speed.ENVIRONMENTS["keras"] | speed.ENVIRONMENTS["seqjax_2dev"]
+    environment = speed_peers.ENVIRONMENTS["keras"] | speed_peers.ENVIRONMENTS["seqjax_2dev"]
     environment["XLA_FLAGS"] += " --xla_backend_optimization_level=0"  # compiles faster
     done = subprocess.run(
         [sys.executable, "-c", OUTPUTS],
@@ -123,13 +125,13 @@ def test_growth_is_fitted_and_drawn(tmp_path):
     rows = []
     shapes = [(4, t, 8) for t in (10, 20, 80)] + [(16, 5, h) for h in (8, 16, 32)]
     for batch, steps, size in shapes:
-        case = speed.Case("growth", "lstm", "train", batch, steps, size, size, 1)
+        case = speed_peers.Case("growth", "lstm", "train", batch, steps, size, size, 1)
         times = {"plain": 3e-3 * steps * size**2, "seqjax": 1e-3 * steps * size}
         figures = {peer: {"median_ms": ms, "min_ms": ms} for peer, ms in times.items()}
         ratios = {"plain": times["plain"] / times["seqjax"]}
         rows.append({**case._asdict(), "peers": figures, "skipped": {}, "ratios": ratios})
     results = {"cases": rows}
-    speed.report(tmp_path, results)
+    speed_report.report(tmp_path, results)
     exponents = {
         "T, lstm, plain": 1,
         "T, lstm, seqjax": 1,
@@ -159,7 +161,7 @@ def test_means_are_geometric_over_lstm_and_gru_training():
         row("rnn", "train", seqjax=4, plain=1),
         row("lstm", "train", suite="cells", seqjax=4, plain=1),
     ]
-    means = speed.geometric_means(rows)
+    means = speed_report.geometric_means(rows)
     assert means["seqjax, median_ms"] == pytest.approx({"plain": 4, "seqjax_2dev": 1})
     assert means["seqjax or seqjax_2dev, median_ms"] == pytest.approx({"plain": math.sqrt(32)})
 
@@ -188,9 +190,9 @@ def test_plan_takes_the_peers_it_is_told():
     def peers(**fields):
         return {tuple(peers) for _, peers in speed.plan(speed.Config(**fields))}
 
-    everyone = tuple(peer for peer in speed.PEERS if peer != "torch_compile")
+    everyone = tuple(peer for peer in speed_peers.PEERS if peer != "torch_compile")
     assert peers() == {everyone}
-    assert peers(torch_compile=True) == {tuple(speed.PEERS)}
+    assert peers(torch_compile=True) == {tuple(speed_peers.PEERS)}
     assert peers(peers="torch_compile,plain") == {("torch_compile", "plain", "seqjax")}
     assert peers(suite="all", peers="torch") == {("torch", "seqjax"), ("seqjax",)}
     kinds = {case.kind for case, _ in speed.plan(speed.Config(suite="all"))}
