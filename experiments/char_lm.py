@@ -1,4 +1,4 @@
-"""A character language model on real text, beside an n-gram model of the same text.
+r"""A character language model on real text, beside an n-gram model of the same text.
 
 Claim: after minutes on two CPU cores an LSTM writes text that looks like its source, and predicts
 held-out text better than a smoothed n-gram model counted on the same training text.
@@ -15,8 +15,8 @@ generates from a saved model. The protocol of char-rnn (Karpathy, 2015) on Tiny 
 
     python -m experiments.char_lm --data=PATH/input.txt --validation_fraction=0.1 --layers=2 \
         --hidden_size=128 --seq_len=50 --batch_size=50 --optimizer=rmsprop --learning_rate=2e-3 \
-        --schedule=step --decay_after=10 --decay_factor=0.97 --clip_norm=0 --clip_value=5 \
-        --init_scale=0.08 --epochs=50 --ngram_order=6
+        --schedule=step --decay_after=10 --decay_factor=0.97 --warmup_steps=0 --clip_norm=0 \
+        --clip_value=5 --init_scale=0.08 --epochs=50 --ngram_order=6 --eval_every=1000
 """
 
 import dataclasses
