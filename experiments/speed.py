@@ -4,7 +4,7 @@ Claim: `seqjax.unroll` trains LSTMs and GRUs faster than a `lax.scan` over the s
 than the recurrent layers of Flax (Linen and NNX), Haiku, Equinox and Keras on JAX, which are such
 scans. How it stands against torch depends on the shape, and is measured here.
 
-    python -m experiments.speed                              # about 40 minutes on 2 CPU cores
+    python -m experiments.speed    # prints first how long it will take
     python -m experiments.speed --peers=torch,plain --cells=lstm --shapes=32x128x128x128x1
 
 Protocol: every peer is a process of its own; all compile and warm up, then take turns, a burst of
