@@ -57,13 +57,21 @@ GROWTH = [f"4x{t}x64x64x1" for t in (100, 300, 1000, 3000, 10000)]
 GROWTH += [f"16x100x{h}x{h}x1" for h in (32, 64, 128, 256, 512, 1024)]
 LARGE = "20x35x650x650x2,64x50x512x512x2,64x128x256x256x2,1x1x512x512x1"
 SUITES = {
-    "peers": Suite(tuple(PEERS), ("lstm", "gru", "rnn"), BOTH, f"{SHAPES},{LARGE}"),
+    "peers": Suite(
+        tuple(name for name, peer in PEERS.items() if peer.build),
+        ("lstm", "gru", "rnn"),
+        BOTH,
+        f"{SHAPES},{LARGE}",
+    ),
     "cells": Suite(OURS, tuple(CELLS), BOTH, f"{SHAPES},64x128x256x256x1"),
     # What varies within one batch size, T or H, is one line.
     "growth": Suite(OURS, ("lstm",), ("train",), ",".join(GROWTH)),
     # Streams, tokens, vocabulary, units.
     "generation": Suite(
-        ("torch", "seqjax"), ("lstm",), ("greedy", "sample"), "1x200x100x256x1,64x200x100x256x1"
+        ("torch", "torch_layer", "seqjax"),
+        ("lstm",),
+        ("greedy", "sample"),
+        "1x200x100x256x1,64x200x100x256x1",
     ),
 }
 

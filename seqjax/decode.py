@@ -1,19 +1,16 @@
 """Generating from a model, one token at a time, in one compiled loop."""
 
-from collections.abc import Callable
-
 import jax
 import jax.numpy as jnp
 from jax import lax
 
 from seqjax.errors import InputError, check_positive
+from seqjax.tabulate import TokenStep, tabulate
 from seqjax.types import Array, State
-
-StepFn = Callable[[State, Array], tuple[State, Array]]  # (state, token [B]) -> (state, [B, V])
 
 
 def generate(
-    step: StepFn,
+    step: TokenStep,
     state: State,
     prime: Array,
     key: Array,
@@ -25,8 +22,9 @@ def generate(
     """Reads `prime`, then draws `length` tokens, each from the model's own prediction.
 
     Args:
-      step: `(state, tokens [B]) -> (state, logits [B, V])`, one step of a model.
-      state: the state before the first token of `prime`.
+      step: `(state, token) -> (state, logits [V])`, one step of a model on one stream: no batch
+        axis. Here it runs under `vmap`.
+      state: the state before the first token of `prime`; leaves `[B, ...]`.
       prime: tokens `[B, T]`, T >= 1, to read before the first draw.
       key: a PRNG key; consumed.
       length: tokens to draw.
@@ -47,12 +45,15 @@ def generate(
     if prime.ndim != 2 or prime.shape[1] < 1:
         raise InputError(f"prime must be tokens [B, T] with T >= 1, got shape {prime.shape}.")
 
-    state, logits = lax.scan(step, state, prime.T)
+    state, logits = lax.scan(jax.vmap(step), state, prime.T)
+    vocab_size = logits.shape[-1]
+    if vocab_size <= prime.shape[0] * length:  # a table costs as much as V draws save
+        step = tabulate(step, jax.tree.map(lambda a: a[0], state), vocab_size)
 
     def draw(carry: tuple[State, Array], key: Array) -> tuple[tuple[State, Array], Array]:
         state, logits = carry
         token = pick(logits, key, temperature=temperature, top_k=top_k)
-        return step(state, token), token
+        return jax.vmap(step)(state, token), token
 
     _, tokens = lax.scan(draw, (state, logits[-1]), jax.random.split(key, length))
     return tokens.T

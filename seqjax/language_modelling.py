@@ -79,8 +79,7 @@ def make_sample(
         model = nnx.merge(graphdef, params)
 
         def step(state: State, token: Array) -> tuple[State, Array]:
-            state, logits = model(token[:, None], state)
-            return state, logits[:, 0]
+            return model.step(token, state)
 
         state = model.initial_state(prime.shape[0])
         return generate(

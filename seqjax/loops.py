@@ -41,7 +41,7 @@ class Saved(NamedTuple):
 def _block_forward(loop: Loop, fix: dict, state: list, xs: list) -> tuple[list, list[Array], Saved]:
     """Returns the state after the block, its ys, and what its backward loop will read."""
     graph = loop.graph
-    hoisted = _hoist(graph, fix, xs)
+    hoisted = hoist_products(graph, fix, xs)
     by_var = {**dict(zip(graph.xs, xs, strict=True)), **hoisted}
     fixed = [fix[v] for v in graph.fixed]
     state_out, ys_out = graph.ends
@@ -130,7 +130,7 @@ def _block_backward(
     return ct_state, ct_fix, _unhoist(graph, fix, xs, ct_sequence, ct_fix)
 
 
-def _hoist(graph: StepGraph, fix: dict, xs: list) -> dict[Any, Array]:
+def hoist_products(graph: StepGraph, fix: dict, xs: list) -> dict[Any, Array]:
     """The hoisted products of all steps, `[steps, ...]` each."""
     stacks = dict(zip(graph.xs, xs, strict=True))
     for eqn in graph.hoist.eqns:
@@ -189,7 +189,7 @@ def _unhoist(graph: StepGraph, fix: dict, xs: list, ct_sequence: dict, ct_fix: d
 
         def run(*inputs: Array) -> list[Array]:
             named = {**fix, **dict(zip(fixed, inputs, strict=False))}
-            hoisted = _hoist(graph, named, list(inputs[len(fixed) :]))
+            hoisted = hoist_products(graph, named, list(inputs[len(fixed) :]))
             return [hoisted[v] for v in graph.hoist.outputs if v in ct_sequence]
 
         hoist_cts = [ct_sequence[v] for v in graph.hoist.outputs if v in ct_sequence]

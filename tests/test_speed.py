@@ -88,7 +88,7 @@ def test_ratios_follow_from_medians(results):
 def test_every_installed_peer_computes_what_it_should():
     cases, expected = [], {}
     for peer in INSTALLED:
-        if peer == "torch_compile":
+        if peer in ("torch_compile", "torch_layer"):
             continue
         cases.append([peer, "peers", "lstm", "train", 2, 3, 5, 4, 2])
         for cell in ("lstm", "gru", "rnn"):
@@ -102,7 +102,7 @@ def test_every_installed_peer_computes_what_it_should():
         expected[f"{peer} train"] = [True, parameters, inputs]
     if "equinox" in INSTALLED:
         expected["equinox rnn forward"] = "no rnn"
-    for peer in {"torch", "seqjax"} & set(INSTALLED):
+    for peer in {"torch", "torch_layer", "seqjax"} & set(INSTALLED):
         for kind in ("greedy", "sample"):
             cases.append([peer, "generation", "lstm", kind, 2, 3, 5, 4, 1])
             expected[f"{peer} lstm {kind}"] = [2, 3]
@@ -190,9 +190,9 @@ def test_plan_takes_the_peers_it_is_told():
     def peers(**fields):
         return {tuple(peers) for _, peers in speed.plan(speed.Config(**fields))}
 
-    everyone = tuple(peer for peer in speed_peers.PEERS if peer != "torch_compile")
-    assert peers() == {everyone}
-    assert peers(torch_compile=True) == {tuple(speed_peers.PEERS)}
+    trained = tuple(peer for peer in speed_peers.PEERS if peer != "torch_layer")
+    assert peers() == {tuple(peer for peer in trained if peer != "torch_compile")}
+    assert peers(torch_compile=True) == {trained}
     assert peers(peers="torch_compile,plain") == {("torch_compile", "plain", "seqjax")}
     assert peers(suite="all", peers="torch") == {("torch", "seqjax"), ("seqjax",)}
     kinds = {case.kind for case, _ in speed.plan(speed.Config(suite="all"))}

@@ -101,10 +101,18 @@ class LanguageModel(nnx.Module):
         for layer, layer_state, key in zip(self.layers, state, keys[:-1], strict=True):
             layer_state, ys = layer(self._drop(ys, key), layer_state)
             new_state.append(layer_state)
-        ys = self._drop(ys, keys[-1])
-        if self.tie_weights:
-            return tuple(new_state), self.embedding.attend(ys) + self.head_bias
-        return tuple(new_state), self.head(ys)
+        return tuple(new_state), self._logits(self._drop(ys, keys[-1]))
+
+    def step(self, token: Array, state: State) -> tuple[State, Array]:
+        """One token, without dropout: `token [...] -> (state, logits [..., V])`."""
+        y, new_state = self.embedding(token), []
+        for layer, layer_state in zip(self.layers, state, strict=True):
+            layer_state, y = layer.step(y, layer_state)
+            new_state.append(layer_state)
+        return tuple(new_state), self._logits(y)
+
+    def _logits(self, ys: Array) -> Array:
+        return self.embedding.attend(ys) + self.head_bias if self.tie_weights else self.head(ys)
 
     def _drop(self, x: Array, key: Array | None) -> Array:
         return x if key is None else self.dropout(x, rngs=key, deterministic=False)

@@ -4,7 +4,7 @@ import jax
 import jax.numpy as jnp
 from flax import nnx
 
-from seqjax.types import Array, Cell, State
+from seqjax.types import Array, Cell, Params, State
 from seqjax.unroll import unroll
 
 
@@ -33,10 +33,16 @@ class RNN(nnx.Module):
         reverse: bool = False,
     ) -> tuple[State, Array]:
         """`xs [B, T, D] -> (final_state, ys [B, T, output_size])`; arguments as `unroll`."""
-        params = jax.tree.map(
+        xs = jnp.swapaxes(xs, 0, 1)
+        state, ys = unroll(self.cell, self.arrays(), xs, state, lengths=lengths, reverse=reverse)
+        return state, jnp.swapaxes(ys, 0, 1)
+
+    def step(self, x: Array, state: State) -> tuple[State, Array]:
+        """One step: `x [..., D] -> (state, y [..., output_size])`."""
+        return self.cell.step(self.arrays(), state, x)
+
+    def arrays(self) -> Params:
+        """The cell's parameters as plain arrays."""
+        return jax.tree.map(
             lambda p: p.get_value(), self.params, is_leaf=lambda p: isinstance(p, nnx.Param)
         )
-        state, ys = unroll(
-            self.cell, params, jnp.swapaxes(xs, 0, 1), state, lengths=lengths, reverse=reverse
-        )
-        return state, jnp.swapaxes(ys, 0, 1)
