@@ -150,6 +150,8 @@ class Config:
             "devices",
         ):
             check_positive(f"--{name}", getattr(self, name))
+        check_positive("--layers", self.layers, at_most=64)
+        check_positive("--hidden_size", self.hidden_size, at_most=2**16)
         counts = ("steps", "epochs", "sample_every", "ngram_order", "top_k", "decay_after")
         for name in (*counts, "save_every", "save_seconds", "temperature", "init_scale"):
             check_not_negative(f"--{name}", getattr(self, name))

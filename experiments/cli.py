@@ -12,7 +12,7 @@ from typing import Any
 
 from absl import app, flags, logging
 
-from seqjax.errors import InputError, RunError
+from seqjax.errors import LARGEST_INT, InputError, RunError, shown
 from seqjax.jsonfiles import read_object
 from seqjax.stopping import Stopped
 
@@ -50,7 +50,9 @@ def run(main: Callable[[Any], Any], config_class: type) -> None:
         except OSError as error:
             where = f"{error.filename}: " if error.filename else ""
             _fail(f"{where}{error.strerror or error}.", 1)
-        except MemoryError:
+        except (MemoryError, RuntimeError) as error:
+            if isinstance(error, RuntimeError) and "RESOURCE_EXHAUSTED" not in str(error):
+                raise
             _fail("out of memory: choose smaller sizes.", 1)
         except Stopped as stop:
             _fail(str(stop), stop.code)
@@ -87,6 +89,8 @@ def _config(config_class: type) -> Any:
         saved = _saved_config(config_class, values["workdir"])
         values |= {k: v for k, v in saved.items() if not flags.FLAGS[k].present}
         values["resume"] = True
+    for field in dataclasses.fields(config_class):
+        _check_range(f"--{field.name}", values[field.name])
     return config_class(**values)
 
 
@@ -104,8 +108,11 @@ def checked(config_class: type, saved: dict[str, Any], where: str) -> dict[str, 
     """The fields of a config in a file, each of its type; fields of other versions are left out.
 
     Raises:
-      InputError: if a value is not of its field's type, or is none of its choices.
+      InputError: if a value is not of its field's type, or is none of its choices, or is an
+        integer that JAX could not count to.
     """
+    if not isinstance(saved, dict):
+        raise InputError(f"{where} must hold a JSON object, got {shown(saved)}.")
     values = {}
     for field in dataclasses.fields(config_class):
         if field.name not in saved:
@@ -115,11 +122,19 @@ def checked(config_class: type, saved: dict[str, Any], where: str) -> dict[str, 
             value = float(value)
         kind: Any = field.type
         if type(value) is not kind:
-            raise InputError(f"{field.name} in {where} must be {kind.__name__}, got {value!r:.60}.")
+            raise InputError(
+                f"{field.name} in {where} must be {kind.__name__}, got {shown(value)}."
+            )
+        _check_range(f"{field.name} in {where}", value)
         choices = field.metadata["choices"]
         if choices and value not in choices:
             raise InputError(
-                f"{field.name} in {where} must be one of {', '.join(choices)}, got {value!r:.60}."
+                f"{field.name} in {where} must be one of {', '.join(choices)}, got {shown(value)}."
             )
         values[field.name] = value
     return values
+
+
+def _check_range(name: str, value: Any) -> None:
+    if isinstance(value, int) and abs(value) > LARGEST_INT:
+        raise InputError(f"{name} must lie within {LARGEST_INT} of 0, got {shown(value)}.")
