@@ -17,7 +17,7 @@ import jax
 import orbax.checkpoint as ocp
 
 from seqjax.errors import InputError, RunError
-from seqjax.jsonfiles import write_atomically
+from seqjax.jsonfiles import read_text, write_atomically
 from seqjax.train import TrainState
 
 KEPT = 3
@@ -136,7 +136,7 @@ class Checkpoints:
         """What is wrong with a checkpoint's files; "" if nothing is."""
         files = self._files(step)
         try:
-            lines = self._list_of(step).read_text(encoding="utf-8").splitlines()
+            lines = read_text(self._list_of(step)).splitlines()
             sums = {name: sum for sum, name in (line.split("  ", 1) for line in lines)}
         except (OSError, ValueError):
             return "its list of sums cannot be read"
