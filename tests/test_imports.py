@@ -24,6 +24,7 @@ ALLOWED = {
     "tabulate": CORE | {"loops", "stepgraph"},
     "decode": CORE | {"tabulate"},
     "train": CORE,
+    "population": CORE,
     "optimizers": CORE,
     "ngram": CORE,
     "data": CORE,
