@@ -17,6 +17,7 @@ from seqjax.unroll import unroll
 
 BLOCK = 128  # guesses that are tried at once
 NET = 5  # units of the 2-sequence problem
+NET_FRESH = 500  # sequences a class that measure its error
 NET_INPUTS = 3  # informative steps of the 2-sequence problem
 
 
@@ -44,7 +45,10 @@ def guess(
         found = jnp.where(solved.any(), block * BLOCK + first + 1, 0)
         return block + 1, found, jax.tree.map(lambda leaf: leaf[first], guesses)
 
-    start = (jnp.int32(0), jnp.int32(0), draw(key))
+    nothing = jax.tree.map(
+        lambda leaf: jnp.zeros(leaf.shape, leaf.dtype), jax.eval_shape(draw, key)
+    )
+    start = (jnp.int32(0), jnp.int32(0), nothing)
     _, found, params = lax.while_loop(unsolved, try_block, start)
     return found, params
 
@@ -54,19 +58,19 @@ def latch(
 ) -> dict[str, Array]:
     """The paper's unit, w and its free inputs guessed from U(-limit, limit)."""
     unit = UNITS["paper"]
-    train_key, guess_key, test_key = jax.random.split(key, 3)
-    noise = std * jax.random.normal(train_key, (max_length, 2, per_class))
-    fresh = std * jax.random.normal(test_key, (max_length, 2, FRESH))
+    noise_key, guess_key = jax.random.split(key)
+    noise = std * jax.random.normal(noise_key, (max_length, 2, per_class + FRESH))
 
     def draw(key: Array) -> Params:
         values = jax.random.uniform(key, (1 + 2 * FREE_STEPS,), minval=-limit, maxval=limit)
         return {"unit": values[0], "h": values[1:].reshape(2, FREE_STEPS)}
 
     def solves(params: Params) -> Array:
-        return is_right(last_output(unit, params, noise, length)).all()
+        return is_right(last_output(unit, params, noise[:, :, :per_class], length)).all()
 
     guesses, params = guess(draw, solves, guess_key, cap)
-    wrong = 1 - is_right(last_output(unit, params, fresh, length)).mean()
+    right = is_right(last_output(unit, params, noise, length))
+    wrong = 1 - right[:, per_class:].mean()
     return {"guesses": guesses, "test_error": wrong, "w": params["unit"]}
 
 
@@ -82,24 +86,22 @@ def two_sequence(
     into_first = jnp.zeros((1, NET)).at[0, 0].set(1.0)
     longest = length + length // 10
 
-    def sequences(key: Array, n: int) -> tuple[Array, Array]:
-        noise_key, length_key = jax.random.split(key)
-        noise = std * jax.random.normal(noise_key, (longest, 2, n))
-        ends = jax.random.randint(length_key, (2, n), length, longest + 1)
-        return noise.at[:NET_INPUTS].set(jnp.array([[1.0], [-1.0]])), ends
+    noise_key, length_key, guess_key = jax.random.split(key, 3)
+    xs = std * jax.random.normal(noise_key, (longest, 2, per_class + NET_FRESH))
+    xs = xs.at[:NET_INPUTS].set(jnp.array([[1.0], [-1.0]]))
+    ends = jax.random.randint(length_key, xs.shape[1:], length, longest + 1)
 
-    def right(u: Array, xs: Array, ends: Array) -> Array:
+    def right(u: Array, n: int) -> Array:
+        """Of the first n sequences of each class."""
         params = {"w": into_first, "u": u, "b": jnp.zeros(NET)}
-        state, _ = unroll(cell, params, xs[..., None], lengths=ends)
+        state, _ = unroll(cell, params, xs[:, :, :n, None], lengths=ends[:, :n])
         return is_right(state.h[..., -1])
 
-    train_key, guess_key, test_key = jax.random.split(key, 3)
-    training = sequences(train_key, per_class)
     guesses, u = guess(
         lambda key: jax.random.uniform(key, (NET, NET), minval=-1.0, maxval=1.0),
-        lambda u: right(u, *training).all(),
+        lambda u: right(u, per_class).all(),
         guess_key,
         cap,
     )
-    wrong = 1 - right(u, *sequences(test_key, 500)).mean()
+    wrong = 1 - right(u, xs.shape[2])[:, per_class:].mean()
     return {"guesses": guesses, "test_error": wrong}

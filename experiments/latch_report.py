@@ -75,13 +75,27 @@ def table(results: dict[str, Any]) -> str:
             if row["T"] == length:
                 ours = f"median {shown(row['guesses'], 0)}, test error {row['test_error']:.3f}"
                 add(f"guesses for the latch, T={length}", "-", ours, "7 numbers from U(-2, 2)")
+    last = curves["w fixed"][-1]["T"]
+    for name, statement in (
+        ("no noise, w fixed", "vanishing gradient alone"),
+        ("set by hand", "flips by noise alone"),
+        ("no noise, w trained", "no noise, but w learns"),
+    ):
+        row = curves[name][-1]
+        ours = f"{row['success']:.2f} [{row['low']:.2f}, {row['high']:.2f}]"
+        add(f"success at T={last}, {statement}", "-", ours, name)
+    for name in ("w trained", "w fixed"):
+        row = curves[name][-1]
+        ours = f"{row['test_error']:.2f} (no noise: {1 - row['latches']:.2f} of runs fail)"
+        add(f"error on fresh noise, T={last}", "-", ours, name)
     two = results["two_sequence"]
     ours = f"{two['solved']}/{two['runs']}, median {shown(two['guesses'], 0)}"
     add("guesses, 2-sequence, T=100", "30/30, median 144 *", ours, "5 tanh units, 25 from U(-1, 1)")
     for name in (name for name in curves if name.startswith("unit")):
         row = curves[name][-1]
         ours = f"{row['success']:.2f} [{row['low']:.2f}, {row['high']:.2f}]"
-        add(f"{name.removeprefix('unit ')}, T={row['T']}", "-", ours, "8 seqs/class, Adam .01")
+        statement = f"{unit_label(name)}, T={row['T']}"
+        add(statement, "-", ours, "8 seqs/class, Adam .01")
     head = ("statement", "published", "ours", "protocol")
     widths = [max(len(row[i]) for row in [head, *rows]) for i in range(4)]
     text = [
@@ -105,6 +119,12 @@ ISLAND = (
     ("w0 in [1.3, 1.8], s <= .3", "white", lambda w0, s: 1.29 < w0 < 1.81 and s < 0.31),
     ("w0 > 2, s < .2", "white, speckled", lambda w0, s: w0 > 2.01 and s < 0.19),
 )
+
+
+def unit_label(name: str) -> str:
+    """How a curve of one of the other units is called in print."""
+    name = name.removeprefix("unit ")
+    return "tanh of the paper, no readout" if name == "paper" else name
 
 
 def line(rows: Sequence[dict[str, Any]], name: str) -> tuple[list, list]:
@@ -150,7 +170,7 @@ def band(axes: Any, rows: Sequence[dict[str, Any]], i: int, label: str) -> None:
     lengths, shares = line(rows, "success")
     colour = plots.COLOURS[i]
     style = plots.LINES[i % len(plots.LINES)]
-    axes.plot(lengths, shares, style, color=colour, marker="osD^vX"[i], ms=4, label=label)
+    axes.plot(lengths, shares, style, color=colour, marker="osD^v*"[i], ms=4, label=label)
     axes.fill_between(
         lengths, line(rows, "low")[1], line(rows, "high")[1], color=colour, alpha=0.15, linewidth=0
     )
@@ -220,16 +240,17 @@ def draw_grid(path: Path, grid: Sequence[dict[str, Any]]) -> None:
 def draw_causes(path: Path, curves: dict[str, Any]) -> None:
     """What each of the two causes would do alone, and the gradient itself."""
     with plots.panels(path, 2) as (left, right):
-        band(left, curves["no noise"], 0, "learned without noise: vanishing gradient alone")
-        band(left, curves["set by hand"], 1, "w = 1.25, inputs ±1 set by hand: flips alone")
-        band(left, curves["w trained"], 2, "learned in noise: both (Fig. 2b)")
+        band(left, curves["no noise, w trained"], 2, "no noise, w trained from 1.25")
+        band(left, curves["no noise, w fixed"], 0, "no noise, w fixed: vanishing gradient alone")
+        band(left, curves["set by hand"], 1, "w fixed, inputs ±1 set by hand: flips alone")
+        band(left, curves["w fixed"], 3, "w fixed, learned in noise: both causes")
         plots.label(
             left,
             xlabel="sequence length T",
             ylabel="share of runs that succeed",
-            title="Two causes of failure",
+            title="Two causes of failure, 3 sequences a class",
         )
-        left.set_ylim(-0.02, 1.35)
+        left.set_ylim(-0.02, 1.45)
         left.set_yticks([0, 0.25, 0.5, 0.75, 1])
         left.legend(frameon=False, fontsize=8.5, loc="upper right")
         rows = curves["w fixed"]
@@ -270,11 +291,11 @@ def draw_units(path: Path, curves: dict[str, Any]) -> None:
     names = [name for name in curves if name.startswith("unit")]
     with plots.panels(path, 2) as (left, right):
         for i, name in enumerate(names):
-            label = name.removeprefix("unit ")
+            label = unit_label(name)
             band(left, curves[name], i, label)
             x, y = line(curves[name], "gradient_start")
             style = plots.LINES[i % len(plots.LINES)]
-            right.plot(x, y, style, color=plots.COLOURS[i], marker="osD^vX"[i], ms=4, label=label)
+            right.plot(x, y, style, color=plots.COLOURS[i], marker="osD^v*"[i], ms=4, label=label)
         plots.label(
             left,
             xlabel=f"sequence length T\n({CRITERION})",
