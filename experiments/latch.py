@@ -22,8 +22,8 @@ deviation.
 Two causes are told apart with w fixed: training without noise leaves the vanishing gradient alone,
 inputs of ±1 set by hand leave the flips by noise alone. Other units on the same task learn all their
 weights and a readout v·h + c, by Adam at 0.01: under the plain descent above the readout learns to
-cancel the state of both classes, and none of 60 tanh units succeeds at T = 30. The last baseline is Hochreiter and Schmidhuber's (1997):
-random guessing.
+cancel the state of both classes, and none of 60 tanh units succeeds at T = 30. The last
+baseline is random guessing (Hochreiter and Schmidhuber, 1997).
 """
 
 import dataclasses
