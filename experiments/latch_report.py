@@ -46,7 +46,9 @@ def table(results: dict[str, Any]) -> str:
         rows.append((statement, published, ours, protocol))
 
     for name, protocol in (
-        ("w trained", "8 seqs/class, lr .05"),
+        ("w trained", "8 seqs/class, lr .02"),
+        ("w trained at rate 0.05", "8 seqs/class"),
+        ("w trained at rate 0.1", "8 seqs/class"),
         ("w fixed", "3 seqs/class, lr .5"),
     ):
         points = {row["T"]: row for row in curves[name]}
@@ -179,7 +181,10 @@ def band(axes: Any, rows: Sequence[dict[str, Any]], i: int, label: str) -> None:
 def draw_length(path: Path, curves: dict[str, Any]) -> None:
     """Fig. 2b, ours over theirs."""
     with plots.panels(path) as (axes,):
-        band(axes, curves["w trained"], 0, "w trained from 1.25, 8 sequences a class, rate 0.05")
+        band(axes, curves["w trained"], 0, "w trained from 1.25, 8 sequences a class, rate 0.02")
+        for rate, style in (("0.05", "--"), ("0.1", ":")):
+            lengths, shares = line(curves[f"w trained at rate {rate}"], "success")
+            axes.plot(lengths, shares, style, color="0.45", lw=1, label=f"the same, rate {rate}")
         band(axes, curves["w fixed"], 1, "w fixed at 1.25, 3 sequences a class, rate 0.5")
         band(axes, curves["guessed"], 2, "random guessing, 8 sequences a class")
         axes.plot(
