@@ -24,8 +24,10 @@ def option(default: Any, help: str, choices: tuple[str, ...] = ()) -> Any:
     return dataclasses.field(default=default, metadata={"help": help, "choices": choices})
 
 
-def run(main: Callable[[Any], Any], config_class: type) -> None:
+def run(main: Callable[..., Any], config_class: type, *, positional: bool = False) -> None:
     """Parses the command line into a config and calls `main(config)`.
+
+    With `positional`, `main(config, arguments)` also gets what is no flag.
 
     With `--resume`, flags that are not on the command line take the values of the run that is
     resumed, from `config.json` in `--workdir`.
@@ -40,6 +42,9 @@ def run(main: Callable[[Any], Any], config_class: type) -> None:
         if not flags.FLAGS["verbosity"].present:
             logging.set_verbosity(logging.WARNING)  # Orbax reports every save
         try:
+            if positional:
+                main(_config(config_class), arguments[1:])
+                return
             if arguments[1:]:
                 raise InputError(
                     f"unexpected argument {arguments[1]!r}; options are written --name=value."

@@ -1,13 +1,12 @@
 """What a study of many units has finished, so that a killed study goes on where it was."""
 
 import json
-import os
 from pathlib import Path
 from types import TracebackType
 from typing import Any
 
 from seqjax.errors import InputError
-from seqjax.jsonfiles import finite, read_lines, write_atomically
+from seqjax.jsonfiles import append, finite, read_lines, write_atomically
 
 
 class Ledger:
@@ -45,9 +44,7 @@ class Ledger:
         if key in self.rows:
             raise InputError(f"the unit {key!r} is in {self.path} already.")
         line = _line(key, row)
-        self._file.write(line)
-        self._file.flush()
-        os.fsync(self._file.fileno())
+        append(self._file, line)
         self.rows[key] = {k: v for k, v in json.loads(line).items() if k != "key"}
         return self.rows[key]
 

@@ -11,7 +11,7 @@ from tensorboardX.proto.event_pb2 import Event, SessionLog
 from tensorboardX.summary import scalar
 
 from seqjax.errors import InputError
-from seqjax.jsonfiles import read_lines, write_atomically
+from seqjax.jsonfiles import append, read_lines, write_atomically
 
 
 class Records:
@@ -48,9 +48,7 @@ class Records:
         """Writes one row, onto the disk; a value that is not finite becomes null."""
         finite = {k: float(v) if math.isfinite(v) else None for k, v in values.items()}
         row = {"step": step, "split": split, **finite}
-        self._file.write(json.dumps(row, allow_nan=False) + "\n")
-        self._file.flush()
-        os.fsync(self._file.fileno())
+        append(self._file, json.dumps(row, allow_nan=False) + "\n")
         for name, value in finite.items():
             if value is not None:
                 summary = scalar(f"{split}/{name}", value)

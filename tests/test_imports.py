@@ -25,6 +25,7 @@ ALLOWED = {
     "decode": CORE | {"tabulate"},
     "diagnose": CORE | {"unroll"},
     "train": CORE,
+    "population": CORE,
     "optimizers": CORE,
     "ngram": CORE,
     "data": CORE,
