@@ -14,11 +14,12 @@ LECTURES = {"RNN: about 7": 7, "about 20": 20, "LSTM: about 100": 100}
 
 
 def draw(workdir: Path, results: dict[str, Any]) -> None:
-    """Writes linear_theory, scalar_decay, gradient_by_lag and memory_horizon as PNG."""
+    """Writes every figure as PNG, named as its function below."""
     linear_theory(workdir / "linear_theory.png", results["linear"])
     scalar_decay(workdir / "scalar_decay.png", results["scalar"])
     gradient_by_lag(workdir / "gradient_by_lag.png", results["networks"])
     memory_horizon(workdir / "memory_horizon.png", results["networks"])
+    accuracy_by_lag(workdir / "accuracy_by_lag.png", results["networks"])
 
 
 def linear_theory(path: Path, linear: dict[str, Any]) -> None:
@@ -35,11 +36,11 @@ def linear_theory(path: Path, linear: dict[str, Any]) -> None:
         if scale != "sheared":
             some = lags[9 :: max(1, len(lags) // 10)]
             axes.plot(some, float(scale) ** some, "x", color="black", ms=6)
-    axes.plot([], [], "x", color="black", label="theory, s to the lag")
+    axes.plot([], [], "x", color="black", label="theory")
     axes.set(
         xlabel="lag (steps)",
         ylabel="largest gain of the gradient",
-        title="A linear RNN: gradients vanish below 1 and explode above",
+        title="A linear RNN: the gradient is s to the lag for singular values s",
         yscale="log",
     )
     _save(figure, axes, path)
@@ -56,14 +57,15 @@ def scalar_decay(path: Path, curves: dict[str, list[float]]) -> None:
         axes.annotate(
             f"{math.exp(curve[-1]):.1e}",
             (lags[-1], math.exp(curve[-1])),
-            xytext=(-4, 6),
+            xytext=(5, 0),
             textcoords="offset points",
-            ha="right",
+            va="center",
             color=COLOURS[i],
         )
     axes.axhline(2**-24, color="0.45", linewidth=1, linestyle=":")
-    axes.annotate("lost beside 1 in float32", (1, 2**-24), (0, -12), textcoords="offset points")
+    axes.annotate("lost beside 1 in float32", (50, 2**-24), (0, -14), textcoords="offset points")
     axes.set(
+        xlim=(0, 1.15 * len(curves["rnn 0.5"])),
         xlabel="steps",
         ylabel="gradient",
         title="One hundred steps: 0.5 per step against a forget gate",
@@ -83,12 +85,14 @@ def gradient_by_lag(path: Path, networks: dict[str, Any]) -> None:
             curve = np.where(curve < FLOOR, np.nan, curve)
             axes.plot(np.arange(1, len(curve) + 1), curve, label=name, **_style(name))
         axes.axhline(0.01, color="0.45", linewidth=1)
-        axes.set(xlabel="lag (steps)", yscale="log", ylim=(FLOOR, 1e3))
+        axes.set(xlabel="lag (steps)", yscale="log", ylim=(FLOOR, 1e2))
         axes.set_title({"initial": "at initialisation", "trained": "trained to recall"}[when])
         axes.grid(alpha=0.25)
         axes.spines[["top", "right"]].set_visible(False)
     panels[0].set_ylabel("‖∂L/∂s‖ relative to lag 1")
-    panels[0].annotate("1/100", (1, 0.01), (2, 3), textcoords="offset points", color="0.3")
+    panels[0].annotate(
+        "1/100", (1, 0.01), (-2, 3), ("axes fraction", "data"), "offset points", ha="right"
+    )
     handles, labels = panels[0].get_legend_handles_labels()
     figure.legend(handles, labels, loc="outside right upper", frameon=False)
     figure.savefig(path, dpi=150)
@@ -96,40 +100,66 @@ def gradient_by_lag(path: Path, networks: dict[str, Any]) -> None:
 
 
 def memory_horizon(path: Path, networks: dict[str, Any]) -> None:
-    """Three points for each network, the lectures' numbers as lines."""
-    figure, axes = _axes()
-    figure.set_size_inches(8, 4.8)
+    """Two points for each network, the lectures' numbers as lines."""
+    figure, axes = plt.subplots(figsize=(8, 4.8), layout="constrained")
     places = np.arange(len(networks))[::-1]
-    series = {
-        "gradient, untrained": (lambda n: n["initial"]["horizon"]["0.01"], "o", "none"),
-        "gradient, trained": (lambda n: n["trained"]["horizon"]["0.01"], "o", COLOURS[0]),
-        "recalls": (lambda n: n["trained"]["recall_range"], "D", COLOURS[1]),
-    }
-    for i, (label, (of, marker, fill)) in enumerate(series.items()):
-        values = [max(1, statistics.median(of(n))) for n in networks.values()]
-        edge = COLOURS[1] if label == "recalls" else COLOURS[0]
-        axes.plot(
-            values,
-            places + 0.18 * (1 - i),
-            marker,
-            markerfacecolor=fill,
-            markeredgecolor=edge,
-            label=label,
-        )
+    for when, label, marker, shift in (
+        ("initial", "at initialisation", "o", 0.12),
+        ("trained", "trained to recall", "D", -0.12),
+    ):
+        colour = COLOURS[0] if when == "initial" else COLOURS[1]
+        for place, network in zip(places, networks.values(), strict=True):
+            horizon = statistics.median(network[when]["horizon"]["0.01"])
+            ended = horizon >= len(network[when]["log_norm"])
+            axes.plot(
+                max(1, horizon), place + shift, marker, color=colour, label=label, clip_on=False
+            )
+            if ended:  # the sequence ended before the gradient did
+                axes.annotate("≥", (horizon, place + shift), (-14, -4), textcoords="offset points")
+            label = ""
     for i, (label, value) in enumerate(LECTURES.items()):
         axes.axvline(value, color="0.4", linestyle=LINES[1 + i], linewidth=1)
         axes.annotate(
             label,
             (value, 1),
-            (2, 2),
+            (0, 2),
             xycoords=("data", "axes fraction"),
             textcoords="offset points",
-            fontsize=8,
+            ha="center",
             color="0.25",
         )
     axes.set_yticks(places, list(networks))
-    axes.set(xlabel="steps back", xscale="log")
-    _save(figure, axes, path)
+    axes.set_xscale("log")
+    ticks = [5, 10, 20, 50, 100, 200, 300]
+    axes.set_xticks(ticks, [str(t) for t in ticks])
+    axes.minorticks_off()
+    axes.set_xlabel("memory horizon: steps back to 1/100 of the nearest gradient")
+    axes.grid(alpha=0.25)
+    axes.spines[["top", "right"]].set_visible(False)
+    figure.legend(loc="outside lower center", ncols=2, frameon=False)
+    figure.savefig(path, dpi=150)
+    plt.close(figure)
+
+
+def accuracy_by_lag(path: Path, networks: dict[str, Any]) -> None:
+    """What the trained networks recall, means over five neighbouring lags."""
+    figure, axes = plt.subplots(figsize=(8, 4.6), layout="constrained")
+    for name, network in networks.items():
+        accuracy = np.array(network["trained"]["accuracy"])
+        width = min(5, len(accuracy))
+        lags = np.arange(len(accuracy) - width + 1) + (width + 1) / 2
+        style = _style(name) | {"markevery": (len(lags) // 20, max(1, len(lags) // 5))}
+        axes.plot(
+            lags, np.convolve(accuracy, np.full(width, 1 / width), "valid"), label=name, **style
+        )
+    axes.axhline(0.25, color="0.45", linewidth=1)
+    axes.annotate("chance", (1, 0.25), (0, 3), textcoords="offset points", color="0.25")
+    axes.set(xlabel="lag (steps)", ylabel="share of right answers", ylim=(0.2, 1.02))
+    axes.grid(alpha=0.25)
+    axes.spines[["top", "right"]].set_visible(False)
+    figure.legend(loc="outside right upper", frameon=False)
+    figure.savefig(path, dpi=150)
+    plt.close(figure)
 
 
 def _style(name: str) -> dict[str, Any]:
