@@ -124,7 +124,7 @@ def table(results: dict[str, Any]) -> list[dict[str, str]]:
          f"not by itself: σ₁ {sheared['largest_singular_value']:.2f}, ρ"
          f" {sheared['spectral_radius']:.2f}: peak {sheared['peak']:.1f} at"
          f" {sheared['peak_lag']}, then {sheared['end']:.0e}"),
-        ("no exploding without an eigenvalue above 1", "linear case",
+        ("an eigenvalue above 1 is needed to explode", "necessary (as often quoted)",
          f"ReLU breaks it: ρ {nilpotent['spectral_radius']:.0g}, yet"
          f" ×{nilpotent['growth_per_step']:.2f} per step"),
         ("RNN, factor 0.5, 100 steps", "below floating-point precision",
