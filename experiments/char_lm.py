@@ -457,11 +457,14 @@ def build_abstractly(config: Config, vocab_size: int) -> Program:
 
 def sample_only(config: Config) -> str:
     """Generates from a checkpoint, and prints."""
-    path = Path(config.checkpoint).expanduser()
-    if (path / "checkpoints").is_dir():
-        path = path / "checkpoints"
-    if (path / "best").is_dir() or (path / "last").is_dir():
-        path = path / ("best" if (path / "best").is_dir() else "last")
+    try:
+        path = Path(config.checkpoint).expanduser()
+        if (path / "checkpoints").is_dir():
+            path = path / "checkpoints"
+        if (path / "best").is_dir() or (path / "last").is_dir():
+            path = path / ("best" if (path / "best").is_dir() else "last")
+    except (OSError, RuntimeError, ValueError) as error:  # too long, nobody's home, a zero byte
+        raise InputError(f"--checkpoint={config.checkpoint} is no path: {error}.") from error
     checkpoints = Checkpoints(path)
     record = checkpoints.read_record()
     saved = cli.checked(Config, record.get("config", {}), f"the checkpoint in {path}")

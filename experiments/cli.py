@@ -5,6 +5,7 @@ while they are imported cannot be imported together.
 """
 
 import dataclasses
+import os
 import sys
 from collections.abc import Callable
 from pathlib import Path
@@ -131,6 +132,8 @@ def checked(config_class: type, saved: dict[str, Any], where: str) -> dict[str, 
                 f"{field.name} in {where} must be {kind.__name__}, got {shown(value)}."
             )
         _check_range(f"{field.name} in {where}", value)
+        if isinstance(value, str) and not _can_be_typed(value):
+            raise InputError(f"{field.name} in {where} is no text, got {shown(value)}.")
         choices = field.metadata["choices"]
         if choices and value not in choices:
             raise InputError(
@@ -143,3 +146,11 @@ def checked(config_class: type, saved: dict[str, Any], where: str) -> dict[str, 
 def _check_range(name: str, value: Any) -> None:
     if isinstance(value, int) and abs(value) > LARGEST_INT:
         raise InputError(f"{name} must lie within {LARGEST_INT} of 0, got {shown(value)}.")
+
+
+def _can_be_typed(text: str) -> bool:
+    """Whether the system takes it as an argument of a command, or as a path."""
+    try:
+        return b"\0" not in os.fsencode(text)
+    except UnicodeEncodeError:
+        return False

@@ -117,7 +117,10 @@ def run(config: Config, path: str) -> list[Difference]:
 def _relative(a: Any, b: Any) -> float:
     if not all(isinstance(v, int | float) and not isinstance(v, bool) for v in (a, b)):
         return math.inf
-    return abs(a - b) / max(abs(a), abs(b)) if a != b else 0.0
+    try:
+        return abs(a - b) / max(abs(a), abs(b)) if a != b else 0.0
+    except OverflowError:  # an integer beyond a float
+        return math.inf
 
 
 def _flag(value: Any) -> str:

@@ -39,7 +39,7 @@ def open_workdir(path: str, *, name: str, resume: bool) -> Iterator[Path]:
     default = Path("runs") / f"{name}-{now:%Y%m%d-%H%M%S}"
     try:
         workdir = Path(path).expanduser() if path else default
-    except RuntimeError as error:
+    except (RuntimeError, ValueError) as error:  # (a name with a zero byte is a ValueError)
         raise InputError(f"--workdir={path} names no known home directory.") from error
     if not resume and os.path.lexists(workdir / "config.json"):
         raise InputError(

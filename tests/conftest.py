@@ -3,6 +3,7 @@
 import os
 from pathlib import Path
 
+import hypothesis
 import jax
 import pytest
 
@@ -28,6 +29,25 @@ def data_dir() -> Path:
 
 def pytest_addoption(parser: pytest.Parser) -> None:
     parser.addoption("--long", action="store_true", help="hundreds of faults, thousands of cases")
+
+
+def pytest_configure(config: pytest.Config) -> None:
+    """Hypothesis: the same hundred cases everywhere, or with `--long` 10,000, new at every run."""
+    health = hypothesis.HealthCheck
+    for name, cases in {"short": 100, "long": 10_000}.items():
+        hypothesis.settings.register_profile(
+            name,
+            max_examples=cases,
+            derandomize=name == "short",
+            database=None,
+            deadline=None,  # a test that must not hang sets an alarm
+            suppress_health_check=[
+                health.too_slow,
+                health.data_too_large,
+                health.large_base_example,
+            ],
+        )
+    hypothesis.settings.load_profile("long" if config.getoption("--long") else "short")
 
 
 @pytest.fixture(scope="session")
