@@ -208,8 +208,9 @@ def draw_length(path: Path, curves: dict[str, Any]) -> None:
             ylabel="share of runs that succeed",
             title="One tanh unit learns to hold one bit, noise s = 0.2",
         )
-        axes.set_ylim(-0.02, 1.19)
-        axes.legend(frameon=False, fontsize=8.5, loc="upper right", ncols=2)
+        axes.set_ylim(-0.02, 1.34)
+        axes.set_yticks([0, 0.25, 0.5, 0.75, 1])
+        axes.legend(frameon=False, fontsize=8, loc="upper left", ncols=2)
 
 
 def draw_grid(path: Path, grid: Sequence[dict[str, Any]]) -> None:
