@@ -13,6 +13,7 @@ from typing import Any, NamedTuple
 
 import jax
 import jax.numpy as jnp
+import numpy as np
 import optax
 from jax import lax
 
@@ -21,7 +22,7 @@ from seqjax.init import forget_bias
 from seqjax.types import Array, Cell, Params
 from seqjax.unroll import unroll
 
-TARGETS = jnp.array([[0.8], [-0.8]])  # [2, 1]
+TARGETS = np.array([[0.8], [-0.8]], np.float32)  # [2, 1]
 FREE_STEPS = 3  # L
 FRESH = 50  # sequences a class, never trained on, that measure the error of one trained unit
 

@@ -1,6 +1,7 @@
 """The direction of data flow: who may import whom."""
 
 import ast
+import subprocess
 import sys
 from pathlib import Path
 
@@ -83,3 +84,15 @@ def test_experiments_never_import_each_other(path):
     for name in imports(path):
         if name.startswith("experiments"):
             assert name.startswith((*shared, own)), f"{path.name} imports {name}"
+
+
+def test_importing_computes_nothing():
+    """A module that makes an array starts JAX's backend, after which no flag can choose devices."""
+    names = [p.relative_to(ROOT).with_suffix("").as_posix().replace("/", ".") for p in MODULES]
+    names += [f"experiments.{p.stem}" for p in (ROOT / "experiments").glob("*.py")]
+    code = f"import importlib\nfor name in {sorted(names)}: importlib.import_module(name)\n"
+    code += (
+        "import jax\njax.config.update('jax_num_cpu_devices', 3)\nassert len(jax.devices()) == 3"
+    )
+    done = subprocess.run([sys.executable, "-c", code], cwd=ROOT, capture_output=True, text=True)
+    assert done.returncode == 0, done.stderr
