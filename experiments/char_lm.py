@@ -22,6 +22,7 @@ generates from a saved model. The protocol of char-rnn (Karpathy, 2015) on Tiny 
 import dataclasses
 import math
 import time
+from contextlib import ExitStack, closing
 from pathlib import Path
 from typing import Any, NamedTuple
 
@@ -36,6 +37,7 @@ from seqjax import init
 from seqjax.cells import CELLS
 from seqjax.checkpoint import Checkpoints
 from seqjax.data import (
+    Rows,
     Vocabulary,
     batch_at,
     build_vocabulary,
@@ -43,20 +45,25 @@ from seqjax.data import (
     load_text,
     training_rows,
 )
-from seqjax.errors import InputError, check_fraction, check_positive, check_rate
+from seqjax.errors import InputError, check_fraction, check_not_negative, check_positive, check_rate
+from seqjax.jsonfiles import read_lines, read_object, write_atomically, write_json
 from seqjax.language_modelling import make_evaluate, make_loss, make_sample, split_model
 from seqjax.models import LanguageModel
 from seqjax.ngram import witten_bell
 from seqjax.optimizers import OPTIMIZERS, SCHEDULES, make_optimizer, make_schedule
 from seqjax.progress import Progress
-from seqjax.records import Records, read_rows, write_json
+from seqjax.records import Records
+from seqjax.results import write_results
 from seqjax.sharding import batch_mesh, place_training, use_cpu_devices
+from seqjax.stopping import Stopper
 from seqjax.train import (
     TrainState,
     check_progress,
+    fault_of,
     init_train_state,
     make_train_step,
     make_train_steps,
+    roll_back,
 )
 from seqjax.workdir import check_same, open_workdir
 
@@ -71,6 +78,8 @@ MAY_DIFFER_ON_RESUME = {
         "eval_every",
         "ngram_order",
         "devices",
+        "save_every",
+        "save_seconds",
     ),
     *("sample_only", "checkpoint", "prime", "temperature", "top_k", "length"),
 }
@@ -103,6 +112,12 @@ class Config:
     weight_decay: float = cli.option(0.0, "for --optimizer=adamw")
     clip_norm: float = cli.option(5.0, "largest norm of the gradient; 0 for no clipping")
     clip_value: float = cli.option(0.0, "largest entry of the gradient; 0 for no clipping")
+    nonfinite: str = cli.option(
+        "skip", "an update whose loss or gradient is not finite", choices=("skip", "stop")
+    )
+    spike_factor: float = cli.option(
+        0.0, "loss over the best validation's from which training goes back to that; 0: never"
+    )
     steps: int = cli.option(0, f"updates; 0: as --epochs says, or {DEFAULT_STEPS}")
     epochs: int = cli.option(0, "passes over the training text, instead of --steps")
     devices: int = cli.option(1, "local devices (CPU cores, GPUs) that share each batch")
@@ -111,6 +126,8 @@ class Config:
     workdir: str = cli.option("", "where to write; runs/char_lm-DATE-TIME if empty")
     resume: bool = cli.option(False, "go on with the run in --workdir")
     eval_every: int = cli.option(500, "updates between validations, each followed by a save")
+    save_every: int = cli.option(0, "updates between further saves; 0 for none")
+    save_seconds: float = cli.option(300.0, "longest time between saves; 0 for any")
     sample_every: int = cli.option(500, "updates between samples; 0 for none on the way")
     # sampling
     sample_only: bool = cli.option(False, "only generate from --checkpoint")
@@ -133,16 +150,15 @@ class Config:
             "devices",
         ):
             check_positive(f"--{name}", getattr(self, name))
-        for name in ("steps", "epochs", "sample_every", "ngram_order", "top_k", "decay_after"):
-            if getattr(self, name) < 0:
-                raise InputError(f"--{name} must be at least 0, got {getattr(self, name)}.")
+        counts = ("steps", "epochs", "sample_every", "ngram_order", "top_k", "decay_after")
+        for name in (*counts, "save_every", "save_seconds", "temperature", "init_scale"):
+            check_not_negative(f"--{name}", getattr(self, name))
         check_fraction("--dropout", self.dropout)
         check_rate("--learning_rate", self.learning_rate)
-        for name in ("temperature", "init_scale"):
-            if not 0 <= getattr(self, name) < math.inf:
-                raise InputError(
-                    f"--{name} must be finite and at least 0, got {getattr(self, name)}."
-                )
+        if self.spike_factor and not 1 < self.spike_factor < math.inf:
+            raise InputError(
+                f"--spike_factor must be above 1, or 0 for none, got {self.spike_factor}."
+            )
         if self.steps and self.epochs:
             raise InputError("give --steps or --epochs, not both.")
         if self.sample_only != bool(self.checkpoint):
@@ -195,42 +211,68 @@ def build(config: Config, vocab_size: int, num_steps: int, steps_per_epoch: int)
     return Program(graphdef, optimizer, schedule, state)
 
 
+class Data(NamedTuple):
+    vocabulary: Vocabulary
+    streams: dict[str, np.ndarray]  # each split as ids
+    rows: Rows  # for training
+    held_out: dict[str, Rows]
+
+
 def run(config: Config) -> dict[str, Any]:
-    """Trains and returns what results.json holds."""
+    """Trains, and returns the numbers of results.json."""
     start = time.monotonic()
     use_cpu_devices(config.devices)
-    mesh = batch_mesh(config.devices)
     vocabulary, streams = load_data(config)
     encode_prime(config, vocabulary)
-    rows = training_rows(streams["train"], config.batch_size, config.seq_len)
     held_out = {
         split: evaluation_rows(ids, config.batch_size, config.seq_len)
         for split, ids in streams.items()
         if split != "train" and len(ids) > 1
     }
+    rows = training_rows(streams["train"], config.batch_size, config.seq_len)
+    data = Data(vocabulary, streams, rows, held_out)
     steps_per_epoch = rows.inputs.shape[1] // config.seq_len
     num_steps = config.steps or config.epochs * steps_per_epoch or DEFAULT_STEPS
     program = build(config, len(vocabulary), num_steps, steps_per_epoch)
-    state, rows = place_training(mesh, program.state, rows)
+    with open_workdir(config.workdir, name="char_lm", resume=config.resume) as workdir:
+        if config.resume:
+            saved = read_object(workdir / "config.json")
+            check_same(saved, config, MAY_DIFFER_ON_RESUME, workdir)
+        write_json(workdir / "config.json", dataclasses.asdict(config))
+        write_json(workdir / "vocabulary.json", vocabulary.tokens)
+        sizes = ", ".join(f"{len(ids):,} {split}" for split, ids in streams.items() if len(ids))
+        count = sum(x.size for x in jax.tree.leaves(program.state.params))
+        print(f"{config.data}: characters: {sizes}; {len(vocabulary)} kinds")
+        print(f"{config.layers} x {config.hidden_size} {config.cell}, {count:,} parameters")
+        epochs = num_steps / steps_per_epoch
+        print(f"{num_steps:,} updates, {epochs:.2f} epochs; writing to {workdir}")
+        baseline = ngram_baseline(config, vocabulary, streams)
+        state = train(config, data, program, num_steps, baseline, workdir)
+        return report(config, data, program, state, baseline, workdir, start)
 
-    workdir = open_workdir(config.workdir, name="char_lm", resume=config.resume)
+
+def train(
+    config: Config,
+    data: Data,
+    program: Program,
+    num_steps: int,
+    baseline: "Baseline",
+    workdir: Path,
+) -> TrainState:
+    """Trains from the start or the last checkpoint; returns the state of the best validation."""
+    mesh = batch_mesh(config.devices)
+    state, rows = place_training(mesh, program.state, data.rows)
     last = Checkpoints(workdir / "checkpoints" / "last")
     best = Checkpoints(workdir / "checkpoints" / "best")
     best_loss = math.inf
-    if config.resume:
+    if config.resume and last.exists():  # not if it was killed before the first save
         record = last.read_record()
-        check_same(record["config"], config, MAY_DIFFER_ON_RESUME, workdir)
-        if record["vocabulary"] != vocabulary.tokens:
+        if record["vocabulary"] != data.vocabulary.tokens:
             raise InputError(f"--data={config.data} is not the text that {workdir} was trained on.")
-        state, best_loss = last.restore(state), record["best_loss"]
-    write_json(workdir / "config.json", dataclasses.asdict(config))
-    write_json(workdir / "vocabulary.json", vocabulary.tokens)
-    sizes = ", ".join(f"{len(ids):,} {split}" for split, ids in streams.items() if len(ids))
-    count = sum(x.size for x in jax.tree.leaves(state.params))
-    print(f"{config.data}: characters: {sizes}; {len(vocabulary)} kinds")
-    print(f"{config.layers} x {config.hidden_size} {config.cell}, {count:,} parameters")
-    print(f"{num_steps:,} updates, {num_steps / steps_per_epoch:.2f} epochs; writing to {workdir}")
-    baseline = ngram_baseline(config, vocabulary, streams)
+        state = last.restore(state)
+        best_loss = record["best_loss"]
+        best_loss = math.inf if best_loss is None else best_loss
+    best.drop_after(int(state.step))  # of a run that was killed between two saves
 
     steps = make_train_steps(
         make_train_step(make_loss(program.graphdef), program.optimizer, config.seed),
@@ -239,24 +281,35 @@ def run(config: Config) -> dict[str, Any]:
     evaluate = make_evaluate(program.graphdef, config.seq_len)
     records = Records(workdir, resume_step=int(state.step))
     progress = Progress(num_steps, int(state.step))
-    stops = (max(1, min(config.eval_every // 10, 50)), config.eval_every, config.sample_every)
+    log_every = max(1, min(config.eval_every // 10, 50))
+    stops = (log_every, config.eval_every, config.sample_every, config.save_every)
 
     def save(checkpoints: Checkpoints) -> None:
-        checkpoints.save(
-            state,
-            {
-                "config": dataclasses.asdict(config),
-                "vocabulary": vocabulary.tokens,
-                "best_loss": best_loss,
-            },
-        )
+        record = {
+            "config": dataclasses.asdict(config),
+            "vocabulary": data.vocabulary.tokens,
+            "best_loss": best_loss if best_loss < math.inf else None,  # as JSON has it
+        }
+        checkpoints.save(state, record)
 
-    try:
+    saved_at = time.monotonic()
+    with ExitStack() as stack:
+        stopper = stack.enter_context(Stopper())
+        for thing in (progress, records, best, last):
+            stack.enter_context(closing(thing))
         while (step := int(state.step)) < num_steps:
+            skipped = int(state.skipped)
             end = min(num_steps, *((step // every + 1) * every for every in stops if every))
             state, metrics = steps(state, rows, end - step)
-            check_progress(state, max_skipped_in_a_row=100)
+            if int(state.skipped) > skipped:
+                progress.print(
+                    f"step {end}: {int(state.skipped)} updates skipped: {fault_of(state)}"
+                )
+                check_progress(state, most_in_a_row=0 if config.nonfinite == "stop" else 100)
             step, loss = end, float(metrics.values["loss"])
+            if loss > config.spike_factor * best_loss > 0:
+                progress.print(f"step {step}: train {_show(loss)}, back to step {best.steps()[-1]}")
+                state = roll_back(state, best.restore(state))
             records.write(
                 step,
                 "train",
@@ -267,47 +320,59 @@ def run(config: Config) -> dict[str, Any]:
             )
             progress.update(step, f"train {_show(loss)}")
             if config.sample_every and step % config.sample_every == 0 and step < num_steps:
-                text = sample_text(config, program, state, vocabulary, length=200)
+                text = sample_text(config, program, state, data.vocabulary, length=200)
                 progress.print(f"--- sample at step {step}\n{text}\n---")
+            due = config.save_every and step % config.save_every == 0
             if step % config.eval_every == 0 or step == num_steps:
-                if "validation" in held_out:
-                    loss = float(evaluate(state.params, held_out["validation"]))
+                due = True
+                if "validation" in data.held_out:
+                    loss = float(evaluate(state.params, data.held_out["validation"]))
                     records.write(step, "validation", **_units(loss))
                     progress.print(f"step {step}: validation {_show(loss)}{baseline.text}")
                     if loss < best_loss:
                         best_loss = loss
                         save(best)
+            due = due or time.monotonic() - saved_at > config.save_seconds > 0
+            if due or stopper.requested:
                 save(last)
-    except KeyboardInterrupt:
-        save(last)
-        raise KeyboardInterrupt(
-            f"stopped at step {int(state.step)}; go on with --resume --workdir={workdir}"
-        ) from None
-    finally:
-        progress.close()
-        records.close()
-        best.close()
-        last.close()
+                saved_at = time.monotonic()
+            stopper.check(f"step {step} is saved; go on with --resume --workdir={workdir}")
+        return best.restore(state) if best.exists() else state
 
-    if best.exists():
-        state = best.restore(state)
+
+def report(
+    config: Config,
+    data: Data,
+    program: Program,
+    state: TrainState,
+    baseline: "Baseline",
+    workdir: Path,
+    start: float,
+) -> dict[str, Any]:
+    """Evaluates, samples, draws, and writes results.json."""
+    evaluate = make_evaluate(program.graphdef, config.seq_len)
     results: dict[str, Any] = {"step_of_best_validation": int(state.step)}
-    for split, split_rows in held_out.items():
-        loss = float(evaluate(state.params, split_rows))
+    for split, rows in data.held_out.items():
+        loss = float(evaluate(state.params, rows))
         results |= {f"{split}_{unit}": value for unit, value in _units(loss).items()}
     results |= {f"ngram_{unit}": value for unit, value in baseline.units.items()}
-    results |= {"skipped_updates": int(state.skipped), "parameters": count}
+    results["skipped_updates"] = int(state.skipped)
+    if fault := fault_of(state):
+        results["not_finite"] = fault
+    results["parameters"] = sum(x.size for x in jax.tree.leaves(state.params))
     draw_curve(workdir, config, baseline)
-    text = sample_text(config, program, state, vocabulary, length=config.length)
-    (workdir / "sample.txt").write_text(text + "\n", encoding="utf-8")
-    results["minutes"] = (time.monotonic() - start) / 60
-    write_json(workdir / "results.json", {"config": dataclasses.asdict(config), "results": results})
+    text = sample_text(config, program, state, data.vocabulary, length=config.length)
+    write_atomically(workdir / "sample.txt", text + "\n")
+    seconds = time.monotonic() - start
+    write_results(workdir, experiment="char_lm", config=config, results=results, seconds=seconds)
     print(f"--- sample of the best model, temperature {config.temperature}\n{text}\n---")
-    for split in held_out:
+    for split in data.held_out:
         print(f"{split}: {_show(results[f'{split}_loss'])}{baseline.text}")
-    print(f"{results['minutes']:.1f} minutes; metrics.jsonl, curve.png, sample.txt, results.json,")
+    if results["skipped_updates"]:
+        why = f", {fault}" if fault else ""
+        print(f"{results['skipped_updates']} updates were skipped{why}")
+    print(f"{seconds / 60:.1f} minutes; metrics.jsonl, curve.png, sample.txt, results.json,")
     print(f"vocabulary.json, checkpoints/ and tensorboard/ are in {workdir}")
-    best.close()
     return results
 
 
@@ -405,7 +470,7 @@ def draw_curve(workdir: Path, config: Config, baseline: Baseline) -> None:
         levels[f"{config.ngram_order}-gram, validation"] = baseline.units["bits_per_char"]
     plots.curve(
         workdir / "curve.png",
-        plots.by_split(read_rows(workdir / "metrics.jsonl"), "bits_per_char"),
+        plots.by_split(read_lines(workdir / "metrics.jsonl"), "bits_per_char"),
         xlabel="updates",
         ylabel="bits per character",
         title=f"{config.layers} × {config.hidden_size} {config.cell}, {Path(config.data).name}",

@@ -5,7 +5,6 @@ while they are imported cannot be imported together.
 """
 
 import dataclasses
-import json
 import sys
 from collections.abc import Callable
 from pathlib import Path
@@ -14,6 +13,8 @@ from typing import Any
 from absl import app, flags, logging
 
 from seqjax.errors import InputError, RunError
+from seqjax.jsonfiles import read_object
+from seqjax.stopping import Stopped
 
 flags.disclaim_key_flags()  # so that --help lists them under the experiment
 
@@ -29,8 +30,8 @@ def run(main: Callable[[Any], Any], config_class: type) -> None:
     With `--resume`, flags that are not on the command line take the values of the run that is
     resumed, from `config.json` in `--workdir`.
 
-    Exits with 0 after success, 2 for wrong input, 1 for a run that cannot go on, 130 after
-    Ctrl-C.
+    Exits with 0 after success, 2 for wrong input, 1 for a run that cannot go on, 130 after Ctrl-C
+    and 143 after SIGTERM.
     """
     for field in dataclasses.fields(config_class):
         _define(field)
@@ -49,8 +50,12 @@ def run(main: Callable[[Any], Any], config_class: type) -> None:
         except OSError as error:
             where = f"{error.filename}: " if error.filename else ""
             _fail(f"{where}{error.strerror or error}.", 1)
-        except KeyboardInterrupt as stop:
-            _fail(str(stop) or "interrupted.", 130)
+        except MemoryError:
+            _fail("out of memory: choose smaller sizes.", 1)
+        except Stopped as stop:
+            _fail(str(stop), stop.code)
+        except KeyboardInterrupt:
+            _fail("interrupted.", 130)
 
     app.run(program)
 
@@ -79,23 +84,42 @@ def _config(config_class: type) -> Any:
     names = [field.name for field in dataclasses.fields(config_class)]
     values: dict[str, Any] = {name: flags.FLAGS[name].value for name in names}
     if values.get("resume"):
-        saved = _saved_config(values["workdir"])
-        values |= {k: v for k, v in saved.items() if k in values and not flags.FLAGS[k].present}
+        saved = _saved_config(config_class, values["workdir"])
+        values |= {k: v for k, v in saved.items() if not flags.FLAGS[k].present}
         values["resume"] = True
     return config_class(**values)
 
 
-def _saved_config(workdir: str) -> dict[str, Any]:
+def _saved_config(config_class: type, workdir: str) -> dict[str, Any]:
     path = Path(workdir) / "config.json"
     if not workdir or not path.is_file():
         raise InputError(
             f"--resume needs the --workdir of an earlier run, got {workdir!r}"
             + (", which has no config.json." if workdir else ".")
         )
-    try:
-        saved = json.loads(path.read_text(encoding="utf-8"))
-    except ValueError as error:
-        raise InputError(f"{path} is not valid JSON: {error}.") from error
-    if not isinstance(saved, dict):
-        raise InputError(f"{path} must hold an object, got a {type(saved).__name__}.")
-    return saved
+    return checked(config_class, read_object(path), str(path))
+
+
+def checked(config_class: type, saved: dict[str, Any], where: str) -> dict[str, Any]:
+    """The fields of a config in a file, each of its type; fields of other versions are left out.
+
+    Raises:
+      InputError: if a value is not of its field's type, or is none of its choices.
+    """
+    values = {}
+    for field in dataclasses.fields(config_class):
+        if field.name not in saved:
+            continue
+        value = saved[field.name]
+        if field.type is float and type(value) is int and abs(value) < 2**53:
+            value = float(value)
+        kind: Any = field.type
+        if type(value) is not kind:
+            raise InputError(f"{field.name} in {where} must be {kind.__name__}, got {value!r:.60}.")
+        choices = field.metadata["choices"]
+        if choices and value not in choices:
+            raise InputError(
+                f"{field.name} in {where} must be one of {', '.join(choices)}, got {value!r:.60}."
+            )
+        values[field.name] = value
+    return values

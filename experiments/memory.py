@@ -18,6 +18,7 @@ import statistics
 import time
 from collections.abc import Callable
 from functools import partial
+from pathlib import Path
 from typing import Any
 
 import jax
@@ -28,9 +29,10 @@ from jax import lax
 from experiments import cli, plots
 from seqjax.cells import CELLS
 from seqjax.errors import InputError, check_positive
+from seqjax.jsonfiles import write_json
 from seqjax.precision import low_precision_products
 from seqjax.progress import Progress
-from seqjax.records import write_json
+from seqjax.results import write_results
 from seqjax.types import Cell
 from seqjax.unroll import unroll
 from seqjax.workdir import open_workdir
@@ -126,7 +128,13 @@ def precision_errors(hidden_size: int = 128, num_steps: int = 100) -> dict[str, 
 
 def run(config: Config) -> dict[str, Any]:
     """Measures all lengths and writes results.json and memory.png."""
-    workdir = open_workdir(config.workdir, name="memory", resume=False)
+    with open_workdir(config.workdir, name="memory", resume=False) as workdir:
+        return measure_all(config, workdir)
+
+
+def measure_all(config: Config, workdir: Path) -> dict[str, Any]:
+    start = time.monotonic()
+    write_json(workdir / "config.json", dataclasses.asdict(config))
     print(f"about 3 minutes on 2 CPU cores with the default flags; writing to {workdir}")
     lengths = config.lengths()
     progress = Progress(len(lengths) + 1, seconds=0)
@@ -145,9 +153,8 @@ def run(config: Config) -> dict[str, Any]:
     for name, row in errors.items():
         print(f"  {name:18s}" + "".join(f"  {k} {v:.1e}" for k, v in row.items()))
     results = {"lengths": by_length, "precision": errors}
-    config_fields = dataclasses.asdict(config)
-    write_json(workdir / "config.json", config_fields)
-    write_json(workdir / "results.json", {"config": config_fields, "results": results})
+    elapsed = time.monotonic() - start
+    write_results(workdir, experiment="memory", config=config, results=results, seconds=elapsed)
     plots.curve(
         workdir / "memory.png",
         {way: (lengths, [by_length[t][way]["bytes"] / 2**20 for t in lengths]) for way in WAYS},

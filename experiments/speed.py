@@ -38,7 +38,7 @@ from experiments.speed_peers import ENVIRONMENTS, PEERS, Case, cores
 from experiments.speed_report import report, show
 from seqjax.cells import CELLS
 from seqjax.errors import InputError, RunError, check_positive, check_rate
-from seqjax.records import write_json
+from seqjax.jsonfiles import write_json
 from seqjax.workdir import open_workdir
 
 ROOT = Path(__file__).parents[1]
@@ -174,14 +174,20 @@ class Child:
 
 def run(config: Config) -> dict[str, Any]:
     """Measures, writes results.json, table.md and figures, and returns what results.json holds."""
-    cases = plan(config)
+    cases = plan(config)  # the flags' mistakes, before the directory is made
+    with open_workdir(config.workdir, name="speed", resume=False) as workdir:
+        return measure_all(config, cases, workdir)
+
+
+def measure_all(
+    config: Config, cases: list[tuple[Case, list[str]]], workdir: Path
+) -> dict[str, Any]:
     wanted = [peer for peer in PEERS if any(peer in peers for _, peers in cases)]
     missing = [p for p in wanted if importlib.util.find_spec(PEERS[p].package) is None]
-    workdir = open_workdir(config.workdir, name="speed", resume=False)
     settings = dataclasses.asdict(config)
     write_json(workdir / "config.json", settings)
-    results: dict[str, Any] = {"config": settings, "machine": machine(), "not_installed": missing}
-    results["cases"] = []
+    results: dict[str, Any] = {"experiment": "speed", "config": settings, "machine": machine()}
+    results |= {"not_installed": missing, "cases": []}
     for peer in missing:
         print(f"{peer} is skipped: {PEERS[peer].package} is not installed")
     if results["machine"]["load_average"] > 0.5:

@@ -8,7 +8,7 @@ import numpy as np
 
 from experiments import plots
 from experiments.speed_peers import PEERS, Case
-from seqjax.records import write_json
+from seqjax.jsonfiles import write_json
 
 HATCHES = ("", "//", "..", "\\\\", "xx", "--", "oo", "++", "**")
 

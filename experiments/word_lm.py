@@ -20,6 +20,8 @@ we keep one.
 import dataclasses
 import math
 import time
+from contextlib import closing
+from pathlib import Path
 
 from flax import nnx
 
@@ -28,17 +30,21 @@ from seqjax import init
 from seqjax.cells import lstm
 from seqjax.checkpoint import Checkpoints
 from seqjax.data import batch_at, build_vocabulary, evaluation_rows, load_text, training_rows
-from seqjax.errors import InputError, check_positive, check_rate
+from seqjax.errors import InputError, check_not_negative, check_positive, check_rate
+from seqjax.jsonfiles import read_lines, read_object, write_json
 from seqjax.language_modelling import make_evaluate, make_loss, split_model
 from seqjax.models import LanguageModel
 from seqjax.optimizers import make_optimizer, make_schedule
 from seqjax.progress import Progress
-from seqjax.records import Records, read_rows, write_json
+from seqjax.records import Records
+from seqjax.results import write_results
 from seqjax.sharding import batch_mesh, place_training, use_cpu_devices
+from seqjax.stopping import Stopper
 from seqjax.train import check_progress, init_train_state, make_train_step, make_train_steps
 from seqjax.workdir import check_same, open_workdir
 
 PENN_TREEBANK_WORDS = 929_589  # by which its training text is known
+MAY_DIFFER_ON_RESUME = {"workdir", "resume", "epochs", "devices", "save_seconds"}
 PUBLISHED = {"validation_perplexity": 120.7, "test_perplexity": 114.5}
 
 
@@ -59,6 +65,7 @@ class Config:
     data: str = cli.option("stdlib", "stdlib, hf:NAME[/CONFIG], or a path to text files")
     max_chars: int = cli.option(1_000_000, "characters of each split that are used; 0 for all")
     devices: int = cli.option(1, "local devices (CPU cores, GPUs) that share each batch")
+    save_seconds: float = cli.option(300.0, "longest time between saves; 0: after epochs only")
     seed: int = cli.option(0, "of the parameters and dropout masks")
     workdir: str = cli.option("", "where to write; runs/word_lm-DATE-TIME if empty")
     resume: bool = cli.option(False, "go on with the run in --workdir")
@@ -67,12 +74,18 @@ class Config:
         for name in ("hidden_size", "layers", "seq_len", "batch_size", "epochs", "devices"):
             check_positive(f"--{name}", getattr(self, name))
         check_rate("--init_scale", self.init_scale)
+        check_not_negative("--save_seconds", self.save_seconds)
         if self.resume and not self.workdir:
             raise InputError("--resume needs the --workdir of an earlier run.")
 
 
 def run(config: Config) -> dict[str, float]:
-    """Trains, evaluates after each epoch, and returns what results.json holds."""
+    """Trains, evaluates after each epoch, and returns the numbers of results.json."""
+    with open_workdir(config.workdir, name="word_lm", resume=config.resume) as workdir:
+        return train_and_report(config, workdir)
+
+
+def train_and_report(config: Config, workdir: Path) -> dict[str, float]:
     start = time.monotonic()
     use_cpu_devices(config.devices)
     mesh = batch_mesh(config.devices)
@@ -115,12 +128,11 @@ def run(config: Config) -> dict[str, float]:
     state = init_train_state(params, optimizer, model.initial_state(config.batch_size))
     state, rows = place_training(mesh, state, rows)
 
-    workdir = open_workdir(config.workdir, name="word_lm", resume=config.resume)
     checkpoints = Checkpoints(workdir / "checkpoints" / "last")
     if config.resume:
-        saved = checkpoints.read_record()["config"]
-        check_same(saved, config, {"workdir", "resume", "epochs", "devices"}, workdir)
-        state = checkpoints.restore(state)
+        check_same(read_object(workdir / "config.json"), config, MAY_DIFFER_ON_RESUME, workdir)
+        if checkpoints.exists():  # not if it was killed before the first save
+            state = checkpoints.restore(state)
     write_json(workdir / "config.json", dataclasses.asdict(config))
     records = Records(workdir, resume_step=int(state.step))
     words = f"{len(train.ids):,}/{len(validation.ids):,}/{len(test.ids):,} words"
@@ -128,12 +140,17 @@ def run(config: Config) -> dict[str, float]:
 
     progress = Progress(num_steps, int(state.step))
     log_every = max(1, steps_per_epoch // 20)
-    try:
+
+    def save() -> None:
+        checkpoints.save(state, {"config": dataclasses.asdict(config)})
+
+    saved_at = time.monotonic()
+    with Stopper() as stopper, closing(progress), closing(records), closing(checkpoints):
         while (step := int(state.step)) < num_steps:
             epoch_end = (step // steps_per_epoch + 1) * steps_per_epoch
             chunk_end = min(epoch_end, (step // log_every + 1) * log_every)
             state, metrics = steps(state, rows, chunk_end - step)
-            check_progress(state, max_skipped_in_a_row=100)
+            check_progress(state, most_in_a_row=100)
             step, loss = chunk_end, float(metrics.values["loss"])
             epoch = step / steps_per_epoch
             records.write(
@@ -149,24 +166,20 @@ def run(config: Config) -> dict[str, float]:
                 loss = float(evaluate(state.params, validation_rows))
                 records.write(step, "validation", loss=loss, perplexity=perplexity(loss))
                 progress.print(f"epoch {epoch:.0f}: validation perplexity {perplexity(loss):.2f}")
-                checkpoints.save(state, {"config": dataclasses.asdict(config)})
-    except KeyboardInterrupt:
-        checkpoints.save(state, {"config": dataclasses.asdict(config)})
-        raise KeyboardInterrupt(
-            f"stopped at step {int(state.step)}; go on with --resume --workdir={workdir}"
-        ) from None
-    finally:
-        progress.close()
-        records.close()
-        checkpoints.close()
+            due = step == epoch_end or time.monotonic() - saved_at > config.save_seconds > 0
+            if due or stopper.requested:
+                save()
+                saved_at = time.monotonic()
+            stopper.check(f"step {step} is saved; go on with --resume --workdir={workdir}")
 
     results = {
         "validation_perplexity": perplexity(float(evaluate(state.params, validation_rows))),
         "test_perplexity": perplexity(float(evaluate(state.params, test_rows))),
-        "minutes": (time.monotonic() - start) / 60,
+        "skipped_updates": int(state.skipped),
     }
-    write_json(workdir / "results.json", {"config": dataclasses.asdict(config), "results": results})
-    lines = plots.by_split(read_rows(workdir / "metrics.jsonl"), "perplexity")
+    seconds = time.monotonic() - start
+    write_results(workdir, experiment="word_lm", config=config, results=results, seconds=seconds)
+    lines = plots.by_split(read_lines(workdir / "metrics.jsonl"), "perplexity")
     epochs = {
         split: ([step / steps_per_epoch for step in steps], values)
         for split, (steps, values) in lines.items()
@@ -184,7 +197,7 @@ def run(config: Config) -> dict[str, float]:
     )
     for name, published in PUBLISHED.items():
         print(f"{name}: {results[name]:.2f} (Zaremba et al., Penn Treebank: {published})")
-    print(f"{results['minutes']:.1f} minutes; everything is in {workdir}")
+    print(f"{seconds / 60:.1f} minutes; everything is in {workdir}")
     return results
 
 

@@ -1,5 +1,15 @@
-"""Checkpoints by Orbax: the train state, and a JSON record of what is needed to rebuild it."""
+"""Checkpoints by Orbax: the train state, and a JSON record of what is needed to rebuild it.
 
+Every checkpoint has a list of SHA-256 sums beside it, in the form of `sha256sum`, written when all
+else is on the disk. What has no list was cut off in being written, what differs from it is damaged;
+both are passed over, the latter with a word, for the one before.
+"""
+
+import hashlib
+import os
+import shutil
+import sys
+from contextlib import suppress
 from pathlib import Path
 from typing import Any
 
@@ -7,11 +17,16 @@ import jax
 import orbax.checkpoint as ocp
 
 from seqjax.errors import InputError, RunError
+from seqjax.jsonfiles import write_atomically
 from seqjax.train import TrainState
+
+KEPT = 3
+FREE_BYTES = 256 << 20  # a checkpoint may claim this much memory ...
+FOLD = 100  # ... and so many times its bytes on disk: zeros are stored in little
 
 
 class Checkpoints:
-    """The newest checkpoint of a directory. A save replaces it once it is complete.
+    """The newest checkpoints of a directory, a few so that one that is damaged has a predecessor.
 
     Args:
       directory: made by the first save.
@@ -20,52 +35,157 @@ class Checkpoints:
     def __init__(self, directory: Path):
         self.directory = directory.absolute()
         self._manager: ocp.CheckpointManager | None = None
+        self._intact: dict[int, bool] = {}  # what was verified
 
     def save(self, state: TrainState, record: dict[str, Any]) -> None:
-        """Saves; returns when the state is copied, while the disk may still be written."""
+        """Saves, and returns when all is on the disk. Checkpoints of later steps are removed.
+
+        Raises:
+          RunError: if it cannot be written, as on a full disk; those before it stay.
+        """
         step = int(state.step)
-        manager = self._open()
-        manager.wait_until_finished()
-        if manager.latest_step() == step:
+        if step in self.steps() and self._is_intact(step):
             return  # the same state: the step counts every update
-        manager.save(
-            step,
-            args=ocp.args.Composite(
-                state=ocp.args.StandardSave(state), record=ocp.args.JsonSave(record)
-            ),
+        self.drop_after(step - 1)
+        arguments = ocp.args.Composite(
+            state=ocp.args.StandardSave(state), record=ocp.args.JsonSave(record)
         )
+        try:
+            manager = self._open()
+            manager.save(step, args=arguments)
+            manager.wait_until_finished()
+            sums = "".join(f"{_sum(path)}  {name}\n" for name, path in self._files(step).items())
+            write_atomically(self._list_of(step), sums)
+        except (OSError, ValueError, RuntimeError) as error:
+            self._forget(step)
+            last = f"the last good one is of step {max(self.steps())}" if self.steps() else "none"
+            raise RunError(
+                f"cannot save step {step} in {self.directory}: {_reason(error)}; before it: {last}."
+            ) from error
+        self._intact[step] = True
+        for old in sorted(self.steps())[:-KEPT]:
+            self._remove(old)
+
+    def steps(self) -> list[int]:
+        """The steps that were saved to the end, oldest first."""
+        names = (path.stem for path in self.directory.glob("*.sha256"))
+        return sorted(int(name) for name in names if name.isascii() and name.isdecimal())
 
     def exists(self) -> bool:
-        return self.directory.is_dir() and self._open().latest_step() is not None
+        return bool(self.steps())
+
+    def drop_after(self, step: int) -> None:
+        """Removes checkpoints of later steps, as those a run was resumed from before."""
+        if not self.directory.is_dir():
+            return
+        later = [path.name.split(".")[0] for path in self.directory.iterdir()]
+        for name in {name for name in later if name.isascii() and name.isdecimal()}:
+            if int(name) > step:
+                self._remove(int(name))
 
     def read_record(self) -> dict[str, Any]:
-        """The JSON record of the newest checkpoint."""
-        restored = self._restore(record=ocp.args.JsonRestore())
-        return restored["record"]
+        """The JSON record of the newest checkpoint that is intact."""
+        record = self._restore(record=ocp.args.JsonRestore())["record"]
+        if not isinstance(record, dict):
+            raise RunError(f"the record of the checkpoint in {self.directory} is no JSON object.")
+        return record
 
     def restore(self, like: TrainState) -> TrainState:
-        """The newest train state; `like` gives its structure, shapes and dtypes."""
+        """The newest train state that is intact.
+
+        Args:
+          like: gives its structure, shapes and dtypes; arrays or `jax.ShapeDtypeStruct`s.
+        """
         self._check_fits(like)
         abstract = jax.tree.map(ocp.utils.to_shape_dtype_struct, like)
         return self._restore(state=ocp.args.StandardRestore(abstract))["state"]
 
     def close(self) -> None:
-        """Waits for what is still being written."""
+        """Ends Orbax's threads."""
         if self._manager is not None:
-            self._manager.wait_until_finished()
-            self._manager.close()
+            with suppress(OSError, ValueError, RuntimeError):  # `save` has said it
+                self._manager.close()
             self._manager = None
 
-    def _check_fits(self, like: TrainState) -> None:
-        """Orbax would say less, and leave its readers unfinished."""
-        if not self.exists():
-            return  # _restore says so
-        manager = self._open()
-        manager.wait_until_finished()
+    # ------------------------------------------------------------ which one
+
+    def _newest(self) -> int:
+        steps = self.steps()
+        if not steps:
+            raise InputError(f"no checkpoint in {self.directory}.")
+        for step in reversed(steps):
+            if self._is_intact(step):
+                return step
+        raise RunError(f"every checkpoint in {self.directory} is damaged; none can be read.")
+
+    def _is_intact(self, step: int) -> bool:
+        if step not in self._intact:
+            damage = self._damage(step)
+            if damage:
+                others = [s for s in self.steps() if s < step]
+                print(
+                    f"warning: the checkpoint of step {step} in {self.directory} is damaged"
+                    f" ({damage}); " + ("trying the one before." if others else "none is before."),
+                    file=sys.stderr,
+                    flush=True,
+                )
+            self._intact[step] = not damage
+        return self._intact[step]
+
+    def _damage(self, step: int) -> str:
+        """What is wrong with a checkpoint's files; "" if nothing is."""
+        files = self._files(step)
         try:
-            saved = _shapes(manager.item_metadata(manager.latest_step())["state"].tree)
-        except (ValueError, KeyError, AttributeError, OSError):
-            return  # damaged; _restore says so
+            lines = self._list_of(step).read_text(encoding="utf-8").splitlines()
+            sums = {name: sum for sum, name in (line.split("  ", 1) for line in lines)}
+        except (OSError, ValueError):
+            return "its list of sums cannot be read"
+        for name in sorted(sums.keys() | files.keys()):
+            if name not in files:
+                return f"{name} is missing"
+            if name not in sums:
+                return f"{name} is not in its list"
+            try:
+                if _sum(files[name]) != sums[name]:
+                    return f"{name} was changed"
+            except OSError as error:
+                return f"{name} cannot be read: {error.strerror}"
+        return "" if sums else "its list of sums is empty"
+
+    def _files(self, step: int) -> dict[str, Path]:
+        """Files of a checkpoint by their names in the list of sums."""
+        root = self.directory / str(step)
+        found = sorted(path for path in root.rglob("*") if path.is_file())
+        return {path.relative_to(self.directory).as_posix(): path for path in found}
+
+    def _list_of(self, step: int) -> Path:
+        return self.directory / f"{step}.sha256"
+
+    def _remove(self, step: int) -> None:
+        """The list first: what is half removed is no checkpoint any more."""
+        self._forget(step)
+        self._list_of(step).unlink(missing_ok=True)
+        unfinished = self.directory.glob(f"{step}.*")  # Orbax's own, where it was cut off
+        for path in (self.directory / str(step), *unfinished):
+            if path.is_dir():
+                shutil.rmtree(path, ignore_errors=True)
+
+    def _forget(self, step: int) -> None:
+        """Orbax lists a directory once; what changes there is its business no more."""
+        self._intact.pop(step, None)
+        self.close()
+
+    # ------------------------------------------------------------ Orbax
+
+    def _check_fits(self, like: TrainState) -> None:
+        """Orbax would say less, leave its readers unfinished, and believe any size."""
+        step = self._newest()
+        try:
+            saved = _shapes(self._open().item_metadata(step)["state"].tree)
+        except (ValueError, KeyError, AttributeError, TypeError, OSError) as error:
+            raise RunError(
+                f"cannot read the checkpoint in {self.directory}: {_reason(error)}."
+            ) from error
         wanted = _shapes(like)
         for name in sorted(saved.keys() | wanted.keys()):
             if saved.get(name) != wanted.get(name):
@@ -73,29 +193,47 @@ class Checkpoints:
                     f"the checkpoint in {self.directory} is of another model: {name} has shape"
                     f" {saved.get(name, 'none')} there and {wanted.get(name, 'none')} here."
                 )
+        on_disk = sum(path.stat().st_size for path in self._files(step).values())
+        claimed = sum(x.size * x.dtype.itemsize for x in jax.tree.leaves(like))
+        if claimed > FREE_BYTES + FOLD * on_disk:
+            raise RunError(
+                f"the checkpoint in {self.directory} claims {claimed:,} bytes of memory and has"
+                f" {on_disk:,} on disk: it is damaged or forged."
+            )
 
     def _restore(self, **args: Any) -> Any:
-        if not self.exists():
-            raise InputError(f"no checkpoint in {self.directory}.")
-        manager = self._open()
-        manager.wait_until_finished()
+        step = self._newest()
         try:
-            return manager.restore(manager.latest_step(), args=ocp.args.Composite(**args))
-        except (ValueError, KeyError, OSError) as error:
-            reason = str(error).strip().splitlines()[0].rstrip(".:")
-            raise RunError(f"cannot read the checkpoint in {self.directory}: {reason}.") from error
+            return self._open().restore(step, args=ocp.args.Composite(**args))
+        except (ValueError, KeyError, TypeError, AttributeError, OSError, RecursionError) as error:
+            raise RunError(
+                f"cannot read the checkpoint in {self.directory}: {_reason(error)}."
+            ) from error
 
     def _open(self) -> ocp.CheckpointManager:
         if self._manager is None:
             self._manager = ocp.CheckpointManager(
                 self.directory,
-                options=ocp.CheckpointManagerOptions(max_to_keep=1, create=True),
+                options=ocp.CheckpointManagerOptions(create=True, enable_async_checkpointing=False),
                 item_handlers={
                     "state": ocp.StandardCheckpointHandler(),
                     "record": ocp.JsonCheckpointHandler(),
                 },
             )
         return self._manager
+
+
+def _sum(path: Path) -> str:
+    with path.open("rb") as file:
+        os.fsync(file.fileno())
+        return hashlib.file_digest(file, "sha256").hexdigest()
+
+
+def _reason(error: Exception) -> str:
+    if isinstance(error, OSError) and error.strerror:
+        return error.strerror
+    lines = str(error).strip().splitlines() or [type(error).__name__]
+    return lines[0].rstrip(".:")
 
 
 def _shapes(tree: Any) -> dict[str, tuple[int, ...]]:

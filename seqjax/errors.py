@@ -33,3 +33,10 @@ def check_rate(name: str, value: float) -> float:
     if not 0 < value < float("inf"):
         raise InputError(f"{name} must be a finite number above 0, got {value}.")
     return value
+
+
+def check_not_negative(name: str, value: float) -> float:
+    """Returns `value` if it is a finite number of at least zero, else raises InputError."""
+    if not 0 <= value < float("inf"):
+        raise InputError(f"{name} must be a finite number of at least 0, got {value}.")
+    return value

@@ -26,8 +26,9 @@ class TrainState(NamedTuple):
     params: Params
     opt_state: optax.OptState
     carry: Carry  # what one batch hands to the next, e.g. the state of truncated BPTT
-    skipped: Array  # [] int32, updates not applied because a loss or gradient was not finite
-    skipped_in_a_row: Array  # [] int32
+    skipped: Array  # [] int32, updates not applied, or taken back by `roll_back`
+    skipped_in_a_row: Array  # [] int32, because a loss or gradient was not finite
+    first_fault: Array  # [2] int32, the first of these: its step, and where it appeared; 0, 0: none
 
 
 class Metrics(NamedTuple):
@@ -42,7 +43,8 @@ def init_train_state(
 ) -> TrainState:
     """The state before the first update."""
     zero = jnp.zeros((), jnp.int32)
-    return TrainState(zero, params, optimizer.init(params), carry, zero, zero)
+    fault = jnp.zeros(2, jnp.int32)
+    return TrainState(zero, params, optimizer.init(params), carry, zero, zero, fault)
 
 
 def make_train_step(
@@ -51,7 +53,8 @@ def make_train_step(
     """Builds `step(state, batch) -> (state, metrics, finite)`, one update.
 
     Where the loss or the gradient is not finite, parameters, optimizer state and carry stay as
-    they were and the update is counted as skipped.
+    they were, the update is counted as skipped, and the first time is written down with its place:
+    the data, the loss, or an array of the gradient (`fault_of` puts it in words).
 
     Args:
       loss_fn: `(params, carry, batch, key) -> (loss, (carry, metrics))`; metrics is a dict of
@@ -82,6 +85,11 @@ def make_train_step(
             carry=carry,
             skipped=state.skipped + ~finite,
             skipped_in_a_row=jnp.where(finite, 0, state.skipped_in_a_row + 1),
+            first_fault=lax.cond(
+                finite | (state.first_fault[1] > 0),
+                lambda: state.first_fault,
+                lambda: jnp.stack([state.step + 1, _first_place(batch, loss, grads)]),
+            ),
         )
         return new_state, {**metrics, "grad_norm": grad_norm}, finite
 
@@ -120,11 +128,48 @@ def make_train_steps(
     return steps
 
 
-def check_progress(state: TrainState, *, max_skipped_in_a_row: int) -> None:
-    """Raises RunError if too many updates in a row were not finite."""
-    if int(state.skipped_in_a_row) >= max_skipped_in_a_row:
+def _first_place(batch: Batch, loss: Array, grads: Params) -> Array:
+    """Where a number that is not finite appeared first: a place in `_places`, from 1."""
+    floats = [x for x in jax.tree.leaves(batch) if jnp.issubdtype(x.dtype, jnp.inexact)]
+    groups = [floats, [loss], *([g] for g in jax.tree.leaves(grads))]
+    good = [jnp.all(jnp.array([jnp.all(jnp.isfinite(x)) for x in group])) for group in groups]
+    return 1 + jnp.argmin(jnp.array([*good, False])).astype(jnp.int32)
+
+
+def _places(params: Params) -> list[str]:
+    paths = [
+        jax.tree_util.keystr(p, simple=True, separator=".")
+        for p, _ in jax.tree.leaves_with_path(params)
+    ]
+    gradients = [f"the gradient of {path}" for path in paths]
+    return ["the data", "the loss", *gradients, "the gradient's norm, beyond float32"]
+
+
+def fault_of(state: TrainState) -> str:
+    """Where and when numbers that are not finite first appeared, in words; "" if never."""
+    step, place = (int(v) for v in state.first_fault)
+    return f"first at step {step}, in {_places(state.params)[place - 1]}" if place else ""
+
+
+def check_progress(state: TrainState, *, most_in_a_row: int) -> None:
+    """Raises RunError if more updates in a row were not finite; 0: if any ever was."""
+    in_a_row = int(state.skipped_in_a_row)
+    if in_a_row > most_in_a_row or (not most_in_a_row and fault_of(state)):
         raise RunError(
-            f"stopped at step {int(state.step)}: the last {int(state.skipped_in_a_row)} updates"
-            " had a loss or gradient that is not finite. Try a smaller --learning_rate or"
+            f"stopped at step {int(state.step)}: updates had a loss or gradient that is not finite,"
+            f" {in_a_row} in a row now ({fault_of(state)}). Try a smaller --learning_rate or"
             " --clip_norm=1."
         )
+
+
+def roll_back(state: TrainState, good: TrainState) -> TrainState:
+    """Takes the updates since `good` back, and goes on with the data that come next.
+
+    The step goes on, since the same data would only lead to the same place again; what was done
+    since counts as skipped.
+    """
+    return good._replace(
+        step=state.step,
+        skipped=good.skipped + (state.step - good.step),
+        first_fault=state.first_fault,
+    )

@@ -1,16 +1,30 @@
-"""The directory a run writes to."""
+"""The directory a run writes to, which one run at a time may have."""
 
 import dataclasses
 import datetime
+import json
 import os
+import platform
+import shutil
+from collections.abc import Iterator
+from contextlib import contextmanager, suppress
 from pathlib import Path
 from typing import Any
 
-from seqjax.errors import InputError
+from seqjax.errors import InputError, RunError
+
+try:
+    import fcntl
+except ImportError:  # Windows has no such locks: there, two runs are not told apart
+    fcntl = None  # type: ignore[assignment]
 
 
-def open_workdir(path: str, *, name: str, resume: bool) -> Path:
-    """Makes the directory, or finds it again.
+@contextmanager
+def open_workdir(path: str, *, name: str, resume: bool) -> Iterator[Path]:
+    """Makes the directory, or finds it again, and locks it until the end of the `with`.
+
+    The lock belongs to the process: the system takes it away from one that dies, however it dies,
+    so that a stale lock cannot be. The file `lock` says who holds it, and since when.
 
     Args:
       path: where; "" for `runs/NAME-DATE-TIME`.
@@ -19,21 +33,67 @@ def open_workdir(path: str, *, name: str, resume: bool) -> Path:
 
     Raises:
       InputError: if it cannot be written, or holds a run that nobody asked to resume.
+      RunError: if another run has it now.
     """
-    now = datetime.datetime.now().strftime("%Y%m%d-%H%M%S")
-    workdir = Path(path).expanduser() if path else Path("runs") / f"{name}-{now}"
+    now = datetime.datetime.now()
+    default = Path("runs") / f"{name}-{now:%Y%m%d-%H%M%S}"
+    try:
+        workdir = Path(path).expanduser() if path else default
+    except RuntimeError as error:
+        raise InputError(f"--workdir={path} names no known home directory.") from error
     if not resume and (workdir / "config.json").exists():
         raise InputError(
             f"--workdir={workdir} holds a run already: add --resume to go on with it, or name"
             " another directory."
         )
+    new = not workdir.exists()
     try:
         workdir.mkdir(parents=True, exist_ok=True)
-    except OSError as error:
-        raise InputError(f"cannot make --workdir={workdir}: {error.strerror}.") from error
+    except (OSError, ValueError) as error:
+        reason = error.strerror if isinstance(error, OSError) else error
+        raise InputError(f"cannot make --workdir={workdir}: {reason}.") from error
     if not os.access(workdir, os.W_OK | os.X_OK):
         raise InputError(f"--workdir={workdir} is not writable.")
-    return workdir
+    try:
+        with _locked(workdir, now):
+            yield workdir
+    finally:
+        if new and [path.name for path in workdir.iterdir()] == ["lock"]:  # bad input: no trace
+            shutil.rmtree(workdir, ignore_errors=True)
+
+
+@contextmanager
+def _locked(workdir: Path, now: datetime.datetime) -> Iterator[None]:
+    with (workdir / "lock").open("a+", encoding="utf-8") as file:
+        if fcntl is not None:
+            try:
+                fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
+            except BlockingIOError:
+                raise RunError(
+                    f"--workdir={workdir} is in use by {_owner(file, now)}: wait for it, stop it, or"
+                    " name another directory."
+                ) from None
+        owner = {
+            "pid": os.getpid(),
+            "host": platform.node(),
+            "since": now.isoformat("T", "seconds"),
+        }
+        file.truncate(0)
+        file.write(json.dumps(owner) + "\n")
+        file.flush()
+        yield
+        file.truncate(0)  # and stays: to remove it would be to race with the next run
+
+
+def _owner(file: Any, now: datetime.datetime) -> str:
+    """Who holds the lock, as far as the file says."""
+    file.seek(0)
+    with suppress(ValueError, KeyError, TypeError):
+        owner = json.loads(file.read(1000))
+        seconds = (now - datetime.datetime.fromisoformat(owner["since"])).total_seconds()
+        age = datetime.timedelta(seconds=max(0, round(seconds)))
+        return f"process {owner['pid']} on {owner['host']}, for {age} (hours:minutes:seconds)"
+    return "another run"
 
 
 def check_same(saved: dict[str, Any], config: Any, may_differ: set[str], where: Path) -> None:

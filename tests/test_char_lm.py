@@ -13,7 +13,7 @@ from experiments import char_lm
 from experiments.char_lm import Config, build, load_data, run, sample_only
 from seqjax import InputError
 from seqjax.checkpoint import Checkpoints
-from seqjax.records import read_rows
+from seqjax.jsonfiles import read_lines
 
 TEXT = "the cat sat on the mat.\n" * 300
 
@@ -60,7 +60,7 @@ def test_learns_and_writes_its_files(tmp_path, capsys):
     assert results["skipped_updates"] == 0
 
     workdir = tmp_path / "run"
-    rows = read_rows(workdir / "metrics.jsonl")
+    rows = read_lines(workdir / "metrics.jsonl")
     assert [r["step"] for r in rows if r["split"] == "train"] == list(range(5, 151, 5))
     validation = [r["loss"] for r in rows if r["split"] == "validation"]
     assert len(validation) == 3
@@ -149,7 +149,7 @@ def test_unseen_characters_are_reported_and_not_fatal(tmp_path, capsys):
     assert math.isfinite(results["validation_loss"])
     assert math.isfinite(results["ngram_loss"])
     # The more it trains the less it expects them, and what counts is the best model.
-    rows = read_rows(tmp_path / "run" / "metrics.jsonl")
+    rows = read_lines(tmp_path / "run" / "metrics.jsonl")
     losses = [row["loss"] for row in rows if row["split"] == "validation"]
     assert losses[0] < losses[1]
     assert results["validation_loss"] == losses[0]

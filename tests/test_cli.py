@@ -13,7 +13,7 @@ import pytest
 
 from experiments.char_lm import Config
 from seqjax import InputError
-from seqjax.records import read_rows
+from seqjax.jsonfiles import read_lines
 
 ROOT = Path(__file__).parents[1]
 
@@ -80,6 +80,8 @@ def run_all(*cases):
         ("temperature", -1.0),
         ("temperature", math.nan),
         ("init_scale", -0.5),
+        ("save_every", -1),
+        ("spike_factor", 1.0),
     ],
 )
 def test_numbers_out_of_range_are_refused_by_name_and_value(name, value):
@@ -104,6 +106,8 @@ def test_bad_command_lines_end_in_one_sentence(tmp_path):
     binary.write_bytes(b"a\0b" * 5000)
     (tmp_path / "used").mkdir()
     (tmp_path / "used" / "config.json").write_text("{}")
+    (tmp_path / "wrong").mkdir()
+    (tmp_path / "wrong" / "config.json").write_text('{"steps": "many"}')
     (tmp_path / "broken").mkdir()
     (tmp_path / "broken" / "config.json").write_text('{"steps": ')
     cases = {
@@ -124,7 +128,10 @@ def test_bad_command_lines_end_in_one_sentence(tmp_path):
         ("--sample_only", f"--checkpoint={text}"): [f"no checkpoint in {text}."],
         ("--resume",): ["--resume needs the --workdir", "new"],
         ("--resume", "--workdir="): ["--resume needs the --workdir"],
-        ("--resume", f"--workdir={tmp_path}/used"): ["no checkpoint in", "used"],
+        ("--resume", f"--workdir={tmp_path}/wrong"): ["steps in", "must be int, got 'many'"],
+        ("--nonfinite=ignore",): ["--nonfinite=ignore", "skip"],
+        ("--spike_factor=0.5",): ["--spike_factor must be above 1", "got 0.5"],
+        ("--save_seconds=-1",): ["--save_seconds must be", "got -1"],
         ("--resume", f"--workdir={tmp_path}/broken"): ["config.json is not valid JSON"],
     }
     base = [f"--data={text}", f"--workdir={tmp_path}/new", "--steps=1", "--hidden_size=8"]
@@ -177,7 +184,7 @@ def test_ctrl_c_saves_and_resume_goes_on(tmp_path):
     )
     try:
         deadline = time.monotonic() + 120
-        while not read_rows(workdir / "metrics.jsonl"):
+        while not read_lines(workdir / "metrics.jsonl"):
             assert process.poll() is None, process.communicate()
             assert time.monotonic() < deadline
             time.sleep(0.05)
@@ -186,11 +193,11 @@ def test_ctrl_c_saves_and_resume_goes_on(tmp_path):
     finally:
         process.kill()
     assert process.returncode == 130, err
-    stopped = re.fullmatch(rf"error: stopped at step (\d+); .*--resume --workdir={workdir}\n", err)
+    stopped = re.fullmatch(rf"error: stopped by SIGINT; step (\d+) is saved; .*{workdir}\.\n", err)
     assert stopped, err
     step = int(stopped[1])
     assert (workdir / "checkpoints" / "last" / str(step)).is_dir()
-    rows = read_rows(workdir / "metrics.jsonl")
+    rows = read_lines(workdir / "metrics.jsonl")
 
     resume = ["experiments.char_lm", "--resume", f"--workdir={workdir}"]
     other, more = run_all([*resume, "--hidden_size=9"], [*resume, f"--steps={step + 7}"])
@@ -200,7 +207,7 @@ def test_ctrl_c_saves_and_resume_goes_on(tmp_path):
     code, out, err = more
     assert code == 0, err
     assert "validation: " in out
-    resumed = read_rows(workdir / "metrics.jsonl")
+    resumed = read_lines(workdir / "metrics.jsonl")
     kept = [row for row in rows if row["step"] <= step]
     assert resumed[: len(kept)] == kept
     assert resumed[-1]["step"] == step + 7

@@ -27,10 +27,14 @@ ALLOWED = {
     "optimizers": CORE,
     "ngram": CORE,
     "data": CORE,
-    "records": set(),
+    "jsonfiles": CORE,
+    "ledger": CORE | {"jsonfiles"},
+    "results": CORE | {"jsonfiles"},
+    "stopping": set(),
+    "records": CORE | {"jsonfiles"},
     "progress": set(),
     "workdir": CORE,
-    "checkpoint": CORE | {"train"},
+    "checkpoint": CORE | {"jsonfiles", "train"},
     "language_modelling": CORE | {"data", "decode", "models", "train"},
 }
 MODULES = [p for p in (ROOT / "seqjax").rglob("*.py") if p != ROOT / "seqjax" / "__init__.py"]

@@ -9,7 +9,8 @@ import numpy as np
 import pytest
 from tensorboardX.proto.event_pb2 import Event
 
-from seqjax.records import Records, read_rows, write_atomically, write_json
+from seqjax.jsonfiles import read_lines, write_atomically, write_json
+from seqjax.records import Records
 
 
 def write_rows(workdir, steps, resume_step=0):
@@ -38,7 +39,7 @@ def read_events(workdir):
 def test_rows_and_events_hold_what_was_written(tmp_path):
     records = Records(tmp_path)
     records.write(3, "train", loss=jnp.float32(0.5), rate=np.float64(0.125))
-    assert read_rows(tmp_path / "metrics.jsonl")  # on disk at once, for who watches the run
+    assert read_lines(tmp_path / "metrics.jsonl")  # on disk at once, for who watches the run
     records.write(4, "validation", loss=math.nan, other=-math.inf, skipped=2)
     records.close()
     lines = (tmp_path / "metrics.jsonl").read_text().splitlines()
@@ -68,14 +69,14 @@ def test_a_resumed_run_leaves_the_same_file(tmp_path):
 def test_resume_step_0_starts_afresh(tmp_path):
     write_rows(tmp_path, range(1, 5))
     write_rows(tmp_path, [9])
-    assert [row["step"] for row in read_rows(tmp_path / "metrics.jsonl")] == [9]
+    assert [row["step"] for row in read_lines(tmp_path / "metrics.jsonl")] == [9]
 
 
 def test_reading_leaves_out_half_a_line_and_survives_no_file(tmp_path):
     path = tmp_path / "metrics.jsonl"
-    assert read_rows(path) == []
+    assert read_lines(path) == []
     path.write_text('{"step": 1}\n{"step": 2}\n{"step": 3}')
-    assert read_rows(path) == [{"step": 1}, {"step": 2}]
+    assert read_lines(path) == [{"step": 1}, {"step": 2}]
 
 
 def test_json_is_written_whole_or_not_at_all(tmp_path):

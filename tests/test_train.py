@@ -7,7 +7,14 @@ import optax
 import pytest
 
 from seqjax.errors import RunError
-from seqjax.train import check_progress, init_train_state, make_train_step, make_train_steps
+from seqjax.train import (
+    check_progress,
+    fault_of,
+    init_train_state,
+    make_train_step,
+    make_train_steps,
+    roll_back,
+)
 
 
 def linear_loss(params, carry, batch, key):
@@ -178,6 +185,48 @@ def test_too_many_skips_in_a_row_stop_the_run():
     optimizer = optax.sgd(0.1)
     data[1][2:] = np.nan
     state, _ = make_train_steps(make(optimizer), batch_at)(start(params, optimizer), data, 5)
-    check_progress(state, max_skipped_in_a_row=4)
-    with pytest.raises(RunError, match=r"^stopped at step 5: the last 3 updates .*learning_rate"):
-        check_progress(state, max_skipped_in_a_row=3)
+    check_progress(state, most_in_a_row=3)
+    with pytest.raises(RunError, match=r"^stopped at step 5: .* 3 in a row .*learning_rate"):
+        check_progress(state, most_in_a_row=2)
+
+
+@pytest.mark.parametrize("place", ["data", "loss", "gradient"])
+def test_the_first_number_that_is_not_finite_is_placed(place):
+    """NaN of a batch; an infinite loss of finite data; an infinite gradient of a finite loss."""
+
+    def loss_fn(params, carry, batch, key):
+        loss = jnp.sum(params["a"] ** 2) + jnp.sum(batch * params["b"])
+        if place == "loss":
+            loss = loss + jnp.where(batch[0] > 3, jnp.inf, 0.0)
+        if place == "gradient":  # the derivative of the root is infinite at 0
+            loss = loss + jnp.sqrt(jnp.where(batch[0] > 3, 0.0, 1.0) * jnp.abs(params["b"][0]))
+        return loss, (carry, {})
+
+    optimizer = optax.sgd(0.01)
+    step = jax.jit(make_train_step(loss_fn, optimizer, 0))
+    state = init_train_state({"a": jnp.ones(2), "b": jnp.ones(2)}, optimizer)
+    for k in range(8):
+        bad = float(k) if place != "data" or k <= 3 else np.nan
+        state, _, _ = step(state, jnp.array([bad, 1.0]))
+        if k <= 3:
+            assert fault_of(state) == ""
+    where = "the gradient of b" if place == "gradient" else f"the {place}"
+    assert fault_of(state) == f"first at step 5, in {where}"
+    assert int(state.skipped) == 4
+    with pytest.raises(RunError, match="first at step 5"):
+        check_progress(state, most_in_a_row=0)
+
+
+def test_roll_back_takes_updates_back_and_goes_on_with_the_data():
+    params, data = linear_problem(9)
+    optimizer = optax.adam(0.1)
+    steps = make_train_steps(make(optimizer), batch_at)
+    good, _ = steps(start(params, optimizer), data, 3)
+    later, _ = steps(good, data, 4)
+    back = roll_back(later, good)
+    assert (int(back.step), int(back.skipped)) == (7, 4)
+    for name in ("params", "opt_state", "carry"):
+        assert_same(getattr(back, name), getattr(good, name))
+    once, _ = steps(back, data, 1)
+    again = roll_back(once, good)
+    assert (int(again.step), int(again.skipped)) == (8, 5)

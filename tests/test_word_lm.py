@@ -8,7 +8,7 @@ import pytest
 
 from experiments.word_lm import Config, run
 from seqjax import InputError
-from seqjax.records import read_rows
+from seqjax.jsonfiles import read_lines
 
 
 def make_config(directory, **changes):
@@ -39,7 +39,7 @@ def test_learns_writes_its_files_and_resumes_to_the_same_end(tmp_path):
     whole, parts = (tmp_path / name / "run" for name in ("whole", "parts"))
     assert (whole / "metrics.jsonl").read_bytes() == (parts / "metrics.jsonl").read_bytes()
 
-    rows = read_rows(whole / "metrics.jsonl")
+    rows = read_lines(whole / "metrics.jsonl")
     validation = [row for row in rows if row["split"] == "validation"]
     assert len(validation) == 4
     assert all(row["perplexity"] == pytest.approx(math.exp(row["loss"])) for row in rows)

@@ -1,0 +1,60 @@
+"""SIGINT (Ctrl-C) and SIGTERM as a wish to stop after the work in hand."""
+
+import signal
+from types import FrameType, TracebackType
+from typing import Any
+
+
+class Stopped(Exception):
+    """A run that was asked to stop, and did so in good order.
+
+    Attributes:
+      code: the exit code, 128 plus the number of the signal, as a shell counts.
+    """
+
+    def __init__(self, message: str, code: int):
+        super().__init__(message)
+        self.code = code
+
+
+class Stopper:
+    """Within `with Stopper() as stopper`, signals wait until `stopper.requested` is looked at.
+
+    A second Ctrl-C is not waited for: it raises KeyboardInterrupt at once. Outside the main thread,
+    where Python has no signals, nothing ever asks to stop.
+
+    Attributes:
+      requested: the signal that came, or None.
+    """
+
+    def __init__(self) -> None:
+        self.requested: signal.Signals | None = None
+        self._before: dict[int, Any] = {}
+
+    def check(self, advice: str = "go on with --resume") -> None:
+        """Raises Stopped if a signal came. To be called where everything is saved."""
+        if self.requested is not None:
+            message = f"stopped by {self.requested.name}; {advice}."
+            raise Stopped(message, 128 + self.requested)
+
+    def _ask(self, number: int, frame: FrameType | None) -> None:
+        if self.requested is not None and number == signal.SIGINT:
+            raise KeyboardInterrupt
+        self.requested = signal.Signals(number)
+
+    def __enter__(self) -> "Stopper":
+        for number in (signal.SIGINT, signal.SIGTERM):
+            try:
+                self._before[number] = signal.signal(number, self._ask)
+            except ValueError:  # not the main thread
+                break
+        return self
+
+    def __exit__(
+        self,
+        kind: type[BaseException] | None,
+        error: BaseException | None,
+        traceback: TracebackType | None,
+    ) -> None:
+        for number, handler in self._before.items():
+            signal.signal(number, handler)
