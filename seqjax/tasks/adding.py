@@ -34,7 +34,9 @@ def adding_hs97(key: Array, batch_size: int, length: int) -> Episode:
     The first and the last pair carry -1. If the first pair is marked, its number becomes 0 (which
     makes the target's variance a little less than 1/24).
     """
-    return _hochreiter(key, batch_size, length, "adding_hs97", -1.0, 0.0, lambda a, b: 0.5 + (a + b) / 4)
+    return _hochreiter(
+        key, batch_size, length, "adding_hs97", -1.0, 0.0, lambda a, b: 0.5 + (a + b) / 4
+    )
 
 
 def multiplication_hs97(key: Array, batch_size: int, length: int) -> Episode:

@@ -33,7 +33,7 @@ def _table() -> tuple[Array, Array]:
     """
     choices = [("BB", (1, 1)), ("TP", (2, 11))]
     for outer, base in (("T", 2), ("P", 11)):
-        inner = [(symbols, tuple(base + 1 + node for node in nodes)) for symbols, nodes in _INNER]
+        inner = [(pair, (base + 1 + left, base + 1 + right)) for pair, (left, right) in _INNER]
         tail = [("EE", (base + 7,) * 2), (2 * outer, (base + 8,) * 2), ("EE", (0, 0))]
         choices += [("BB", (base + 1,) * 2), *inner, *tail]
     symbols = [[ALPHABET.index(s) for s in pair] for pair, _ in choices]
