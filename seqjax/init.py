@@ -67,7 +67,8 @@ def sparse(
             raise InputError(f"sparse() needs a square matrix, got the shape {shape}.")
         rank_key, value_key = jax.random.split(key)
         ranks = jax.random.uniform(rank_key, shape).argsort(axis=0).argsort(axis=0)
-        matrix = stddev * jax.random.normal(value_key, shape, dtype) * (ranks < incoming)
+        matrix = stddev * jax.random.normal(value_key, shape, dtype)
+        matrix = jnp.where(ranks < incoming, matrix, jnp.zeros_like(matrix))
         return matrix * (spectral_radius / jnp.abs(jnp.linalg.eigvals(matrix)).max())
 
     return init

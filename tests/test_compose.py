@@ -110,7 +110,7 @@ def test_leaky_with_alpha_0_is_the_cell(factory):
         *(jax.tree.leaves(unroll(c, params, xs, state)) for c in (cell, leaky(cell, 0.0))),
         strict=True,
     ):
-        np.testing.assert_array_equal(a, b)
+        np.testing.assert_allclose(a, b, rtol=1e-5, atol=1e-7)
 
 
 def test_leaky_units_forget_with_their_time_constant():
