@@ -150,6 +150,8 @@ class Config:
             "devices",
         ):
             check_positive(f"--{name}", getattr(self, name))
+        check_positive("--layers", self.layers, at_most=64)
+        check_positive("--hidden_size", self.hidden_size, at_most=2**16)
         counts = ("steps", "epochs", "sample_every", "ngram_order", "top_k", "decay_after")
         for name in (*counts, "save_every", "save_seconds", "temperature", "init_scale"):
             check_not_negative(f"--{name}", getattr(self, name))
@@ -441,6 +443,18 @@ def sample_text(
     return prime_of(config).lstrip("\n") + vocabulary.decode(np.asarray(drawn))
 
 
+def build_abstractly(config: Config, vocab_size: int) -> Program:
+    """The program with shapes for arrays: a config of somebody else takes no memory yet."""
+    programs = []
+
+    def first_state() -> TrainState:
+        programs.append(build(config, vocab_size, 10, 1))
+        return programs[0].state
+
+    state = jax.eval_shape(first_state)
+    return programs[0]._replace(state=state)
+
+
 def sample_only(config: Config) -> str:
     """Generates from a checkpoint, and prints."""
     path = Path(config.checkpoint).expanduser()
@@ -450,12 +464,11 @@ def sample_only(config: Config) -> str:
         path = path / ("best" if (path / "best").is_dir() else "last")
     checkpoints = Checkpoints(path)
     record = checkpoints.read_record()
-    sampling = ("prime", "temperature", "top_k", "length", "seed")
-    names = {f.name for f in dataclasses.fields(Config)} - {"sample_only", "checkpoint"}
-    saved = {k: v for k, v in record["config"].items() if k in names}
+    saved = cli.checked(Config, record.get("config", {}), f"the checkpoint in {path}")
+    sampling = ("prime", "temperature", "top_k", "length", "seed", "sample_only", "checkpoint")
     merged = Config(**saved | {name: getattr(config, name) for name in sampling})
-    vocabulary = Vocabulary("char", record["vocabulary"])
-    program = build(dataclasses.replace(merged, seed=0), len(vocabulary), 10, 1)
+    vocabulary = Vocabulary("char", record.get("vocabulary", []))
+    program = build_abstractly(dataclasses.replace(merged, seed=0), len(vocabulary))
     state = checkpoints.restore(program.state)
     checkpoints.close()
     text = sample_text(merged, program, state, vocabulary, length=config.length)

@@ -12,7 +12,7 @@ from typing import Any
 
 from absl import app, flags, logging
 
-from seqjax.errors import InputError, RunError
+from seqjax.errors import LARGEST_INT, InputError, RunError, shown
 from seqjax.jsonfiles import read_object
 from seqjax.stopping import Stopped
 
@@ -24,8 +24,10 @@ def option(default: Any, help: str, choices: tuple[str, ...] = ()) -> Any:
     return dataclasses.field(default=default, metadata={"help": help, "choices": choices})
 
 
-def run(main: Callable[[Any], Any], config_class: type) -> None:
+def run(main: Callable[..., Any], config_class: type, *, positional: bool = False) -> None:
     """Parses the command line into a config and calls `main(config)`.
+
+    With `positional`, `main(config, arguments)` also gets what is no flag.
 
     With `--resume`, flags that are not on the command line take the values of the run that is
     resumed, from `config.json` in `--workdir`.
@@ -40,6 +42,9 @@ def run(main: Callable[[Any], Any], config_class: type) -> None:
         if not flags.FLAGS["verbosity"].present:
             logging.set_verbosity(logging.WARNING)  # Orbax reports every save
         try:
+            if positional:
+                main(_config(config_class), arguments[1:])
+                return
             if arguments[1:]:
                 raise InputError(
                     f"unexpected argument {arguments[1]!r}; options are written --name=value."
@@ -50,7 +55,9 @@ def run(main: Callable[[Any], Any], config_class: type) -> None:
         except OSError as error:
             where = f"{error.filename}: " if error.filename else ""
             _fail(f"{where}{error.strerror or error}.", 1)
-        except MemoryError:
+        except (MemoryError, RuntimeError) as error:
+            if isinstance(error, RuntimeError) and "RESOURCE_EXHAUSTED" not in str(error):
+                raise
             _fail("out of memory: choose smaller sizes.", 1)
         except Stopped as stop:
             _fail(str(stop), stop.code)
@@ -87,6 +94,8 @@ def _config(config_class: type) -> Any:
         saved = _saved_config(config_class, values["workdir"])
         values |= {k: v for k, v in saved.items() if not flags.FLAGS[k].present}
         values["resume"] = True
+    for field in dataclasses.fields(config_class):
+        _check_range(f"--{field.name}", values[field.name])
     return config_class(**values)
 
 
@@ -104,8 +113,11 @@ def checked(config_class: type, saved: dict[str, Any], where: str) -> dict[str, 
     """The fields of a config in a file, each of its type; fields of other versions are left out.
 
     Raises:
-      InputError: if a value is not of its field's type, or is none of its choices.
+      InputError: if a value is not of its field's type, or is none of its choices, or is an
+        integer that JAX could not count to.
     """
+    if not isinstance(saved, dict):
+        raise InputError(f"{where} must hold a JSON object, got {shown(saved)}.")
     values = {}
     for field in dataclasses.fields(config_class):
         if field.name not in saved:
@@ -115,11 +127,19 @@ def checked(config_class: type, saved: dict[str, Any], where: str) -> dict[str, 
             value = float(value)
         kind: Any = field.type
         if type(value) is not kind:
-            raise InputError(f"{field.name} in {where} must be {kind.__name__}, got {value!r:.60}.")
+            raise InputError(
+                f"{field.name} in {where} must be {kind.__name__}, got {shown(value)}."
+            )
+        _check_range(f"{field.name} in {where}", value)
         choices = field.metadata["choices"]
         if choices and value not in choices:
             raise InputError(
-                f"{field.name} in {where} must be one of {', '.join(choices)}, got {value!r:.60}."
+                f"{field.name} in {where} must be one of {', '.join(choices)}, got {shown(value)}."
             )
         values[field.name] = value
     return values
+
+
+def _check_range(name: str, value: Any) -> None:
+    if isinstance(value, int) and abs(value) > LARGEST_INT:
+        raise InputError(f"{name} must lie within {LARGEST_INT} of 0, got {shown(value)}.")

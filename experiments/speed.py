@@ -37,7 +37,7 @@ from experiments import cli
 from experiments.speed_peers import ENVIRONMENTS, PEERS, Case, cores
 from experiments.speed_report import report, show
 from seqjax.cells import CELLS
-from seqjax.errors import InputError, RunError, check_positive, check_rate
+from seqjax.errors import InputError, RunError, check_positive, check_rate, shown
 from seqjax.jsonfiles import write_json
 from seqjax.workdir import open_workdir
 
@@ -104,10 +104,10 @@ def names(text: str) -> list[str]:
 def parse_shapes(text: str) -> list[tuple[int, ...]]:
     """`"4x100x64x64x1,..."` as tuples of five."""
     for shape in names(text):
-        if not re.fullmatch(r"0*[1-9][0-9]*(x0*[1-9][0-9]*){4}", shape):
+        if not re.fullmatch(r"[1-9][0-9]{0,8}(x[1-9][0-9]{0,8}){4}", shape):
             raise InputError(
-                "--shapes takes five integers of at least 1 for every shape, BxTxDxHxLAYERS, as"
-                f" 4x100x64x64x1, got {shape!r}."
+                "--shapes takes five integers from 1 to 999999999 for every shape, BxTxDxHxLAYERS,"
+                f" as 4x100x64x64x1, got {shown(shape)}."
             )
     return [tuple(map(int, shape.split("x"))) for shape in names(text)]
 

@@ -73,6 +73,8 @@ class Config:
     def __post_init__(self):
         for name in ("hidden_size", "layers", "seq_len", "batch_size", "epochs", "devices"):
             check_positive(f"--{name}", getattr(self, name))
+        check_positive("--layers", self.layers, at_most=64)
+        check_positive("--hidden_size", self.hidden_size, at_most=2**16)
         check_rate("--init_scale", self.init_scale)
         check_not_negative("--save_seconds", self.save_seconds)
         if self.resume and not self.workdir:

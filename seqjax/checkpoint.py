@@ -9,18 +9,22 @@ import hashlib
 import os
 import shutil
 import sys
-from contextlib import suppress
+import tempfile
+from collections.abc import Iterator
+from contextlib import contextmanager, suppress
 from pathlib import Path
 from typing import Any
 
 import jax
 import orbax.checkpoint as ocp
+from absl import logging
 
 from seqjax.errors import InputError, RunError
-from seqjax.jsonfiles import write_atomically
+from seqjax.jsonfiles import read_text, write_atomically
 from seqjax.train import TrainState
 
 KEPT = 3
+MARGIN = 1 << 18  # bytes of a checkpoint beside its arrays, and more
 FREE_BYTES = 256 << 20  # a checkpoint may claim this much memory ...
 FOLD = 100  # ... and so many times its bytes on disk: zeros are stored in little
 
@@ -51,9 +55,11 @@ class Checkpoints:
             state=ocp.args.StandardSave(state), record=ocp.args.JsonSave(record)
         )
         try:
-            manager = self._open()
-            manager.save(step, args=arguments)
-            manager.wait_until_finished()
+            _check_room(self.directory, sum(x.nbytes for x in jax.tree.leaves(state)))
+            with _quiet():
+                manager = self._open()
+                manager.save(step, args=arguments)
+                manager.wait_until_finished()
             sums = "".join(f"{_sum(path)}  {name}\n" for name, path in self._files(step).items())
             write_atomically(self._list_of(step), sums)
         except (OSError, ValueError, RuntimeError) as error:
@@ -103,7 +109,7 @@ class Checkpoints:
     def close(self) -> None:
         """Ends Orbax's threads."""
         if self._manager is not None:
-            with suppress(OSError, ValueError, RuntimeError):  # `save` has said it
+            with _quiet(), suppress(OSError, ValueError, RuntimeError):  # `save` has said it
                 self._manager.close()
             self._manager = None
 
@@ -136,7 +142,7 @@ class Checkpoints:
         """What is wrong with a checkpoint's files; "" if nothing is."""
         files = self._files(step)
         try:
-            lines = self._list_of(step).read_text(encoding="utf-8").splitlines()
+            lines = read_text(self._list_of(step)).splitlines()
             sums = {name: sum for sum, name in (line.split("  ", 1) for line in lines)}
         except (OSError, ValueError):
             return "its list of sums cannot be read"
@@ -221,6 +227,25 @@ class Checkpoints:
                 },
             )
         return self._manager
+
+
+@contextmanager
+def _quiet() -> Iterator[None]:
+    """Orbax's threads log a failure with pages of tracebacks, where `save` raises one sentence."""
+    before = logging.get_verbosity()
+    logging.set_verbosity(logging.FATAL)
+    try:
+        yield
+    finally:
+        logging.set_verbosity(before)
+
+
+def _check_room(directory: Path, num_bytes: int) -> None:
+    """Raises OSError if so much does not fit the disk, before Orbax has begun with many files."""
+    directory.mkdir(parents=True, exist_ok=True)
+    with tempfile.TemporaryFile(dir=directory) as file:
+        if hasattr(os, "posix_fallocate"):
+            os.posix_fallocate(file.fileno(), 0, num_bytes + MARGIN)
 
 
 def _sum(path: Path) -> str:

@@ -1,13 +1,12 @@
 """What a study of many units has finished, so that a killed study goes on where it was."""
 
 import json
-import os
 from pathlib import Path
 from types import TracebackType
 from typing import Any
 
-from seqjax.errors import InputError
-from seqjax.jsonfiles import finite, read_lines, write_atomically
+from seqjax.errors import InputError, RunError, shown
+from seqjax.jsonfiles import append, finite, read_lines, write_atomically
 
 
 class Ledger:
@@ -22,6 +21,7 @@ class Ledger:
 
     Raises:
       InputError: if a line of the file is no object with a key, or a key stands twice.
+      RunError: if the file cannot be written.
     """
 
     def __init__(self, path: Path, resume: bool):
@@ -30,11 +30,17 @@ class Ledger:
         for number, row in enumerate(read_lines(path) if resume else (), 1):
             key = row.pop("key", None)
             if not isinstance(key, str) or key in self.rows:
-                raise InputError(f'line {number} of {path} needs a "key" of its own, got {key!r}.')
+                raise InputError(
+                    f'line {number} of {path} needs a "key" of its own, got {shown(key)}.'
+                )
             self.rows[key] = row
         text = "".join(_line(key, row) for key, row in self.rows.items())
-        write_atomically(path, text)
-        self._file = path.open("a", encoding="utf-8")
+        try:
+            write_atomically(path, text)
+            self._file = path.open("a", encoding="utf-8")
+        except (OSError, ValueError) as error:  # (a name with a zero byte is a ValueError)
+            reason = error.strerror if isinstance(error, OSError) else error
+            raise RunError(f"cannot write {path}: {reason}.") from error
 
     def get(self, key: str) -> dict[str, Any] | None:
         """The row of a finished unit, or None."""
@@ -45,9 +51,7 @@ class Ledger:
         if key in self.rows:
             raise InputError(f"the unit {key!r} is in {self.path} already.")
         line = _line(key, row)
-        self._file.write(line)
-        self._file.flush()
-        os.fsync(self._file.fileno())
+        append(self._file, line)
         self.rows[key] = {k: v for k, v in json.loads(line).items() if k != "key"}
         return self.rows[key]
 

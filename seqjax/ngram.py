@@ -11,6 +11,8 @@ import numpy as np
 
 from seqjax.errors import InputError, check_positive
 
+HIGHEST_ORDER = 100  # every order is a pass over both texts
+
 
 def witten_bell(train: np.ndarray, test: np.ndarray, vocab_size: int, order: int) -> float:
     """Mean negative log-likelihood of `test` in nats per token, its first token left out.
@@ -22,17 +24,21 @@ def witten_bell(train: np.ndarray, test: np.ndarray, vocab_size: int, order: int
       train: token ids `[N]`.
       test: token ids `[M]`, M >= 2.
       vocab_size: V; ids lie in [0, V).
-      order: n, at least 1.
+      order: n, from 1 to HIGHEST_ORDER.
 
     Raises:
-      InputError: if order is below 1 or a text is too short.
+      InputError: if order or vocab_size is out of range, an id too, or a text is too short.
     """
-    check_positive("order", order)
+    check_positive("order", order, at_most=HIGHEST_ORDER)
+    check_positive("vocab_size", vocab_size)
     if len(train) < 1 or len(test) < 2:
         raise InputError(
             f"witten_bell needs a training token and two test tokens, got {len(train)} and"
             f" {len(test)}."
         )
+    for name, ids in {"train": train, "test": test}.items():
+        if ids.dtype.kind not in "iu" or ids.min() < 0 or ids.max() >= vocab_size:
+            raise InputError(f"the ids of {name} must be integers from 0 to {vocab_size - 1}.")
     train, test = train.astype(np.int64), test.astype(np.int64)
     probability = np.full(len(test), 1.0 / vocab_size)
     # A context is named by a small integer: 0 for the empty one, then the place of the pair

@@ -10,8 +10,8 @@ from tensorboardX.event_file_writer import EventsWriter
 from tensorboardX.proto.event_pb2 import Event, SessionLog
 from tensorboardX.summary import scalar
 
-from seqjax.errors import InputError
-from seqjax.jsonfiles import read_lines, write_atomically
+from seqjax.errors import InputError, RunError
+from seqjax.jsonfiles import append, read_lines, write_atomically
 
 
 class Records:
@@ -24,20 +24,27 @@ class Records:
 
     Raises:
       InputError: if metrics.jsonl is damaged; it names the line.
+      RunError: if one of them cannot be written.
     """
 
     def __init__(self, workdir: Path, resume_step: int = 0):
         path = workdir / "metrics.jsonl"
         rows = read_lines(path) if resume_step else []
         for number, row in enumerate(rows, 1):
-            if not isinstance(row.get("step"), int):
-                raise InputError(f'line {number} of {path} needs a "step" that is an integer.')
+            if type(row.get("step")) is not int or not isinstance(row.get("split"), str):
+                raise InputError(
+                    f'line {number} of {path} needs a "step", an integer, and a "split", a string.'
+                )
         kept = [row for row in rows if row["step"] <= resume_step]
-        write_atomically(path, "".join(json.dumps(row) + "\n" for row in kept))
-        self._file = path.open("a", encoding="utf-8")
-        # The synchronous writer: the usual one would meet a full disk in a thread of its own.
+        text = "".join(json.dumps(row) + "\n" for row in kept)
         board = workdir / "tensorboard"
-        board.mkdir(exist_ok=True)
+        try:
+            board.mkdir(exist_ok=True)
+            write_atomically(path, text)
+            self._file = path.open("a", encoding="utf-8")
+        except OSError as error:
+            raise RunError(f"cannot write {error.filename or path}: {error.strerror}.") from error
+        # The synchronous writer: the usual one would meet a full disk in a thread of its own.
         self._events = EventsWriter(str(board / "events"), f".{os.getpid()}")
         start = SessionLog(status=SessionLog.START)  # later steps of earlier files are hidden
         self._events.write_event(
@@ -48,9 +55,7 @@ class Records:
         """Writes one row, onto the disk; a value that is not finite becomes null."""
         finite = {k: float(v) if math.isfinite(v) else None for k, v in values.items()}
         row = {"step": step, "split": split, **finite}
-        self._file.write(json.dumps(row, allow_nan=False) + "\n")
-        self._file.flush()
-        os.fsync(self._file.fileno())
+        append(self._file, json.dumps(row, allow_nan=False) + "\n")
         for name, value in finite.items():
             if value is not None:
                 summary = scalar(f"{split}/{name}", value)

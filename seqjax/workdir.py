@@ -41,12 +41,12 @@ def open_workdir(path: str, *, name: str, resume: bool) -> Iterator[Path]:
         workdir = Path(path).expanduser() if path else default
     except RuntimeError as error:
         raise InputError(f"--workdir={path} names no known home directory.") from error
-    if not resume and (workdir / "config.json").exists():
+    if not resume and os.path.lexists(workdir / "config.json"):
         raise InputError(
             f"--workdir={workdir} holds a run already: add --resume to go on with it, or name"
             " another directory."
         )
-    new = not workdir.exists()
+    new = not os.path.lexists(workdir)
     try:
         workdir.mkdir(parents=True, exist_ok=True)
     except (OSError, ValueError) as error:
@@ -58,13 +58,19 @@ def open_workdir(path: str, *, name: str, resume: bool) -> Iterator[Path]:
         with _locked(workdir, now):
             yield workdir
     finally:
-        if new and [path.name for path in workdir.iterdir()] == ["lock"]:  # bad input: no trace
-            shutil.rmtree(workdir, ignore_errors=True)
+        with suppress(OSError):  # bad input: no trace
+            if new and [path.name for path in workdir.iterdir()] == ["lock"]:
+                shutil.rmtree(workdir, ignore_errors=True)
 
 
 @contextmanager
 def _locked(workdir: Path, now: datetime.datetime) -> Iterator[None]:
-    with (workdir / "lock").open("a+", encoding="utf-8") as file:
+    lock = workdir / "lock"
+    try:
+        opened = lock.open("a+", encoding="utf-8")
+    except OSError as error:
+        raise InputError(f"cannot open {lock}: {error.strerror or error}.") from error
+    with opened as file:
         if fcntl is not None:
             try:
                 fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
@@ -88,7 +94,7 @@ def _locked(workdir: Path, now: datetime.datetime) -> Iterator[None]:
 def _owner(file: Any, now: datetime.datetime) -> str:
     """Who holds the lock, as far as the file says."""
     file.seek(0)
-    with suppress(ValueError, KeyError, TypeError):
+    with suppress(ValueError, KeyError, TypeError, RecursionError):
         owner = json.loads(file.read(1000))
         seconds = (now - datetime.datetime.fromisoformat(owner["since"])).total_seconds()
         age = datetime.timedelta(seconds=max(0, round(seconds)))

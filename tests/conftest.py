@@ -24,3 +24,13 @@ def data_dir() -> Path:
     if not path.is_dir():
         pytest.skip("no data directory; set SEQJAX_DATA to one")
     return path
+
+
+def pytest_addoption(parser: pytest.Parser) -> None:
+    parser.addoption("--long", action="store_true", help="hundreds of faults, thousands of cases")
+
+
+@pytest.fixture(scope="session")
+def long(request: pytest.FixtureRequest) -> bool:
+    """Whether a test shall take its time."""
+    return request.config.getoption("--long")

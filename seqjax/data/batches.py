@@ -9,6 +9,8 @@ from jax import lax
 from seqjax.errors import InputError, check_positive
 from seqjax.types import Array
 
+MOST_TOKENS = 1 << 24  # of one batch; padding alone could fill the memory with more
+
 
 class Rows(NamedTuple):
     """A token stream cut into B parallel rows, for state that is carried from batch to batch."""
@@ -29,10 +31,9 @@ def training_rows(tokens: np.ndarray, batch_size: int, seq_len: int) -> Rows:
     """Cuts a stream into `batch_size` rows of equal length; what does not fill them is left out.
 
     Raises:
-      InputError: if the stream is shorter than one batch of one sequence.
+      InputError: if the stream is shorter than one batch of one sequence, or a batch too large.
     """
-    check_positive("batch_size", batch_size)
-    check_positive("seq_len", seq_len)
+    _check_sizes(batch_size, seq_len)
     length = (len(tokens) - 1) // batch_size
     if length < seq_len:
         raise InputError(
@@ -49,13 +50,25 @@ def training_rows(tokens: np.ndarray, batch_size: int, seq_len: int) -> Rows:
     )
 
 
+def _check_sizes(batch_size: int, seq_len: int) -> None:
+    check_positive("batch_size", batch_size)
+    check_positive("seq_len", seq_len)
+    if batch_size * seq_len > MOST_TOKENS:
+        raise InputError(
+            f"a batch of {batch_size} sequences of {seq_len} has more than {MOST_TOKENS:,} tokens:"
+            " give a smaller batch_size or seq_len."
+        )
+
+
 def evaluation_rows(tokens: np.ndarray, batch_size: int, seq_len: int) -> Rows:
     """Cuts a stream into rows that predict every token but the first exactly once.
 
     The last row is padded; padding has weight 0.
+
+    Raises:
+      InputError: if the stream has no token to predict, or a batch is too large.
     """
-    check_positive("batch_size", batch_size)
-    check_positive("seq_len", seq_len)
+    _check_sizes(batch_size, seq_len)
     if len(tokens) < 2:
         raise InputError(f"evaluation needs at least 2 tokens, got {len(tokens)}.")
     count = len(tokens) - 1
@@ -72,7 +85,12 @@ def batch_at(rows: Rows, seq_len: int, step: int | Array) -> TokenBatch:
 
     Every row goes on where the last batch left it, so there is nothing to shuffle and no seed:
     the batch depends on the step alone.
+
+    Raises:
+      InputError: if the rows are shorter than one sequence.
     """
+    if check_positive("seq_len", seq_len) > rows.inputs.shape[1]:
+        raise InputError(f"rows of {rows.inputs.shape[1]} tokens hold no sequence of {seq_len}.")
     windows = rows.inputs.shape[1] // seq_len
     window = step % windows
     inputs, targets, weights = (

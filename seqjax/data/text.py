@@ -1,24 +1,32 @@
 """Text from files, from the standard library's own sources, or from the Hugging Face hub.
 
-All three go through Hugging Face `datasets`, one row per document.
+Files are read here, not by `datasets`: that takes a name for a pattern, a URL or an archive where
+it can, unpacks without a limit, and leaves a copy of every text in its cache.
 """
 
-import glob
 import gzip
 import hashlib
+import itertools
 import re
 import sysconfig
+import zlib
+from collections.abc import Iterator
+from contextlib import suppress
 from pathlib import Path
-from typing import NamedTuple
+from typing import NamedTuple, TextIO
 
 import datasets
 
-from seqjax.errors import InputError, check_fraction
+from seqjax.errors import InputError, check_fraction, shown
 
 SPLITS = ("train", "validation", "test")
 _SPLIT_WORDS = {"train": "train", "test": "test"} | dict.fromkeys(
     ("valid", "validation", "val", "dev"), "validation"
 )
+MOST_FILES = 100_000
+MOST_CHARS = 1 << 30
+FREE_CHARS = 16 << 20  # a compressed file may hold this many characters ...
+FOLD = 100  # ... and so many for each of its bytes: text is 3 to 10
 _NOT_LIBRARY = {"site-packages", "test", "tests", "__pycache__", "idlelib", "lib2to3"}
 
 
@@ -59,13 +67,14 @@ def load_text(
             "validation_fraction and test_fraction leave nothing to train on:"
             f" {validation_fraction} + {test_fraction} is not below 1."
         )
-    if max_chars < 0:
-        raise InputError(f"max_chars must be 0 (all) or more, got {max_chars}.")
+    if type(max_chars) is not int or max_chars < 0:
+        raise InputError(f"max_chars must be 0 (all) or more, got {shown(max_chars)}.")
     if source.startswith("hf:"):
         texts = _load_hub(source[3:])
     else:
         files = _stdlib_files() if source == "stdlib" else _find_files(source)
-        texts = _load_files(_group_by_split(files), source)
+        groups = _group_by_split(files)
+        texts = {split: _load_files(paths, max_chars) for split, paths in groups.items()}
     if not texts.get("train", "").strip():
         raise InputError(f"--data={source}: the training text is empty.")
     if max_chars:
@@ -95,24 +104,37 @@ def _stdlib_files() -> list[Path]:
 
 
 def _find_files(source: str) -> list[Path]:
-    path = Path(source).expanduser()
+    """The files a path means; those that begin with a dot, below it, are left out.
+
+    What exists by its very name is that, whatever `*` or `[` there is in it.
+    """
     files: list[Path] = []
-    if not source.strip():
-        pass
-    elif path.is_file():
-        files = [path]
-    elif path.is_dir():
-        inside = [p.relative_to(path) for p in path.rglob("*")]
-        files = [path / p for p in inside if not any(part.startswith(".") for part in p.parts)]
-    else:
-        files = [Path(p) for p in glob.glob(str(path), recursive=True)]
-    files = sorted(p for p in files if p.is_file())
+    with suppress(OSError, ValueError, RuntimeError):  # too long, a zero byte, nobody's home
+        path = Path(source).expanduser()
+        root = path
+        while not root.exists() and root != root.parent:
+            root = root.parent
+        if root.is_file():
+            files = [root] if root == path else []
+        elif source.strip():
+            pattern = re.sub(r"(\*\*/)+", "**/", path.relative_to(root).as_posix())
+            files = _glob(root, "**/*" if root == path else pattern)
     if not files:
         raise InputError(
             f"--data={source}: no such file, directory or glob. Write stdlib, hf:NAME or a path"
             " to text."
         )
-    return files
+    if len(files) > MOST_FILES:
+        raise InputError(f"--data={source}: more than {MOST_FILES:,} files.")
+    return sorted(files)
+
+
+def _glob(root: Path, pattern: str) -> list[Path]:
+    # Path.glob, unlike glob.glob, gives each file once and follows no link to a directory,
+    # which may lead up again.
+    found = (path.relative_to(root) for path in root.glob(pattern))
+    seen = (root / p for p in found if not any(part.startswith(".") for part in p.parts))
+    return list(itertools.islice((path for path in seen if path.is_file()), MOST_FILES + 1))
 
 
 def _group_by_split(files: list[Path]) -> dict[str, list[Path]]:
@@ -125,40 +147,65 @@ def _group_by_split(files: list[Path]) -> dict[str, list[Path]]:
     return groups if "train" in groups and "validation" in groups else {"train": files}
 
 
-def _load_files(groups: dict[str, list[Path]], source: str) -> dict[str, str]:
-    for path in (p for paths in groups.values() for p in paths):
-        _check_text(path)
-    try:
-        with _quiet():
-            loaded = datasets.load_dataset(
-                "text",
-                data_files={split: [str(p) for p in paths] for split, paths in groups.items()},
-                sample_by="document",
-            )
-    except datasets.exceptions.DatasetGenerationError as error:
+def _load_files(paths: list[Path], max_chars: int) -> str:
+    """The texts of files, one after the other; no more is read than is wanted."""
+    wanted = max_chars or MOST_CHARS + 1
+    texts: list[str] = []
+    for path in paths:
+        if wanted:
+            texts.append(_read(path, wanted))
+            wanted -= len(texts[-1])
+    if not wanted and not max_chars:
         raise InputError(
-            f"--data={source}: cannot read it as UTF-8 text ({error.__cause__ or error})."
-        ) from error
-    return {split: "".join(loaded[split]["text"]) for split in groups}
-
-
-def _check_text(path: Path) -> None:
-    try:
-        opener = gzip.open if path.suffix == ".gz" else open
-        with opener(path, "rb") as file:
-            head = file.read(1 << 16)
-    except (OSError, EOFError) as error:
-        raise InputError(f"cannot read {path}: {error}.") from error
-    if b"\0" in head:
-        raise InputError(
-            f"{path} is binary, not text. Name the text files with a glob, such as"
-            f" '{path.parent}/**/*.txt'."
+            f"the text of {paths[0]} and on has more than {MOST_CHARS:,} characters: give"
+            " --max_chars to use its beginning."
         )
+    return "".join(texts)
+
+
+def _read(path: Path, most: int) -> str:
+    """Up to `most` characters of a UTF-8 text file, every line end made a line feed."""
+    packed = path.suffix == ".gz"
+    try:
+        size = path.stat().st_size
+        limit = FREE_CHARS + FOLD * size if packed else most
+        with (gzip.open if packed else open)(path, "rt", encoding="utf-8") as file:
+            text = "".join(_pieces(file, min(most, limit + 1)))
+    except UnicodeDecodeError as error:
+        if b"\0" in error.object:
+            raise _binary(path) from error
+        raise InputError(f"{path}: cannot read it as UTF-8 text ({error.reason}).") from error
+    except (OSError, EOFError, zlib.error) as error:
+        raise InputError(f"cannot read {path}: {error}.") from error
+    if "\0" in text:
+        raise _binary(path)
+    if len(text) > limit:
+        raise InputError(
+            f"{path} unpacks to more than {limit:,} characters from {size:,} bytes: give"
+            " --max_chars to use its beginning, or unpack it yourself."
+        )
+    return text
+
+
+def _pieces(file: TextIO, most: int) -> Iterator[str]:
+    """A file in pieces; asked for a large one at once, Python sets memory aside for it."""
+    while most and (piece := file.read(min(most, 1 << 20))):
+        most -= len(piece)
+        yield piece
+
+
+def _binary(path: Path) -> InputError:
+    return InputError(
+        f"{path} is binary, not text. Name the text files with a glob, such as"
+        f" '{path.parent}/**/*.txt'."
+    )
 
 
 def _load_hub(name: str) -> dict[str, str]:
+    # `datasets` would take a path or a URL, too; no such name is one. From version 4 on it runs no
+    # code of a data set.
     parts = name.split("/")
-    if not 1 <= len(parts) <= 3 or not all(parts):
+    if len(parts) > 3 or not all(re.fullmatch(r"\w[\w.-]{0,95}", p, re.ASCII) for p in parts):
         raise InputError(f"--data=hf:{name}: write hf:NAME or hf:NAME/CONFIG.")
     # NAME itself may be OWNER/NAME, so two parts can be read in two ways.
     readings: list[tuple[str, str | None]] = [(name, None)] if len(parts) < 3 else []
@@ -173,7 +220,7 @@ def _load_hub(name: str) -> dict[str, str]:
         except InputError:
             raise
         except Exception as error:  # the hub client raises dozens of kinds
-            errors.append(str(error).splitlines()[0] if str(error) else type(error).__name__)
+            errors.append((str(error).strip() or type(error).__name__).splitlines()[0])
     raise InputError(f"--data=hf:{name}: cannot load it ({'; '.join(errors)}).")
 
 
@@ -182,7 +229,7 @@ def _column(dataset: datasets.Dataset) -> str:
     if not strings:
         raise InputError(f"the data set has no text column, only {list(dataset.features)}.")
     column = "text" if "text" in strings else strings[0]
-    return "\n".join(row.rstrip("\n") for row in dataset[column]) + "\n"
+    return "\n".join((row or "").rstrip("\n") for row in dataset[column]) + "\n"
 
 
 class _quiet:

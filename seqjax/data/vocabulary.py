@@ -6,7 +6,7 @@ from typing import NamedTuple
 
 import numpy as np
 
-from seqjax.errors import InputError
+from seqjax.errors import InputError, shown
 
 UNKNOWN = "<unk>"
 END_OF_SENTENCE = "<eos>"
@@ -25,16 +25,24 @@ class Vocabulary:
       kind: "char", every character is a token; or "word", tokens are separated by white space
         and every line ends in `<eos>`, the convention of the Penn Treebank files.
       tokens: the tokens, `<unk>` first.
+
+    Raises:
+      InputError: if `tokens` is no such list; it may come from a file of somebody else.
     """
 
     def __init__(self, kind: str, tokens: list[str]):
+        if not isinstance(tokens, list) or not all(isinstance(token, str) for token in tokens):
+            raise InputError(f"a vocabulary is a list of strings, got {shown(tokens)}.")
         if kind not in KINDS or not tokens or tokens[0] != UNKNOWN:
             raise InputError(
                 f"a vocabulary is of kind {' or '.join(KINDS)} and begins with {UNKNOWN!r}, got"
-                f" kind {kind!r} beginning with {tokens[:1]}."
+                f" kind {shown(kind)} beginning with {shown(tokens[:1])}."
             )
         if len(set(tokens)) != len(tokens):
             raise InputError("a vocabulary cannot hold a token twice.")
+        for token in tokens[1:] if kind == "char" else ():
+            if len(token) != 1 or "\ud800" <= token <= "\udfff":
+                raise InputError(f"a token of kind 'char' is one character, got {shown(token)}.")
         self.kind = kind
         self.tokens = list(tokens)
         self._ids = {token: i for i, token in enumerate(self.tokens)}
@@ -51,7 +59,14 @@ class Vocabulary:
         return Encoded(ids, Counter(w for w in words if w not in self._ids))
 
     def decode(self, ids: np.ndarray) -> str:
-        """Turns ids into text; an unknown character is shown as U+FFFD."""
+        """Turns ids into text; an unknown character is shown as U+FFFD.
+
+        Raises:
+          InputError: if an id is not of this vocabulary.
+        """
+        ids = np.asarray(ids)
+        if ids.size and (ids.dtype.kind not in "iu" or ids.min() < 0 or ids.max() >= len(self)):
+            raise InputError(f"ids must be integers from 0 to {len(self) - 1}, got {shown(ids)}.")
         if self.kind == "char":
             return "".join(self.tokens[i] if i else "\N{REPLACEMENT CHARACTER}" for i in ids)
         text = " ".join(self.tokens[i] for i in ids)
@@ -80,8 +95,10 @@ def build_vocabulary(kind: str, text: str, max_size: int = 0) -> Vocabulary:
     Raises:
       InputError: if the text is empty or max_size leaves nothing.
     """
-    if max_size < 0 or max_size == 1:
-        raise InputError(f"max_size must be 0 (no limit) or at least 2, got {max_size}.")
+    if kind not in KINDS:
+        raise InputError(f"a vocabulary is of kind {' or '.join(KINDS)}, got {shown(kind)}.")
+    if type(max_size) is not int or max_size < 0 or max_size == 1:
+        raise InputError(f"max_size must be 0 (no limit) or at least 2, got {shown(max_size)}.")
     counts = Counter(text if kind == "char" else split_words(text))
     counts.pop(UNKNOWN, None)
     if not counts:
