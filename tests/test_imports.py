@@ -62,7 +62,17 @@ def test_library_modules_import_only_what_lies_below(path):
         assert top not in ("experiments", "tests", "torch", "tensorflow"), name
         if top == "seqjax":
             assert rest[0] in ALLOWED[part] | {part}, f"{path.name} imports {name}"
-        if part in ("cells", "unroll", "compose", "init", "types", "decode", "diagnose", "tabulate", "scan"):
+        if part in (
+            "cells",
+            "unroll",
+            "compose",
+            "init",
+            "types",
+            "decode",
+            "diagnose",
+            "tabulate",
+            "scan",
+        ):
             allowed = {"seqjax", "jax", *sys.stdlib_module_names}
             assert top in allowed, f"{path.name} imports {name}"
 

@@ -31,9 +31,8 @@ from seqjax.tasks.recall import (
     memorisation_20_bit,
     selective_copying,
 )
-from seqjax.types import Array
 
-TASKS: dict[str, Callable[[Array, int, int], Episode]] = {
+TASKS: dict[str, Callable[..., Episode]] = {
     **{f"adding_{name}": task for name, task in ADDING.items()},
     "multiplication_hs97": multiplication_hs97,
     "multiplication_pascanu": multiplication_pascanu,
