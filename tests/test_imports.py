@@ -15,6 +15,8 @@ ALLOWED = {
     "init": CORE,
     "cells": CORE | {"init"},
     "compose": CORE,
+    "tasks": CORE,
+    "omega": CORE | {"cells", "scan"},
     "stepgraph": CORE,
     "precision": CORE | {"stepgraph"},
     "sharding": CORE | {"train"},
