@@ -54,20 +54,22 @@ def orthogonal(hidden: int, length: int) -> Cell:
 
 
 INITIALISATIONS = {"sigmoid": sigmoid_network, "basic tanh": basic_tanh, "smart tanh": smart_tanh}
-TREATMENTS = {  # Pascanu's three, as keyword arguments of Method
-    "MSGD": {"clip": float("inf")},
-    "MSGD-C": {},
-    "MSGD-CR": {"omega": OMEGA_WEIGHT},
+TREATMENTS = {  # Pascanu's three: the norm to clip at, and the weight of Ω
+    "MSGD": (float("inf"), 0.0),
+    "MSGD-C": (1.0, 0.0),
+    "MSGD-CR": (1.0, OMEGA_WEIGHT),
 }
 
 
 def pascanu(treatment: str, initialisation: str) -> Method:
     """One of the nine of Fig. 7."""
+    clip, weight = TREATMENTS[treatment]
     return Method(
         INITIALISATIONS[initialisation],
         readout_stddev=0.1 if initialisation == "basic tanh" else 0.01,
         activation=jax.nn.sigmoid if initialisation == "sigmoid" else jnp.tanh,
-        **TREATMENTS[treatment],
+        clip=clip,
+        omega=weight,
     )
 
 

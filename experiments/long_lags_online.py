@@ -47,7 +47,10 @@ def number_of_weights(name: str) -> int:
 
 
 def programs(experiment: Experiment) -> tuple[Callable, Callable, Callable]:
-    """`start(key)`, `advance(params, key) -> (params, (errors, wrong))`, `test(params, key)`."""
+    """`start(key)`, `advance(params, key, stop) -> (params, (errors, wrong))`, `test(params, key)`.
+
+    `advance` shows a chunk of sequences and learns from the first `stop` of them.
+    """
     gate_bias = jnp.array(experiment.input_gate_bias)
     draw = init.uniform(0.1)
     cell = lstm_1997(len(gate_bias), 2, gate_bias)
@@ -72,7 +75,10 @@ def programs(experiment: Experiment) -> tuple[Callable, Callable, Callable]:
             return answers - jax.nn.one_hot(targets, experiment.outputs)
         return answers - targets[:, None]
 
-    def update(params: dict[str, Any], key: Array) -> tuple[dict[str, Any], tuple[Array, Array]]:
+    def update(
+        params: dict[str, Any], inputs: tuple[Array, Array]
+    ) -> tuple[dict[str, Any], tuple[Array, Array]]:
+        key, rate = inputs
         episode = task(key, 1)
 
         def loss(params: dict[str, Any]) -> tuple[Array, Array]:
@@ -80,12 +86,13 @@ def programs(experiment: Experiment) -> tuple[Callable, Callable, Callable]:
             return jnp.sum(errors(answers, episode) ** 2) / 2, answers
 
         grads, answers = jax.grad(loss, has_aux=True)(params)
-        params = jax.tree.map(lambda p, g: p - experiment.learning_rate * g, params, grads)
+        params = jax.tree.map(lambda p, g: p - rate * g, params, grads)
         seen = jnp.abs(errors(answers, episode)).mean(), experiment.wrong(answers, episode)[0]
         return params, seen
 
-    def advance(params: dict[str, Any], key: Array) -> tuple[Any, tuple[Array, Array]]:
-        return lax.scan(update, params, jax.random.split(key, CHUNK))
+    def advance(params: dict[str, Any], key: Array, stop: Array) -> tuple[Any, tuple]:
+        rates = jnp.where(jnp.arange(CHUNK) < stop, experiment.learning_rate, 0.0)
+        return lax.scan(update, params, (jax.random.split(key, CHUNK), rates))
 
     def test(params: dict[str, Any], key: Array) -> Array:
         episode = task(key, TEST)
@@ -95,44 +102,54 @@ def programs(experiment: Experiment) -> tuple[Callable, Callable, Callable]:
 
 
 def train(name: str, seeds: int, most: int, key: Array) -> dict[str, Any]:
-    """Trains until every seed would have stopped, or has seen `most` sequences.
-
-    A seed's wrong test sequences are counted at the end of the chunk in which it stops.
+    """Trains every seed until its stopping rule holds, or it has seen `most` sequences.
 
     Returns:
-      A row: per seed the sequences until the rule held (null: never) and the wrong ones of 2560
-      fresh ones; and the curve of the share of wrong sequences, one list of seeds per chunk.
+      A row: per seed the sequences until the rule held (null: never), the longest run of right
+      ones, and the wrong ones of 2560 fresh ones after that; and the curve of the share of wrong
+      sequences, one list of seeds per chunk.
     """
     experiment = EXPERIMENTS[name]
     start, advance, test = (jax.jit(jax.vmap(f)) for f in programs(experiment))
     keys = jax.random.split(key, seeds)
     params = start(keys)
-    errors = np.zeros((seeds, 0))
-    wrong = np.zeros((seeds, 0), bool)
+    errors, wrong = np.zeros((seeds, 0)), np.zeros((seeds, 0), bool)
     stops: list[int | None] = [None] * seeds
-    missed: list[int | None] = [None] * seeds
     for chunk in range(math.ceil(most / CHUNK)):
         now = jax.vmap(partial(jax.random.fold_in, data=chunk))(keys)
-        train_keys, test_keys = jax.vmap(jax.random.split, out_axes=1)(now)
-        params, seen = advance(params, train_keys)
+        left = np.array([CHUNK if n is None else 0 for n in stops])
+        after, seen = advance(params, now, left)
         errors, wrong = (
             np.concatenate([a, b], axis=1) for a, b in zip((errors, wrong), seen, strict=True)
         )
-        at_test = np.asarray(test(params, test_keys))
-        for seed in range(seeds):
-            if stops[seed] is None:
-                stops[seed] = stopping_point(errors[seed], wrong[seed], experiment.mean_below)
-                missed[seed] = None if stops[seed] is None else int(at_test[seed])
+        found = [
+            stopping_point(e, w, experiment.mean_below) for e, w in zip(errors, wrong, strict=True)
+        ]
+        stopped_now = [n is None and m is not None for n, m in zip(stops, found, strict=True)]
+        if any(stopped_now):  # the chunk once more, learning up to the very sequence
+            for seed in np.flatnonzero(stopped_now):
+                stops[seed] = found[seed]
+                left[seed] = (found[seed] or 0) - chunk * CHUNK
+            after, _ = advance(params, now, left)
+        params = after
         if None not in stops:
             break
     share = wrong.reshape(seeds, -1, CHUNK).mean(axis=-1)
+    test_keys = jax.vmap(partial(jax.random.fold_in, data=most))(keys)
     return {
         "experiment": name,
         "seeds": seeds,
         "weights": number_of_weights(name),
         "sequences": stops,
-        "test_wrong": missed,
+        "longest_right": [longest_run(~w) for w in wrong],
+        "test_wrong": np.asarray(test(params, test_keys)).tolist(),
         "most": wrong.shape[1],
         "chunk": CHUNK,
         "curve": share.T.tolist(),
     }
+
+
+def longest_run(right: np.ndarray) -> int:
+    """The most true values in a row."""
+    breaks = np.flatnonzero(np.concatenate([[True], ~right, [True]]))
+    return int(np.diff(breaks).max()) - 1

@@ -200,12 +200,14 @@ def hochreiter(workdir: Path, rows: Rows) -> str:
                 f"{len(stops)}/{row['seeds']}",
                 f"{np.mean(stops):,.0f}" if stops else "-",
                 f"{min(stops):,} to {max(stops):,}" if stops else "-",
-                f"{max(n for n in row['test_wrong'] if n is not None):,}" if stops else "-",
+                f"{np.median(row['test_wrong']):g}, {max(row['test_wrong'])}",
+                f"{np.median(row['longest_right']):,.0f}",
                 f"{row['most']:,}",
                 f"{online.EXPERIMENTS[row['experiment']].published:,}",
             ]
         )
-    head = ["experiment", "stopped", "mean", "range", "most wrong of 2560", "at most", "published"]
+    head = ["experiment", "stopped", "mean", "range", "wrong of 2560 (median, worst)"]
+    head += ["longest run right (median)", "at most", "published"]
     return "training sequences until the papers' own stopping rule holds\n" + table(head, body)
 
 

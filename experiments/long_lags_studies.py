@@ -113,5 +113,5 @@ STUDIES = {
     "pascanu": Study(fig_7, report.fig_7, 15, 10_000, 3),
     "adding": Study(le, report.le, 12, 10_000, 1),
     "reber": Study(gers, report.gers, 1, 2000, 5),
-    "hs97": Study(hochreiter, report.hochreiter, 10, 200_000, 10),
+    "hs97": Study(hochreiter, report.hochreiter, 6, 300_000, 10),
 }
