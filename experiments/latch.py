@@ -38,7 +38,7 @@ import numpy as np
 from experiments import cli, latch_guess, latch_report
 from experiments.latch_task import UNITS, Case, by_hand, trial, wilson
 from seqjax.errors import InputError, check_not_negative, check_positive
-from seqjax.jsonfiles import read_object, write_json
+from seqjax.jsonfiles import read_object, write_atomically, write_json
 from seqjax.ledger import Ledger
 from seqjax.progress import Progress
 from seqjax.results import write_results
@@ -258,7 +258,7 @@ def run(config: Config) -> dict[str, Any]:
         results = collect(rows)
         table = latch_report.table(results)
         print(table)
-        (workdir / "table.txt").write_text(table + "\n", encoding="utf-8")
+        write_atomically(workdir / "table.txt", table + "\n")
         latch_report.draw(workdir, results)
         elapsed = time.monotonic() - start
         write_results(workdir, experiment=name, config=config, results=results, seconds=elapsed)

@@ -41,7 +41,7 @@ from experiments import cli
 from experiments.long_lags_methods import METHODS
 from experiments.long_lags_studies import STUDIES, Plan
 from seqjax.errors import InputError, check_positive
-from seqjax.jsonfiles import read_object, write_json
+from seqjax.jsonfiles import read_object, write_atomically, write_json
 from seqjax.ledger import Ledger
 from seqjax.progress import Progress
 from seqjax.results import write_results
@@ -136,7 +136,7 @@ def run(config: Config) -> dict[str, Any]:
             )
         table += f"\nbudget: {plan.updates:,} updates, {plan.seeds} seeds; {command}"
         print(table)
-        (workdir / "table.txt").write_text(table + "\n", encoding="utf-8")
+        write_atomically(workdir / "table.txt", table + "\n")
         seconds = time.monotonic() - begin
         write_results(workdir, experiment="long_lags", config=config, results=rows, seconds=seconds)
     return rows
