@@ -1,6 +1,7 @@
 """One plain style for all figures."""
 
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
+from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
@@ -64,3 +65,23 @@ def curve(
     axes.legend(frameon=False)
     figure.savefig(path, dpi=150)
     plt.close(figure)
+
+
+@contextmanager
+def panels(path: Path, columns: int = 1) -> Iterator[Sequence[Any]]:
+    """Axes side by side, to draw on within the `with`; the PNG file is written at its end."""
+    figure, axes = plt.subplots(
+        1, columns, figsize=(7 if columns == 1 else 5.2 * columns, 4.2), layout="constrained"
+    )
+    try:
+        yield (axes,) if columns == 1 else tuple(axes)
+        figure.savefig(path, dpi=150)
+    finally:
+        plt.close(figure)
+
+
+def label(axes: Any, *, xlabel: str, ylabel: str, title: str) -> None:
+    """Names the axes, in the style of all figures."""
+    axes.set(xlabel=xlabel, ylabel=ylabel, title=title)
+    axes.grid(alpha=0.25)
+    axes.spines[["top", "right"]].set_visible(False)

@@ -14,7 +14,7 @@ from seqjax.cells import (
     rnn_linear,
     rnn_relu,
 )
-from seqjax.compose import dense_stack, residual, stack
+from seqjax.compose import dense_stack, leaky, residual, stack, time_skip
 from seqjax.errors import InputError, RunError
 from seqjax.precision import low_precision_products
 from seqjax.scan import explain, scan
@@ -38,6 +38,7 @@ __all__ = [
     "gru_reset_before",
     "init",
     "irnn",
+    "leaky",
     "low_precision_products",
     "lstm",
     "residual",
@@ -46,6 +47,7 @@ __all__ = [
     "rnn_relu",
     "scan",
     "stack",
+    "time_skip",
     "unroll",
     "unroll_loop",
     "unroll_truncated",

@@ -48,6 +48,32 @@ def identity(scale: float = 1.0) -> Initializer:
     return init
 
 
+def sparse(
+    incoming: int = 15, *, spectral_radius: float = 0.95, stddev: float = 0.01
+) -> Initializer:
+    """A sparse recurrent matrix `[H, H]`: `incoming` connections to every unit, the others zero.
+
+    The connections are N(0, stddev), then the matrix is scaled to the given spectral radius, after
+    which stddev no longer matters. The defaults are the "smart tanh" of Pascanu, Mikolov and Bengio
+    (2013), whose code keeps 15 of every unit's outgoing, not incoming, connections. A matrix of
+    fewer than `incoming` units is dense.
+
+    Raises:
+      InputError: when called with a shape that is not square.
+    """
+
+    def init(key: Array, shape: tuple[int, ...], dtype=jnp.float32) -> Array:
+        if len(shape) != 2 or shape[0] != shape[1]:
+            raise InputError(f"sparse() needs a square matrix, got the shape {shape}.")
+        rank_key, value_key = jax.random.split(key)
+        ranks = jax.random.uniform(rank_key, shape).argsort(axis=0).argsort(axis=0)
+        matrix = stddev * jax.random.normal(value_key, shape, dtype)
+        matrix = jnp.where(ranks < incoming, matrix, jnp.zeros_like(matrix))
+        return matrix * (spectral_radius / jnp.abs(jnp.linalg.eigvals(matrix)).max())
+
+    return init
+
+
 def per_gate(initializer: Initializer, num_gates: int) -> Initializer:
     """Draws a kernel `[D, G·H]` as `num_gates` independent draws of `[D, H]`, side by side."""
 

@@ -58,6 +58,7 @@ def serve() -> None:
 
 if __name__ == "__main__":
     import experiments.char_lm
+    import experiments.latch
     import experiments.word_lm  # noqa: F401
 
     os.chdir(Path(__file__).parents[1])

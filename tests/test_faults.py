@@ -31,7 +31,10 @@ EXPERIMENTS = {
     "char_lm rolling back": ["char_lm", *CHAR_LM, "--spike_factor=1.05", "--layers=2"],
     "char_lm on 2 devices": ["char_lm", *CHAR_LM, "--devices=2", "--cell=gru"],
     "word_lm": ["word_lm", *SMALL, "--epochs=5", "--max_vocabulary=8"],
+    # a study of many units: what is finished is in its ledger
+    "latch": ["latch", "--lengths=5,8", "--unit_lengths=5", "--runs=3", "--updates=5", "--grid=2"],
 }
+EXPERIMENTS["latch"] += ["--grid_runs=2", "--max_guesses=10"]
 
 
 class Forker:
@@ -83,7 +86,13 @@ def text(tmp_path_factory):
 
 def command(name, text, workdir):
     resume = ["--resume"] if (workdir / "config.json").exists() else []
-    return [*EXPERIMENTS[name], f"--data={text}", f"--workdir={workdir}", *resume]
+    data = [] if name == "latch" else [f"--data={text}"]
+    return [*EXPERIMENTS[name], *data, f"--workdir={workdir}", *resume]
+
+
+def read_rows(workdir):
+    """Every JSON-lines file, as it is."""
+    return {path.name: path.read_bytes() for path in workdir.glob("*.jsonl")}
 
 
 def arrays(directory, step):
@@ -122,14 +131,13 @@ class Reference:
             directory = workdir / "checkpoints" / kind
             for step in Checkpoints(directory).steps():
                 self.states[kind, step] = arrays(directory, step)
-        self.rows = (workdir / "metrics.jsonl").read_bytes()
+        self.rows = read_rows(workdir)
+        assert self.rows
 
     def check_on_the_way(self, workdir):
-        """What a killed run has on the disk is what this one had; returns its newest step."""
-        path = workdir / "metrics.jsonl"
-        rows = path.read_bytes() if path.exists() else b""
-        whole = rows[: rows.rfind(b"\n") + 1]
-        assert self.rows.startswith(whole)
+        """What a killed run has on the disk is what this one had at some time."""
+        whole = {name: rows[: rows.rfind(b"\n") + 1] for name, rows in read_rows(workdir).items()}
+        assert all(self.rows[name].startswith(rows) for name, rows in whole.items())
         newest = 0
         for kind in ("last", "best"):
             directory = workdir / "checkpoints" / kind
@@ -138,12 +146,13 @@ class Reference:
                 assert checkpoints._is_intact(step)
                 assert_same_arrays(arrays(directory, step), self.states[kind, step])
                 newest = step if kind == "last" else newest
-        before = [r for r in self.rows.splitlines(keepends=True) if json.loads(r)["step"] <= newest]
-        assert whole.startswith(b"".join(before))  # nothing that a checkpoint covers is missing
-        return newest
+        rows = self.rows.get("metrics.jsonl", b"").splitlines(keepends=True)
+        before = b"".join(row for row in rows if json.loads(row)["step"] <= newest)
+        # nothing that a checkpoint covers is missing
+        assert whole.get("metrics.jsonl", b"").startswith(before)
 
     def check_at_the_end(self, workdir):
-        assert (workdir / "metrics.jsonl").read_bytes() == self.rows
+        assert read_rows(workdir) == self.rows
         ours, theirs = (
             json.loads((d / "results.json").read_text()) for d in (self.workdir, workdir)
         )
@@ -174,8 +183,12 @@ def references(forker, text, tmp_path_factory):
 @pytest.mark.parametrize("name", EXPERIMENTS)
 def test_sigkill_at_random_moments(name, forker, text, references, tmp_path, long):
     rng = random.Random(name)
-    wanted = 60 if long else 2
+    wanted = 50 if long else 2
     reference, kills, runs = references(name), 0, 0
+    if long:  # how long it takes when all is compiled
+        start = time.monotonic()
+        forker.run(command(name, text, tmp_path / "timed"), tmp_path / "log")
+        reference.seconds = time.monotonic() - start
     while kills < wanted:
         runs += 1
         workdir, finished = tmp_path / f"run{runs}", False

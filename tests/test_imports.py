@@ -1,6 +1,7 @@
 """The direction of data flow: who may import whom."""
 
 import ast
+import subprocess
 import sys
 from pathlib import Path
 
@@ -14,6 +15,8 @@ ALLOWED = {
     "init": CORE,
     "cells": CORE | {"init"},
     "compose": CORE,
+    "tasks": CORE,
+    "omega": CORE | {"cells", "scan"},
     "stepgraph": CORE,
     "precision": CORE | {"stepgraph"},
     "sharding": CORE | {"train"},
@@ -23,6 +26,7 @@ ALLOWED = {
     "models": CORE | {"init", "unroll"},
     "tabulate": CORE | {"loops", "stepgraph"},
     "decode": CORE | {"tabulate"},
+    "diagnose": CORE | {"unroll"},
     "train": CORE,
     "population": CORE,
     "optimizers": CORE,
@@ -59,7 +63,17 @@ def test_library_modules_import_only_what_lies_below(path):
         assert top not in ("experiments", "tests", "torch", "tensorflow"), name
         if top == "seqjax":
             assert rest[0] in ALLOWED[part] | {part}, f"{path.name} imports {name}"
-        if part in ("cells", "unroll", "compose", "init", "types", "decode", "tabulate", "scan"):
+        if part in (
+            "cells",
+            "unroll",
+            "compose",
+            "init",
+            "types",
+            "decode",
+            "diagnose",
+            "tabulate",
+            "scan",
+        ):
             allowed = {"seqjax", "jax", *sys.stdlib_module_names}
             assert top in allowed, f"{path.name} imports {name}"
 
@@ -72,3 +86,15 @@ def test_experiments_never_import_each_other(path):
     for name in imports(path):
         if name.startswith("experiments"):
             assert name.startswith((*shared, own)), f"{path.name} imports {name}"
+
+
+def test_importing_computes_nothing():
+    """A module that makes an array starts JAX's backend, after which no flag can choose devices."""
+    names = [p.relative_to(ROOT).with_suffix("").as_posix().replace("/", ".") for p in MODULES]
+    names += [f"experiments.{p.stem}" for p in (ROOT / "experiments").glob("*.py")]
+    code = f"import importlib\nfor name in {sorted(names)}: importlib.import_module(name)\n"
+    code += (
+        "import jax\njax.config.update('jax_num_cpu_devices', 3)\nassert len(jax.devices()) == 3"
+    )
+    done = subprocess.run([sys.executable, "-c", code], cwd=ROOT, capture_output=True, text=True)
+    assert done.returncode == 0, done.stderr

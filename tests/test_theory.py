@@ -147,8 +147,24 @@ def test_orthogonal_of_a_wide_matrix_has_orthonormal_rows():
     np.testing.assert_allclose(q @ q.T, 1.5**2 * np.eye(4), atol=1e-5)
 
 
+def test_sparse_has_15_incoming_connections_and_the_given_spectral_radius():
+    keys = jax.random.split(jax.random.key(0), 3)
+    for u in np.asarray(jax.vmap(lambda key: init.sparse()(key, (50, 50)))(keys)):
+        np.testing.assert_array_equal((u != 0).sum(axis=0), 15)  # into each unit, as in h @ u
+        assert {*(u != 0).sum(axis=1)} != {15}
+        assert abs(np.abs(np.linalg.eigvals(u)).max() - 0.95) < 1e-5
+        assert abs(u.mean() / u.std()) < 0.1
+    small = np.asarray(init.sparse(spectral_radius=2.0)(keys[0], (10, 10)))
+    assert np.all(small != 0)
+    assert abs(np.abs(np.linalg.eigvals(small)).max() - 2.0) < 1e-5
+
+
 def test_initialisers_refuse_what_they_cannot_draw():
     with pytest.raises(InputError, match=r"square matrix, got the shape \(2, 3\)"):
         init.identity()(jax.random.key(0), (2, 3))
     with pytest.raises(InputError, match=r"max_lag above 2 steps, got 1.5"):
         init.chrono(1.5)(jax.random.key(0), (4, 3))
+    with pytest.raises(
+        InputError, match=r"sparse\(\) needs a square matrix, got the shape \(2, 3\)"
+    ):
+        init.sparse()(jax.random.key(0), (2, 3))
