@@ -183,6 +183,8 @@ def references(forker, text, tmp_path_factory):
 @pytest.mark.parametrize("name", EXPERIMENTS)
 def test_sigkill_at_random_moments(name, forker, text, references, tmp_path, long):
     rng = random.Random(name)
+    if not long and name not in ("char_lm", "word_lm"):
+        pytest.skip("takes a minute or more; with --long")
     wanted = 50 if long else 2
     reference, kills, runs = references(name), 0, 0
     if long:  # how long it takes when all is compiled
@@ -268,7 +270,7 @@ def test_damage_is_named_and_the_one_before_is_used(
     for repeat in range(8 if long else 1):
         workdir, log = tmp_path / f"run{repeat}", tmp_path / "log"
         last = stopped_run(forker, text, workdir, log)
-        newest, before = Checkpoints(last).steps()[:-3:-1]
+        newest = Checkpoints(last).steps()[-1]
         files = [
             p for p in sorted((last / str(newest)).rglob("*")) if p.is_file() and p.stat().st_size
         ]
@@ -280,7 +282,8 @@ def test_damage_is_named_and_the_one_before_is_used(
         if listed:
             name = victim.relative_to(last).as_posix()
             assert f"step {newest} in {last} is damaged ({name} " in said
-        assert f"step {before + 5}/60" in said or listed or damage == "deleted", said
+        elif damage != "deleted":  # as if the save had not come to its end
+            assert f"step {newest} in {last} is damaged" in said
         reference.check_at_the_end(workdir)
 
 
