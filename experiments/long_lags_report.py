@@ -176,7 +176,7 @@ def gers(workdir: Path, rows: Rows) -> str:
 
 
 def hochreiter(workdir: Path, rows: Rows) -> str:
-    """Sequences to the papers' own stopping rule."""
+    """Sequences to the paper's own stopping rule."""
     with panels(workdir / "hs97.png", len(rows)) as all_axes:
         for axes, row in zip(all_axes, rows.values(), strict=True):
             published = online.EXPERIMENTS[row["experiment"]].published
@@ -211,7 +211,7 @@ def hochreiter(workdir: Path, rows: Rows) -> str:
         )
     head = ["experiment", "stopped", "mean", "range", "wrong of 2560 (median, worst)"]
     head += ["longest run right (median)", "at most", "published"]
-    return "training sequences until the papers' own stopping rule holds\n" + table(head, body)
+    return "training sequences until the paper's own stopping rule holds\n" + table(head, body)
 
 
 def success(axes: Any, methods: dict[str, dict[int, dict[str, Any]]]) -> None:
