@@ -31,11 +31,23 @@ class Experiment(NamedTuple):
     mean_below: float  # of the stopping rule
     wrong: Wrong
     published: int  # sequences
+    output: Callable[[Array], Array]  # of the output units
 
 
+def linear(x: Array) -> Array:
+    """The identity."""
+    return x
+
+
+ADDING = Experiment(
+    "adding_hs97", 100, 1, (-3.0, -6.0), 0.5, 0.01, wrong_number, 74_000, jax.nn.sigmoid
+)
 EXPERIMENTS = {
-    "4": Experiment("adding_hs97", 100, 1, (-3.0, -6.0), 0.5, 0.01, wrong_number, 74_000),
-    "6a": Experiment("temporal_order_6a", 100, 4, (-2.0, -4.0), 0.5, 0.1, wrong_outputs, 31_390),
+    "4": ADDING,
+    "4, linear output": ADDING._replace(output=linear),
+    "6a": Experiment(
+        "temporal_order_6a", 100, 4, (-2.0, -4.0), 0.5, 0.1, wrong_outputs, 31_390, jax.nn.sigmoid
+    ),
 }
 
 
@@ -67,7 +79,7 @@ def programs(experiment: Experiment) -> tuple[Callable, Callable, Callable]:
 
     def answer(params: dict[str, Any], episode: Episode) -> Array:
         _, ys = unroll(cell, params["cell"], episode.inputs, lengths=episode.lengths)
-        return jax.nn.sigmoid(last_outputs(ys, episode) @ params["w"] + params["b"])
+        return experiment.output(last_outputs(ys, episode) @ params["w"] + params["b"])
 
     def errors(answers: Array, episode: Episode) -> Array:
         targets = episode.targets

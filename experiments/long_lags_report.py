@@ -11,6 +11,7 @@ from experiments import long_lags_stream as stream
 from experiments.plots import COLOURS, LINES, label, panels
 
 MARKERS = "os^Dv<>Phx*dp"
+SHARE = "share of seeds that succeed (nudged apart)"
 Rows = dict[str, dict[str, Any]]
 
 
@@ -70,11 +71,13 @@ def fig_7(workdir: Path, rows: Rows) -> str:
             some = {n.partition(", ")[0]: r for n, r in curves.items() if n.endswith(start)}
             success(axes, some)
             axes.axhline(1, color="0.35", linewidth=1, linestyle=":")
-            label(axes, xlabel="length T", ylabel="share of seeds that succeed", title=start)
+            label(axes, xlabel="length T", ylabel=SHARE if start == starts[0] else "", title=start)
         all_axes[0].annotate(
             "published for MSGD-CR: 1 up to T = 200",
-            (0.98, 1.02),
+            (0.98, 1),
             xycoords=("axes fraction", "data"),
+            xytext=(0, 11),
+            textcoords="offset points",
             ha="right",
             color="0.25",
             fontsize=9,
@@ -153,7 +156,7 @@ def gers(workdir: Path, rows: Rows) -> str:
             ylabel="second T/P predicted",
             title="Continual embedded Reber, mean and each seed",
         )
-        axes.legend(frameon=False, loc="center right")
+        axes.legend(frameon=False, loc="lower right")
     body = [
         [
             key,
@@ -173,7 +176,7 @@ def gers(workdir: Path, rows: Rows) -> str:
 
 
 def hochreiter(workdir: Path, rows: Rows) -> str:
-    """Sequences to the papers' own stopping rule."""
+    """Sequences to the paper's own stopping rule."""
     with panels(workdir / "hs97.png", len(rows)) as all_axes:
         for axes, row in zip(all_axes, rows.values(), strict=True):
             published = online.EXPERIMENTS[row["experiment"]].published
@@ -208,7 +211,7 @@ def hochreiter(workdir: Path, rows: Rows) -> str:
         )
     head = ["experiment", "stopped", "mean", "range", "wrong of 2560 (median, worst)"]
     head += ["longest run right (median)", "at most", "published"]
-    return "training sequences until the papers' own stopping rule holds\n" + table(head, body)
+    return "training sequences until the paper's own stopping rule holds\n" + table(head, body)
 
 
 def success(axes: Any, methods: dict[str, dict[int, dict[str, Any]]]) -> None:
@@ -216,23 +219,23 @@ def success(axes: Any, methods: dict[str, dict[int, dict[str, Any]]]) -> None:
     for i, (name, found) in enumerate(methods.items()):
         x = np.array(sorted(found))
         y = [found[t]["succeeded"] / found[t]["seeds"] for t in x]
-        nudge = 1 + 0.008 * (i - (len(methods) - 1) / 2)
+        nudge = i - (len(methods) - 1) / 2
         axes.plot(
-            x * nudge,
-            y,
+            x * (1 + 0.006 * nudge),
+            np.array(y) + 0.012 * nudge,
             color=COLOURS[i % len(COLOURS)],
-            linestyle=LINES[i // len(COLOURS) % len(LINES)],
+            linestyle=LINES[i % len(LINES)],
             marker=MARKERS[i % len(MARKERS)],
             ms=5,
             label=name,
         )
-    axes.set_ylim(-0.06, 1.1)
+    axes.set_ylim(-0.08, 1.14)
 
 
 def draw_success(path: Path, methods: dict[str, dict[int, dict[str, Any]]], title: str) -> None:
     with panels(path) as (axes,):
         success(axes, methods)
-        label(axes, xlabel="length T", ylabel="share of seeds that succeed", title=title)
+        label(axes, xlabel="length T", ylabel=SHARE, title=title)
         axes.legend(frameon=False, loc="center left", bbox_to_anchor=(1, 0.5))
 
 
@@ -254,7 +257,7 @@ def draw_curves(
                 x,
                 np.median(curve, axis=1),
                 color=COLOURS[i % len(COLOURS)],
-                linestyle=LINES[i // len(COLOURS) % len(LINES)],
+                linestyle=LINES[i % len(LINES)],
                 marker=MARKERS[i % len(MARKERS)],
                 ms=4,
                 label=name,
