@@ -118,8 +118,7 @@ def test_forget_bias_may_be_traced():
 
 
 def test_chrono_spreads_time_constants_up_to_the_longest_lag():
-    b = lstm(4000, bias_init=init.chrono(101.0)).init(jax.random.key(0), 1)["b"]
-    i, f, g, o = b.reshape(4, -1)
+    i, f, g, o = init.chrono(101.0)(jax.random.key(0), (4, 4000))
     np.testing.assert_array_equal(i, -f)
     assert not np.any(g)
     assert not np.any(o)
@@ -127,9 +126,7 @@ def test_chrono_spreads_time_constants_up_to_the_longest_lag():
     assert 1 <= lags.min() < 2
     assert 99 < lags.max() <= 100
     assert abs(lags.mean() - 50.5) < 2
-    r, z, n = (
-        gru(4000, bias_init=init.chrono_gru(101.0)).init(jax.random.key(0), 1)["b"].reshape(3, -1)
-    )
+    r, z, n = init.chrono_gru(101.0)(jax.random.key(1), (3, 4000))
     assert abs(np.exp(z).mean() - 50.5) < 2
     assert not np.any(r)
     assert not np.any(n)
