@@ -106,8 +106,8 @@ def parse_shapes(text: str) -> list[tuple[int, ...]]:
     for shape in names(text):
         if not re.fullmatch(r"[1-9][0-9]{0,8}(x[1-9][0-9]{0,8}){4}", shape):
             raise InputError(
-                "--shapes takes five integers from 1 to 999999999 for every shape, BxTxDxHxLAYERS,"
-                f" as 4x100x64x64x1, got {shown(shape)}."
+                "--shapes takes five integers of at least 1 and at most 9 digits for every shape,"
+                f" BxTxDxHxLAYERS, as 4x100x64x64x1, got {shown(shape)}."
             )
     return [tuple(map(int, shape.split("x"))) for shape in names(text)]
 
