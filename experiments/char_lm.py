@@ -269,11 +269,11 @@ def train(
     best_loss = math.inf
     if config.resume and last.exists():  # not if it was killed before the first save
         record = last.read_record()
-        if record["vocabulary"] != data.vocabulary.tokens:
+        if record.get("vocabulary") != data.vocabulary.tokens:
             raise InputError(f"--data={config.data} is not the text that {workdir} was trained on.")
         state = last.restore(state)
-        best_loss = record["best_loss"]
-        best_loss = math.inf if best_loss is None else best_loss
+        saved_loss = record.get("best_loss")
+        best_loss = saved_loss if isinstance(saved_loss, float) else math.inf
     best.drop_after(int(state.step))  # of a run that was killed between two saves
 
     steps = make_train_steps(

@@ -67,7 +67,9 @@ def open_workdir(path: str, *, name: str, resume: bool) -> Iterator[Path]:
 def _locked(workdir: Path, now: datetime.datetime) -> Iterator[None]:
     lock = workdir / "lock"
     try:
-        opened = lock.open("a+", encoding="utf-8")
+        # Not through a link, which in a stranger's directory may lead to any file.
+        flags = os.O_RDWR | os.O_CREAT | os.O_APPEND | getattr(os, "O_NOFOLLOW", 0)
+        opened = os.fdopen(os.open(lock, flags, 0o644), "a+", encoding="utf-8")
     except OSError as error:
         raise InputError(f"cannot open {lock}: {error.strerror or error}.") from error
     with opened as file:

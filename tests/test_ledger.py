@@ -68,3 +68,12 @@ def test_bad_input_leaves_no_directory(tmp_path):
     with pytest.raises(InputError, match=r"no\."):
         fail()
     assert not (tmp_path / "new" / "run").exists()
+
+
+def test_a_lock_that_is_a_link_is_not_followed(tmp_path):
+    (tmp_path / "run").mkdir()
+    (tmp_path / "precious").write_text("kept")
+    (tmp_path / "run" / "lock").symlink_to(tmp_path / "precious")
+    with pytest.raises(InputError, match=r"cannot open .*lock: "):
+        open_workdir(str(tmp_path / "run"), name="x", resume=False).__enter__()
+    assert (tmp_path / "precious").read_text() == "kept"
