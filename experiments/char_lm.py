@@ -140,15 +140,7 @@ class Config:
     length: int = cli.option(500, "characters per sample")
 
     def __post_init__(self):
-        for name in (
-            "layers",
-            "hidden_size",
-            "seq_len",
-            "batch_size",
-            "length",
-            "eval_every",
-            "devices",
-        ):
+        for name in ("seq_len", "batch_size", "length", "eval_every", "devices"):
             check_positive(f"--{name}", getattr(self, name))
         check_positive("--layers", self.layers, at_most=64)
         check_positive("--hidden_size", self.hidden_size, at_most=2**16)

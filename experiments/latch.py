@@ -7,8 +7,8 @@ long-term dependencies with gradient descent is difficult", IEEE Trans. Neural N
 
     python -m experiments.latch
 
-takes about 4 minutes on 2 CPU cores. A killed run goes on with `--resume --workdir=...`, length by
-length.
+took 5 minutes on 2 CPU cores that had other work beside it. A killed run goes on with
+`--resume --workdir=...`, length by length.
 
 The paper gives neither learning rate nor number of updates, nor sequences, nor its criterion. Here a
 run succeeds if after 600 updates of batch gradient descent x_T has the right sign on every training
@@ -27,7 +27,6 @@ baseline is random guessing (Hochreiter and Schmidhuber, 1997).
 
 import dataclasses
 import time
-import zlib
 from collections.abc import Callable
 from functools import partial
 from typing import Any
@@ -39,10 +38,8 @@ from experiments import cli, latch_guess, latch_report
 from experiments.latch_task import UNITS, Case, by_hand, trial, wilson
 from seqjax.errors import InputError, check_not_negative, check_positive
 from seqjax.jsonfiles import read_object, write_atomically, write_json
-from seqjax.ledger import Ledger
-from seqjax.progress import Progress
 from seqjax.results import write_results
-from seqjax.stopping import Stopper
+from seqjax.study import work_through
 from seqjax.types import Array
 from seqjax.workdir import check_same, open_workdir
 
@@ -238,23 +235,10 @@ def run(config: Config) -> dict[str, Any]:
             saved = read_object(workdir / "config.json")
             check_same(saved, config, {"resume", "workdir"}, workdir)
         write_json(workdir / "config.json", dataclasses.asdict(config))
-        print(f"about 4 minutes on 2 CPU cores with the default flags; writing to {workdir}")
-        work = studies(config)
-        rows = {}
-        progress = Progress(len(work))
-        with Ledger(workdir / "cells.jsonl", resume=config.resume) as ledger, Stopper() as stopper:
-            for i, (unit, compute) in enumerate(work.items(), 1):
-                row = ledger.get(unit)
-                if row is None:
-                    # Keyed by its name: the same numbers, whatever was done before it.
-                    seed = jax.random.fold_in(
-                        jax.random.key(config.seed), zlib.crc32(unit.encode())
-                    )
-                    row = ledger.write(unit, compute(seed))
-                    stopper.check()
-                rows[unit] = row
-                progress.update(i, unit)
-        progress.close()
+        print(f"about 5 minutes on 2 CPU cores with the default flags; writing to {workdir}")
+        rows = work_through(
+            studies(config), workdir / "cells.jsonl", seed=config.seed, resume=config.resume
+        )
         results = collect(rows)
         table = latch_report.table(results)
         print(table)

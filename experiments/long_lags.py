@@ -14,8 +14,8 @@ Claims, each by the protocol and the criterion of its paper, on synthetic tasks 
 
     python -m experiments.long_lags [--study=...]
 
-takes about 5 minutes without flags on 2 CPU cores, and 1 to 15 with the others; it prints how long
-first. A killed run goes on with `--resume --workdir=...`, unit by unit.
+prints first how many minutes to expect: estimates, but for --study=reber (1) and hs97 (6). A killed
+run goes on with `--resume --workdir=...`, unit by unit.
 
 Protocols. Pascanu: 50 units, batches of 20, fresh sequences, plain descent at rate .01 without
 momentum, norms clipped at 1, Ω of the paper's form (norms, summed over time) with weight 4; a seed
@@ -35,7 +35,7 @@ unit is flat. A linear output unit (tried after that was seen) meets the rule.
 
 import dataclasses
 import time
-import zlib
+from functools import partial
 from typing import Any
 
 import jax
@@ -45,11 +45,10 @@ from experiments.long_lags_methods import METHODS
 from experiments.long_lags_studies import STUDIES, Plan
 from seqjax.errors import InputError, check_positive
 from seqjax.jsonfiles import read_object, write_atomically, write_json
-from seqjax.ledger import Ledger
-from seqjax.progress import Progress
 from seqjax.results import write_results
-from seqjax.stopping import Stopper
+from seqjax.study import Unit, work_through
 from seqjax.tasks import TASKS
+from seqjax.types import Array
 from seqjax.workdir import check_same, open_workdir
 
 OWN = "the study's own if 0"
@@ -102,6 +101,13 @@ class Config:
         return Plan(self.task, methods, lengths, updates, seeds)
 
 
+def alone(unit: Unit, key: Array) -> dict[str, Any]:
+    """A unit's row; its programs serve no other, and are forgotten."""
+    row = unit(key)
+    jax.clear_caches()
+    return row
+
+
 def run(config: Config) -> dict[str, Any]:
     """Does what is not done yet; writes results.json, table.txt and the study's figures."""
     begin = time.monotonic()
@@ -116,20 +122,8 @@ def run(config: Config) -> dict[str, Any]:
             f" {study.updates:,} updates and {study.seeds} seeds; writing to {workdir}",
             flush=True,
         )
-        work = study.units(plan)
-        rows = {}
-        progress = Progress(len(work))
-        with Ledger(workdir / "cells.jsonl", resume=config.resume) as ledger, Stopper() as stopper:
-            for i, (unit, compute) in enumerate(work.items(), 1):
-                row = ledger.get(unit)
-                if row is None:
-                    # Keyed by its name: the same numbers, whatever was done before it.
-                    key = jax.random.fold_in(jax.random.key(config.seed), zlib.crc32(unit.encode()))
-                    row = ledger.write(unit, compute(key))
-                    stopper.check()
-                rows[unit] = row
-                progress.update(i, unit)
-        progress.close()
+        units = {name: partial(alone, unit) for name, unit in study.units(plan).items()}
+        rows = work_through(units, workdir / "cells.jsonl", seed=config.seed, resume=config.resume)
         table = study.report(workdir, rows)
         command = f"python -m experiments.long_lags --study={config.study} --seed={config.seed}"
         command += f" --updates={plan.updates} --seeds={plan.seeds}"

@@ -42,11 +42,6 @@ def wrong_outputs(answers: Array, episode: Episode) -> Array:
     return (jnp.abs(answers - target) >= OUTPUT_ERROR).any(axis=-1)
 
 
-def successful(wrong_share: np.ndarray) -> np.ndarray:
-    """Pascanu et al. (2013): less than 1% of 10,000 fresh sequences wrong. NaN is no success."""
-    return np.asarray(wrong_share) < SUCCESS
-
-
 def stopping_point(errors: np.ndarray, wrong: np.ndarray, mean_below: float) -> int | None:
     """After how many sequences Hochreiter and Schmidhuber (1997) would have stopped training.
 

@@ -11,9 +11,7 @@ from experiments import long_lags_stream as stream
 from experiments.long_lags_methods import INITIALISATIONS, METHODS, TREATMENTS, Method, pascanu
 from experiments.long_lags_training import Setting, train
 from seqjax.cells import irnn, lstm
-from seqjax.types import Array
-
-Unit = Callable[[Array], dict[str, Any]]  # from a unit's random key to its row
+from seqjax.study import Unit
 
 
 class Plan(NamedTuple):

@@ -21,6 +21,7 @@ vanishes over the very lags that it bridges.
 import dataclasses
 import statistics
 import time
+from functools import partial
 from typing import Any
 
 import numpy as np
@@ -31,9 +32,9 @@ from experiments import vanishing_gradient_theory as theory
 from experiments import vanishing_gradient_training as training
 from seqjax.errors import InputError, check_positive, check_rate
 from seqjax.jsonfiles import read_object, write_json
-from seqjax.ledger import Ledger
 from seqjax.results import write_results
-from seqjax.stopping import Stopper
+from seqjax.study import work_through
+from seqjax.types import Array
 from seqjax.workdir import check_same, open_workdir
 
 NAME = "vanishing_gradient"
@@ -68,6 +69,12 @@ class Config:
             raise InputError("--resume needs --workdir=DIRECTORY, the run to go on with.")
 
 
+def family(config: Config, name: str, key: Array) -> dict[str, Any]:
+    """The row of a family, which makes its keys from config.seed, so that families share seeds."""
+    del key
+    return training.study(name, config, lambda n: print(".", end="", flush=True))
+
+
 def run(config: Config) -> dict[str, Any]:
     """Everything that is measured, written as results.json and figures to the working directory."""
     started = time.monotonic()
@@ -84,17 +91,11 @@ def run(config: Config) -> dict[str, Any]:
             "lstm_flip": theory.lstm_flip(),
             "gru_cases": theory.gru_cases(),
         }
-        networks: dict[str, Any] = {}
-        with Stopper() as stopper, Ledger(workdir / "families.jsonl", config.resume) as ledger:
-            for number, family in enumerate(training.FAMILIES, 1):
-                row = ledger.get(family)
-                if row is None:
-                    print(f"{number}/{len(training.FAMILIES)} {family}", end="", flush=True)
-                    found = training.study(family, config, lambda n: print(".", end="", flush=True))
-                    row = ledger.write(family, found)
-                    print(f" {time.monotonic() - started:.0f} s", flush=True)
-                networks |= row
-                stopper.check()
+        units = {name: partial(family, config, name) for name in training.FAMILIES}
+        rows = work_through(
+            units, workdir / "families.jsonl", seed=config.seed, resume=config.resume
+        )
+        networks = {name: row[name] for row in rows.values() for name in row}
         results["networks"] = networks
         results["table"] = table(results)
         figures.draw(workdir, results)

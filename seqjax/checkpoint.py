@@ -61,7 +61,8 @@ class Checkpoints:
             sums = "".join(f"{_sum(path)}  {name}\n" for name, path in self._files(step).items())
             write_atomically(self._list_of(step), sums)
         except (OSError, ValueError, RuntimeError) as error:
-            self._forget(step)
+            self.close()
+            self._remove(step)
             last = f"the last good one is of step {max(self.steps())}" if self.steps() else "none"
             raise RunError(
                 f"cannot save step {step} in {self.directory}: {_reason(error)}; before it: {last}."
@@ -167,17 +168,12 @@ class Checkpoints:
 
     def _remove(self, step: int) -> None:
         """The list first: what is half removed is no checkpoint any more."""
-        self._forget(step)
+        self._intact.pop(step, None)
         self._list_of(step).unlink(missing_ok=True)
         unfinished = self.directory.glob(f"{step}.*")  # Orbax's own, where it was cut off
         for path in (self.directory / str(step), *unfinished):
             if path.is_dir():
                 shutil.rmtree(path, ignore_errors=True)
-
-    def _forget(self, step: int) -> None:
-        """Orbax lists a directory once; what changes there is its business no more."""
-        self._intact.pop(step, None)
-        self.close()
 
     # ------------------------------------------------------------ Orbax
 
@@ -249,6 +245,7 @@ def _check_room(directory: Path, num_bytes: int) -> None:
 
 
 def _sum(path: Path) -> str:
+    """The SHA-256 sum of a file that, from then on, is on the disk."""
     with path.open("rb") as file:
         os.fsync(file.fileno())
         return hashlib.file_digest(file, "sha256").hexdigest()

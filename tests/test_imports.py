@@ -36,6 +36,7 @@ ALLOWED = {
     "ledger": CORE | {"jsonfiles"},
     "results": CORE | {"jsonfiles"},
     "stopping": set(),
+    "study": CORE | {"ledger", "progress", "stopping"},
     "records": CORE | {"jsonfiles"},
     "progress": set(),
     "workdir": CORE,
