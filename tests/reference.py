@@ -47,6 +47,54 @@ def lstm(p, state, x):
     return {"h": h, "c": c}, h
 
 
+def lstm_variant(missing=(), linear=(), coupled=False, peepholes=True):
+    """The LSTM with peepholes less some gates, some tanh, or the forget gate's independence."""
+    gates = [k for k in "ifgo" if k not in missing and not (coupled and k == "f")]
+
+    def step(p, state, x):
+        size = len(state["h"])
+        h, c = np.zeros(size), np.zeros(size)
+        for j in range(size):
+
+            def before(k, cell, j=j):
+                if k not in gates:
+                    return None
+                column = gates.index(k) * size + j
+                z = affine(x, p["w"], column) + affine(state["h"], p["u"], column) + p["b"][column]
+                return z + p[f"p_{k}"][j] * cell if peepholes and k != "g" else z
+
+            old = state["c"][j]
+            i = 1.0 if "i" in missing else sigmoid(before("i", old))
+            f = 1 - i if coupled else 1.0 if "f" in missing else sigmoid(before("f", old))
+            g = before("g", old)
+            c[j] = f * old + i * (g if "g" in linear else math.tanh(g))
+            o = 1.0 if "o" in missing else sigmoid(before("o", c[j]))
+            h[j] = o * (c[j] if "h" in linear else math.tanh(c[j]))
+        return {"h": h, "c": c}, h
+
+    return step
+
+
+def lstm_fgr(p, state, x):
+    size = len(state["h"])
+    h, c, gates = np.zeros(size), np.zeros(size), np.zeros(3 * size)
+    for j in range(size):
+        z = [
+            affine(x, p["w"], k * size + j)
+            + affine(state["h"], p["u"], k * size + j)
+            + p["b"][k * size + j]
+            for k in range(4)
+        ]
+        r = [affine(state["gates"], p["r"], k * size + j) for k in range(3)]
+        i = sigmoid(z[0] + p["p_i"][j] * state["c"][j] + r[0])
+        f = sigmoid(z[1] + p["p_f"][j] * state["c"][j] + r[1])
+        c[j] = f * state["c"][j] + i * math.tanh(z[2])
+        o = sigmoid(z[3] + p["p_o"][j] * c[j] + r[2])
+        h[j] = o * math.tanh(c[j])
+        gates[[j, size + j, 2 * size + j]] = i, f, o
+    return {"h": h, "c": c, "gates": gates}, h
+
+
 def gru(p, state, x):
     size = len(state["h"])
     h = np.zeros(size)
@@ -94,6 +142,15 @@ REFERENCES = {
     "rnn_linear": elman(float),
     "irnn": elman(relu),
     "lstm": lstm,
+    "lstm_peephole": lstm_variant(),
+    "lstm_nig": lstm_variant(missing="i"),
+    "lstm_nfg": lstm_variant(missing="f"),
+    "lstm_nog": lstm_variant(missing="o"),
+    "lstm_niaf": lstm_variant(linear="g"),
+    "lstm_noaf": lstm_variant(linear="h"),
+    "lstm_np": lstm_variant(peepholes=False),
+    "lstm_cifg": lstm_variant(coupled=True),
+    "lstm_fgr": lstm_fgr,
     "gru": gru,
     "gru_reset_before": gru_reset_before,
 }

@@ -16,9 +16,27 @@ onnx = pytest.importorskip("onnx")
 onnxruntime = pytest.importorskip("onnxruntime")
 
 # ONNX stores gates in another order: LSTM i o f c, GRU z r h; seqjax LSTM i f g o, GRU r z n.
-ORDER = {"lstm": [0, 3, 1, 2], "gru": [1, 0, 2], "gru_reset_before": [1, 0, 2], "rnn": [0]}
-OPERATOR = {"lstm": "LSTM", "gru": "GRU", "gru_reset_before": "GRU", "rnn": "RNN"}
-ATTRIBUTES = {"gru": {"linear_before_reset": 1}, "gru_reset_before": {"linear_before_reset": 0}}
+ORDER = {
+    "lstm": [0, 3, 1, 2],
+    "lstm_peephole": [0, 3, 1, 2],
+    "lstm_cifg": [0, 2, 0, 1],
+    "gru": [1, 0, 2],
+    "gru_reset_before": [1, 0, 2],
+    "rnn": [0],
+}
+OPERATOR = {
+    "lstm": "LSTM",
+    "lstm_peephole": "LSTM",
+    "lstm_cifg": "LSTM",
+    "gru": "GRU",
+    "gru_reset_before": "GRU",
+    "rnn": "RNN",
+}
+ATTRIBUTES = {
+    "lstm_cifg": {"input_forget": 1},
+    "gru": {"linear_before_reset": 1},
+    "gru_reset_before": {"linear_before_reset": 0},
+}
 
 
 def to_onnx(name, params):
@@ -30,7 +48,7 @@ def to_onnx(name, params):
         b_recurrent[-len(params["b_hn"]) :] = params["b_hn"]
 
     def reorder(array):
-        gates = np.split(array, len(ORDER[name]), axis=-1)
+        gates = np.split(array, array.shape[-1] // len(params["u"]), axis=-1)
         return np.concatenate([gates[g] for g in ORDER[name]], axis=-1)
 
     biases = np.concatenate([reorder(params["b"]), reorder(b_recurrent)])
@@ -48,9 +66,13 @@ def run_onnx(name, params, states, xs, lengths, direction):
         "lens": lengths.astype(np.int32),
         "h0": np.stack([s.h for s in states]),
     }
-    if name == "lstm":
+    if OPERATOR[name] == "LSTM":
         arrays["c0"] = np.stack([s.c for s in states])
-    outputs = ["Y", "Y_h"] + (["Y_c"] if name == "lstm" else [])
+    if "p_i" in params[0]:  # (a coupled forget gate's is not read)
+        arrays["P"] = np.stack(
+            [np.concatenate([p["p_i"], p["p_o"], p.get("p_f", 0 * p["p_i"])]) for p in params]
+        )
+    outputs = ["Y", "Y_h"] + (["Y_c"] if OPERATOR[name] == "LSTM" else [])
     node = onnx.helper.make_node(
         OPERATOR[name],
         list(arrays),
@@ -111,5 +133,5 @@ def test_equals_onnx_runtime(name, steps, size, input_size, seed, direction, dat
     for d, (final, y) in enumerate(zip(finals, ys, strict=True)):
         np.testing.assert_allclose(y, expected["Y"][:, d], rtol=2e-5, atol=2e-6)
         np.testing.assert_allclose(final.h, expected["Y_h"][d], rtol=2e-5, atol=2e-6)
-        if name == "lstm":
+        if OPERATOR[name] == "LSTM":
             np.testing.assert_allclose(final.c, expected["Y_c"][d], rtol=2e-5, atol=2e-6)

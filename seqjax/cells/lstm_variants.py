@@ -1,0 +1,159 @@
+"""The LSTM with peepholes, and seven variants of it with one change each (Greff et al., 2017, "LSTM: A
+Search Space Odyssey"; peepholes: Gers and Schmidhuber, 2000).
+
+    iₜ = σ(Wᵢ xₜ + Uᵢ hₜ₋₁ + pᵢ ⊙ cₜ₋₁ + bᵢ)
+    fₜ = σ(W_f xₜ + U_f hₜ₋₁ + p_f ⊙ cₜ₋₁ + b_f)
+    gₜ = tanh(W_g xₜ + U_g hₜ₋₁ + b_g)
+    cₜ = fₜ ⊙ cₜ₋₁ + iₜ ⊙ gₜ
+    oₜ = σ(Wₒ xₜ + Uₒ hₜ₋₁ + pₒ ⊙ cₜ + bₒ)          the new cₜ
+    hₜ = oₜ ⊙ tanh(cₜ)                yₜ = hₜ
+
+    NIG   iₜ = 1              NIAF   gₜ without tanh
+    NFG   fₜ = 1              NOAF   hₜ = oₜ ⊙ cₜ
+    NOG   oₜ = 1              CIFG   fₜ = 1 - iₜ
+    NP    no peepholes: `lstm`
+
+The paper writes z for g, y for h and R for U. The eighth, with recurrence from gate to gate, has
+another state: `lstm_fgr.py`.
+
+Parameters: w [D, G·H], u [H, G·H], b [G·H], the gates there are side by side in the order i, f, g, o;
+p_i, p_f, p_o [H], of those gates that look at the cell. What a variant has not has no parameters.
+"""
+
+import dataclasses
+
+import jax
+import jax.numpy as jnp
+
+from seqjax import init as initializers
+from seqjax.cells.lstm import LSTMGates, LSTMState
+from seqjax.errors import InputError, check_positive
+from seqjax.types import Array, Cell, Initializer, Params
+
+GATES = ("i", "f", "g", "o")
+
+
+@dataclasses.dataclass(frozen=True)
+class Variant:
+    """What a cell has of the LSTM with peepholes.
+
+    Raises:
+      InputError: if gates are coupled of which one is missing.
+    """
+
+    input_gate: bool = True
+    forget_gate: bool = True
+    output_gate: bool = True
+    input_activation: bool = True  # the tanh in g
+    output_activation: bool = True  # the tanh of the cell
+    peepholes: bool = True
+    coupled: bool = False  # f = 1 - i, without parameters of its own
+
+    def __post_init__(self) -> None:
+        if self.coupled and not (self.input_gate and self.forget_gate):
+            raise InputError(
+                f"coupled=True makes the forget gate from the input gate and needs both, got {self}."
+            )
+
+    @property
+    def gates(self) -> tuple[str, ...]:
+        """The gates (and g) that have parameters, in their order."""
+        has = (self.input_gate, self.forget_gate and not self.coupled, True, self.output_gate)
+        return tuple(name for name, there in zip(GATES, has, strict=True) if there)
+
+
+VARIANTS = {
+    "lstm_peephole": Variant(),
+    "lstm_nig": Variant(input_gate=False),
+    "lstm_nfg": Variant(forget_gate=False),
+    "lstm_nog": Variant(output_gate=False),
+    "lstm_niaf": Variant(input_activation=False),
+    "lstm_noaf": Variant(output_activation=False),
+    "lstm_np": Variant(peepholes=False),
+    "lstm_cifg": Variant(coupled=True),
+}
+
+
+def lstm_variant(
+    hidden_size: int,
+    variant: Variant = VARIANTS["lstm_peephole"],
+    *,
+    kernel_init: Initializer = initializers.lecun_normal(),
+    recurrent_init: Initializer = initializers.orthogonal(),
+    bias_init: Initializer = initializers.forget_bias(1.0),
+    peephole_init: Initializer = initializers.normal(0.1),
+) -> Cell:
+    """Builds a variant of the LSTM. One key draws the same numbers for the gates that two share.
+
+    Args:
+      hidden_size: H.
+      variant: what it has.
+      kernel_init: draws each gate's `[D, H]`.
+      recurrent_init: draws each gate's `[H, H]`.
+      bias_init: called with the shape `[4, H]`, rows i, f, g, o, of which those that are not there
+        are left out.
+      peephole_init: draws each gate's `[H]`.
+
+    Raises:
+      InputError: if hidden_size is not a positive integer.
+    """
+    check_positive("hidden_size", hidden_size)
+    there = jnp.array([GATES.index(name) for name in variant.gates])
+
+    def init(key: Array, input_size: int) -> Params:
+        check_positive("input_size", input_size)
+        kernel_key, recurrent_key, bias_key = jax.random.split(key, 3)
+
+        def draw(initializer: Initializer, key: Array, rows: int) -> Array:
+            shape = (rows, 4 * hidden_size)
+            whole = initializers.per_gate(initializer, 4)(key, shape, jnp.float32)
+            return whole.reshape(rows, 4, hidden_size)[:, there].reshape(rows, -1)
+
+        params = {
+            "w": draw(kernel_init, kernel_key, input_size),
+            "u": draw(recurrent_init, recurrent_key, hidden_size),
+            "b": bias_init(bias_key, (4, hidden_size), jnp.float32)[there].reshape(-1),
+        }
+        for name in variant.gates if variant.peepholes else ():
+            if name == "g":  # looks at nothing
+                continue
+            peephole_key = jax.random.fold_in(key, GATES.index(name))
+            params[f"p_{name}"] = peephole_init(peephole_key, (hidden_size,), jnp.float32)
+        return params
+
+    def initial_state(batch_shape: tuple[int, ...] = ()) -> LSTMState:
+        zeros = jnp.zeros((*batch_shape, hidden_size))
+        return LSTMState(h=zeros, c=zeros)
+
+    def step(params: Params, state: LSTMState, x: Array) -> tuple[LSTMState, Array]:
+        _, new_state = _gates_and_state(variant, params, state, x)
+        return new_state, new_state.h
+
+    return Cell(init, initial_state, step, hidden_size)
+
+
+def gates(variant: Variant, params: Params, state: LSTMState, x: Array) -> LSTMGates:
+    """The gate activations of one step, each `[..., H]`; 1 where a gate is missing."""
+    return _gates_and_state(variant, params, state, x)[0]
+
+
+def _gates_and_state(
+    variant: Variant, params: Params, state: LSTMState, x: Array
+) -> tuple[LSTMGates, LSTMState]:
+    z = x @ params["w"] + state.h @ params["u"] + params["b"]
+    of = dict(zip(variant.gates, jnp.split(z, len(variant.gates), axis=-1), strict=True))
+    ones = jnp.ones_like(of["g"])
+
+    def gate(name: str, c: Array) -> Array:
+        if name not in of:
+            return ones
+        seen = of[name] + params[f"p_{name}"] * c if variant.peepholes else of[name]
+        return jax.nn.sigmoid(seen)
+
+    i = gate("i", state.c)
+    f = 1 - i if variant.coupled else gate("f", state.c)
+    g = jnp.tanh(of["g"]) if variant.input_activation else of["g"]
+    c = f * state.c + i * g
+    o = gate("o", c)
+    h = o * (jnp.tanh(c) if variant.output_activation else c)
+    return LSTMGates(i, f, g, o), LSTMState(h, c)
