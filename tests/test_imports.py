@@ -31,6 +31,7 @@ ALLOWED = {
     "population": CORE,
     "optimizers": CORE,
     "ngram": CORE,
+    "ctc": CORE,
     "data": CORE,
     "jsonfiles": CORE,
     "ledger": CORE | {"jsonfiles"},
