@@ -138,7 +138,9 @@ READER = '<!DOCTYPE a [<!ENTITY b SYSTEM "file:///etc/passwd">]><StrokeSet>&b;</
         ("a01-001-01.xml", None, "no strokes a01-001-01.xml"),
         ("a01-001-01.xml", xml(EMPTY).encode(), "a01-001-01.xml has an empty stroke"),
         ("a01-001-01.xml", xml([]).encode(), "a01-001-01.xml has no strokes"),
-        ("a01-001-01.xml", xml([[(1, 2, "nan")]]).encode(), "a01-001-01.xml .* not finite"),
+        ("a01-001-01.xml", xml([[(1, 2, "nan")]]).encode(), "a01-001-01.xml .* at 1.0, 2.0, nan"),
+        ("a01-001-01.xml", xml([[(1, "-1e300", 3)]]).encode(), "a01-001-01.xml .* -1e.300"),
+        ("a01-001-01.xml", b'<?xml version="1.0" encoding="x-8"?><a/>', "a01-001-01.xml .*x-8"),
         ("a01-001-01.xml", xml([[("two", 2, 3)]]).encode(), "a01-001-01.xml .*'two'"),
         ("a01-001-01.xml", xml(STROKES).encode()[:-40], "a01-001-01.xml is no line of strokes"),
         ("a01-001-01.xml", b'<a><Point x="1" y="1" time="1"/></a>', "outside of any stroke"),
@@ -167,6 +169,21 @@ def test_broken_lines_are_all_named_and_may_be_left_out(iam):
     found = load_iam_ondb(iam, skip=names)
     assert (len(found.train), len(found.valid)) == (1, 1)
     assert len(load_iam_ondb(iam, skip=["a01-000u-01", "b02-010z"]).valid) == 1
+
+
+@settings(suppress_health_check=list(HealthCheck))
+@given(damaged(st.just(xml(STROKES).encode())), damaged(st.just(b"CSR:\n\nOrt\n")))
+def test_damaged_iam_files_are_refused_or_read(iam, strokes, text):
+    find(iam, "a01-001-01.xml").write_bytes(strokes)
+    find(iam, "a01-001.txt").write_bytes(text)
+    try:
+        found = load_iam_ondb(iam)
+    except InputError as error:
+        message = str(error)
+    else:
+        message = "a01-001"
+        assert np.isfinite(found.valid[0].inputs).all()
+    assert "a01-001" in message
 
 
 # ---------------------------------------------------------------- UNIPEN
@@ -336,7 +353,7 @@ def test_training_frames_have_mean_zero_and_variance_one():
 def test_constant_inputs_are_zero():
     raw = random_sequences(1)
     for example in (*raw.train, *raw.test):
-        example.inputs[:, 1] = np.float32(0.1)  # not a float64: a mean of it is rounded
+        example.inputs[:, 1] = np.float32(0.1)  # in float32, 35 of it are not 35 times it
     raw.test[0].inputs[:, 1] = 7
     found = normalised(raw)
     assert all(np.all(e.inputs[:, 1] == 0) for e in (*found.train, *found.test))

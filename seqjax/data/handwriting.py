@@ -9,7 +9,6 @@ Characters are those of the training split, sorted. Should another split have on
 split lacks, all such are one more class, `<unk>`: no output can be right about them.
 """
 
-import math
 import re
 from collections.abc import Collection, Iterable
 from pathlib import Path
@@ -23,6 +22,7 @@ from seqjax.data.sequences import Example, Sequences, check_splits
 from seqjax.data.vocabulary import UNKNOWN
 from seqjax.errors import InputError, check_positive, check_rate
 
+LARGEST_VALUE = 1e12  # of a coordinate or a time
 LARGEST_LINE = 16 << 20  # bytes of XML; a line has some 60 thousand
 IAM_SPLITS = {
     "train": ("trainset.txt",),
@@ -125,8 +125,8 @@ def _iam_inputs(path: Path, every: int) -> np.ndarray:
             strokes.append([])
         elif name == "Point":
             x, y, time = (float(attributes[key]) for key in ("x", "y", "time"))
-            if not all(map(math.isfinite, (x, y, time))):
-                raise ValueError("a point that is not finite")
+            if not all(abs(value) < LARGEST_VALUE for value in (x, y, time)):  # (nor is NaN)
+                raise ValueError(f"a point at {x}, {y}, {time}")
             strokes[-1].append((x, y, time))
 
     def doctype(*_) -> None:  # entities, and files to read, are declared there and nowhere else
@@ -141,7 +141,7 @@ def _iam_inputs(path: Path, every: int) -> np.ndarray:
         raise InputError(f"{path} has a point without {error}.") from error
     except IndexError as error:
         raise InputError(f"{path} has a point outside of any stroke.") from error
-    except (expat.ExpatError, ValueError) as error:
+    except (expat.ExpatError, ValueError, LookupError) as error:  # (the last of an encoding)
         if isinstance(error, InputError):
             raise
         raise InputError(f"{path} is no line of strokes: {error}.") from error
