@@ -1,4 +1,4 @@
-"""Checkpoints by Orbax: the train state, and a JSON record of what is needed to rebuild it.
+"""Checkpoints by Orbax: the state of training, and a JSON record of what is needed to rebuild it.
 
 Every checkpoint has a list of SHA-256 sums beside it, in the form of `sha256sum`, written when all
 else is on the disk. What has no list was cut off in being written, what differs from it is damaged;
@@ -13,7 +13,7 @@ import tempfile
 from collections.abc import Iterator
 from contextlib import contextmanager, suppress
 from pathlib import Path
-from typing import Any
+from typing import Any, Protocol, TypeVar
 
 import jax
 import orbax.checkpoint as ocp
@@ -21,12 +21,22 @@ from absl import logging
 
 from seqjax.errors import InputError, RunError
 from seqjax.jsonfiles import read_text, write_atomically
-from seqjax.train import TrainState
+from seqjax.types import Array
 
 KEPT = 3
 MARGIN = 1 << 18  # bytes of a checkpoint beside its arrays, and more
 FREE_BYTES = 256 << 20  # a checkpoint may claim this much memory ...
 FOLD = 100  # ... and so many times its bytes on disk: zeros are stored in little
+
+
+class Stepped(Protocol):
+    """A tree of arrays that counts its steps, as a `TrainState` or a `Population`."""
+
+    @property
+    def step(self) -> Array: ...
+
+
+State = TypeVar("State", bound=Stepped)
 
 
 class Checkpoints:
@@ -41,7 +51,7 @@ class Checkpoints:
         self._orbax: ocp.Checkpointer | None = None
         self._intact: dict[int, bool] = {}  # what was verified
 
-    def save(self, state: TrainState, record: dict[str, Any]) -> None:
+    def save(self, state: Stepped, record: dict[str, Any]) -> None:
         """Saves, and returns when all is on the disk. Checkpoints of later steps are removed.
 
         Raises:
@@ -95,8 +105,8 @@ class Checkpoints:
             raise RunError(f"the record of the checkpoint in {self.directory} is no JSON object.")
         return record
 
-    def restore(self, like: TrainState) -> TrainState:
-        """The newest train state that is intact.
+    def restore(self, like: State) -> State:
+        """The newest state that is intact.
 
         Args:
           like: gives its structure, shapes and dtypes; arrays or `jax.ShapeDtypeStruct`s.
@@ -177,7 +187,7 @@ class Checkpoints:
 
     # ------------------------------------------------------------ Orbax
 
-    def _check_fits(self, like: TrainState) -> None:
+    def _check_fits(self, like: Stepped) -> None:
         """Orbax would say less, leave its readers unfinished, and believe any size."""
         step = self._newest()
         with self._reading():

@@ -1,10 +1,12 @@
 """JSON files: written whole or not at all, read as what they are, files of strangers."""
 
+import gzip
 import json
 import math
 import os
 import re
 import stat
+import zlib
 from pathlib import Path
 from typing import Any, TextIO
 
@@ -131,7 +133,7 @@ def _finite_float(text: str) -> float:
 
 
 def read_text(path: Path) -> str:
-    """A UTF-8 text file of at most LARGEST bytes.
+    """A UTF-8 text file, plain or .gz, of at most LARGEST bytes.
 
     Raises:
       InputError: if it is no such file; it may be a directory or a pipe.
@@ -142,13 +144,20 @@ def read_text(path: Path) -> str:
             raise InputError(f"{path} is no file.")
         if status.st_size > LARGEST:
             raise InputError(f"{path} has {status.st_size:,} bytes; at most {LARGEST:,} are read.")
-        return path.read_text(encoding="utf-8")
+        if path.suffix != ".gz":
+            return path.read_text(encoding="utf-8")
+        with gzip.open(path) as file:
+            unpacked = file.read(LARGEST + 1)
+        if len(unpacked) > LARGEST:
+            raise InputError(f"{path} unpacks to more than {LARGEST:,} bytes.")
+        return unpacked.decode("utf-8")
     except UnicodeDecodeError as error:
         raise InputError(f"{path} is not UTF-8 text: {error.reason}.") from error
     except FileNotFoundError as error:
         raise InputError(f"there is no file {path}.") from error
-    except (OSError, ValueError) as error:  # (a name with a zero byte is a ValueError)
+    except (OSError, EOFError, ValueError, zlib.error) as error:
+        # (a name with a zero byte is a ValueError; gzip's errors have no strerror)
         if isinstance(error, InputError):
             raise
-        reason = error.strerror if isinstance(error, OSError) else str(error)
+        reason = getattr(error, "strerror", None) or str(error)
         raise InputError(f"cannot read {path}: {reason}.") from error

@@ -17,7 +17,7 @@ from typing import Any, NamedTuple
 import jax
 import jax.numpy as jnp
 from jax import lax
-from jax.sharding import Mesh, PartitionSpec
+from jax.sharding import Mesh, NamedSharding, PartitionSpec
 
 from seqjax.errors import InputError, check_positive
 from seqjax.types import Array
@@ -167,6 +167,13 @@ def make_round(
             raise InputError(
                 f"a population of {size} cannot be split into groups of {group} on {devices}"
                 " devices: fill it up to a multiple."
+            )
+        if mesh is not None:  # as it comes back, or the second round would compile again
+            whole = NamedSharding(mesh, PartitionSpec())
+            shared = NamedSharding(mesh, PartitionSpec(mesh.axis_names[0]))
+            population, hyper = (
+                Population(*jax.device_put(tuple(population), (whole, shared))),
+                jax.device_put(hyper, shared),
             )
         return compiled(population, hyper, data)
 

@@ -36,7 +36,8 @@ class Progress:
             self._last = now
             rate = (step - self._initial) / (now - self._start)
             left = (self._total - step) / rate
-            self.print(f"step {step}/{self._total}  {text}  {rate:.1f} steps/s, {left:.0f} s left")
+            pace = f"{rate:.1f} steps/s" if rate >= 1 else f"{1 / rate:.1f} s a step"
+            self.print(f"step {step}/{self._total}  {text}  {pace}, {left:.0f} s left")
 
     def print(self, text: str) -> None:
         """Prints a line without breaking the bar."""

@@ -29,10 +29,11 @@ ALLOWED = {
     "diagnose": CORE | {"unroll"},
     "train": CORE,
     "population": CORE,
+    "masking": CORE,
     "optimizers": CORE,
     "ngram": CORE,
     "ctc": CORE,
-    "data": CORE,
+    "data": CORE | {"jsonfiles"},
     "jsonfiles": CORE,
     "ledger": CORE | {"jsonfiles"},
     "results": CORE | {"jsonfiles"},
@@ -41,7 +42,7 @@ ALLOWED = {
     "records": CORE | {"jsonfiles"},
     "progress": set(),
     "workdir": CORE,
-    "checkpoint": CORE | {"jsonfiles", "train"},
+    "checkpoint": CORE | {"jsonfiles"},
     "language_modelling": CORE | {"data", "decode", "models", "train"},
 }
 MODULES = [p for p in (ROOT / "seqjax").rglob("*.py") if p != ROOT / "seqjax" / "__init__.py"]

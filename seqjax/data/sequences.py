@@ -9,14 +9,15 @@ from seqjax.errors import InputError
 
 class Example(NamedTuple):
     inputs: np.ndarray  # [T, D] float32
-    targets: np.ndarray  # int32: [T], a class for each frame, or [L], labels without times (CTC)
+    targets: np.ndarray  # int32: [T], a class for each frame, or [L], labels without times (CTC);
+    # uint8 [T, D], the frame itself, where it is to be predicted
 
 
 class Sequences(NamedTuple):
     train: list[Example]
     valid: list[Example]
     test: list[Example]
-    names: tuple[str, ...]  # of the classes; a target is a place in it
+    names: tuple[str, ...]  # of the classes; a target is a place in it. () where there are none
 
 
 def normalised(sequences: Sequences) -> Sequences:

@@ -1,0 +1,128 @@
+"""The data sets of the search, and what is trained and counted on each."""
+
+from collections.abc import Callable
+from pathlib import Path
+from typing import NamedTuple
+
+import jax.numpy as jnp
+import optax
+from jax import lax
+
+from seqjax.ctc import ctc_loss
+from seqjax.data.handwriting import load_iam_ondb, load_unipen
+from seqjax.data.harmony import harmony, independent_entropy
+from seqjax.data.piano_rolls import NOTES, independent_notes, load_piano_rolls
+from seqjax.data.sequences import Sequences, normalised
+from seqjax.data.speech import load_fsdd, load_timit
+from seqjax.errors import InputError
+from seqjax.types import Array
+
+TASKS = ("harmony", "music", "handwriting", "phones")
+POINTS = 20.0  # a second, of the stand-in for handwriting: lines are then about as long as IAM's
+
+
+class Task(NamedTuple):
+    """One data set. Sequences stand alone, without a batch axis."""
+
+    sequences: Sequences
+    outputs: int  # of the network, before sigmoid or softmax
+    both_ways: bool  # one network forward, one backward
+    loss: Callable[[Array, Array, Array, Array], Array]
+    """`(logits [T, V], targets, length, target length) -> nats of the sequence`, a sum over time."""
+    score: Callable[[Array, Array, Array, Array], tuple[Array, Array]]
+    """The same arguments; what validation counts, as `(amount, weight)`: the score is their ratio."""
+    unit: str  # of the score
+    levels: dict[str, float]  # what a score is compared with: "baseline" above, "floor" below
+
+
+def frame_nll(logits: Array, targets: Array, length: Array, _: Array) -> Array:
+    """Nats of a piano roll, a sum over notes and time."""
+    nats = optax.sigmoid_binary_cross_entropy(logits, targets.astype(jnp.float32)).sum(-1)
+    return jnp.sum(nats, where=_inside(nats, length))
+
+
+def frame_nll_score(
+    logits: Array, targets: Array, length: Array, target_length: Array
+) -> tuple[Array, Array]:
+    return frame_nll(logits, targets, length, target_length), length
+
+
+def class_loss(logits: Array, targets: Array, length: Array, _: Array) -> Array:
+    """Nats of the class of every frame, a sum over time."""
+    nats = optax.softmax_cross_entropy_with_integer_labels(logits, targets)
+    return jnp.sum(nats, where=_inside(nats, length))
+
+
+def wrong_frames(logits: Array, targets: Array, length: Array, _: Array) -> tuple[Array, Array]:
+    wrong = (logits.argmax(-1) != targets) & _inside(targets, length)
+    return wrong.sum(), length
+
+
+def ctc(logits: Array, targets: Array, length: Array, target_length: Array) -> Array:
+    """Nats of the labels under connectionist temporal classification; the last class is the blank."""
+    return ctc_loss(logits[:, None], length[None], targets[None], target_length[None])[0]
+
+
+def wrong_labels(
+    logits: Array, targets: Array, length: Array, target_length: Array
+) -> tuple[Array, Array]:
+    """Edit distance between the best path's labels and the targets, and the number of targets."""
+    best, blank = logits.argmax(-1), logits.shape[-1] - 1
+    before = jnp.concatenate([jnp.full(1, blank, best.dtype), best[:-1]])
+    said = (best != blank) & (best != before) & _inside(best, length)
+
+    def symbol(row: Array, inputs: tuple[Array, Array]) -> tuple[Array, None]:
+        label, counts = inputs
+        change = row[:-1] + (label != targets)
+        first = row[0] + 1
+
+        def insertion(left: Array, best_above: Array) -> tuple[Array, Array]:
+            here = jnp.minimum(left + 1, best_above)
+            return here, here
+
+        _, rest = lax.scan(insertion, first, jnp.minimum(change, row[1:] + 1))
+        new = jnp.concatenate([first[None], rest])
+        return jnp.where(counts, new, row), None
+
+    row, _ = lax.scan(symbol, jnp.arange(len(targets) + 1), (best, said))
+    return row[target_length], target_length
+
+
+def _inside(x: Array, length: Array) -> Array:
+    return jnp.arange(x.shape[0]) < length
+
+
+def load(task: str, data_dir: str, seed: int) -> Task:
+    """The task by name.
+
+    Raises:
+      InputError: if it needs data and `data_dir` is empty, or they are not of its form.
+    """
+    if task == "harmony":
+        sequences = harmony(seed)
+        steps = len(sequences.train[0].inputs)  # the first chord is any of all
+        first = independent_entropy(uniform=True)
+        floor = (first + (steps - 1) * independent_entropy()) / steps
+        return _music(sequences, {"floor": floor})
+    if not data_dir:
+        raise InputError(f"--task={task} needs --data_dir=PATH; --task=harmony needs no data.")
+    directory = Path(data_dir)
+    if task == "music":
+        return _music(load_piano_rolls(directory), {})
+    if task == "handwriting":
+        stand_in = (directory / "unipen_train.npz").is_file()
+        lines = normalised(
+            load_unipen(directory, points_per_second=POINTS)
+            if stand_in
+            else load_iam_ondb(directory)
+        )
+        outputs = len(lines.names) + 1
+        return Task(lines, outputs, True, ctc, wrong_labels, "wrong labels per label", {})
+    stand_in = directory.name == "fsdd.npz" or (directory / "fsdd.npz").is_file()
+    speech = normalised(load_fsdd(directory) if stand_in else load_timit(directory))
+    return Task(speech, len(speech.names), True, class_loss, wrong_frames, "wrong frames", {})
+
+
+def _music(sequences: Sequences, levels: dict[str, float]) -> Task:
+    levels = {"baseline": independent_notes(sequences)} | levels
+    return Task(sequences, NOTES, False, frame_nll, frame_nll_score, "nats per frame", levels)

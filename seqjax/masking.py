@@ -1,0 +1,48 @@
+"""Networks of many sizes in arrays of one shape, so that one program trains them side by side.
+
+A cell made for `size` units holds a smaller one: the weights into, out of and between the units
+beyond are zero, and stay zero if their gradients are masked too. For cells whose units rest at zero
+when nothing drives them, which are all of `CELLS`, the units that remain compute what they would
+compute alone.
+"""
+
+from collections.abc import Callable
+from typing import Any
+
+import jax
+import jax.numpy as jnp
+
+from seqjax.types import Array, Params
+
+
+def hidden_mask(init: Callable[[int], Params], size: int, hidden_size: Array) -> Params:
+    """Ones where a parameter belongs to the first units of each block of `size`, zeros elsewhere.
+
+    Which axes are made of units, and of how many blocks of them, is found by asking for the shapes
+    of a network with one unit more.
+
+    Args:
+      init: from a number of units to parameters, as under `jax.eval_shape`.
+      size: units of the arrays.
+      hidden_size: units that count, an integer or a traced one.
+
+    Returns:
+      A tree as of the parameters, each leaf float32 and of a shape that broadcasts to its parameter.
+    """
+    here, more = (jax.eval_shape(lambda n=n: init(n)) for n in (size, size + 1))
+    counts = jnp.arange(size) < hidden_size
+
+    def leaf(a: jax.ShapeDtypeStruct, b: jax.ShapeDtypeStruct) -> Array:
+        mask = jnp.ones((1,) * len(a.shape))
+        for axis, (n, m) in enumerate(zip(a.shape, b.shape, strict=True)):
+            if m != n:
+                units = jnp.tile(counts, m - n).astype(jnp.float32)
+                mask = mask * jnp.expand_dims(units, [i for i in range(len(a.shape)) if i != axis])
+        return mask
+
+    return jax.tree.map(leaf, here, more)
+
+
+def masked(params: Any, mask: Any) -> Any:
+    """Parameters, or gradients, of the smaller network in the arrays of the larger."""
+    return jax.tree.map(jnp.multiply, params, mask)
