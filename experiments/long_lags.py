@@ -14,8 +14,8 @@ Claims, each by the protocol and the criterion of its paper, on synthetic tasks 
 
     python -m experiments.long_lags [--study=...]
 
-prints first how many minutes to expect: estimates, but for --study=reber (1) and hs97 (6). A killed
-run goes on with `--resume --workdir=...`, unit by unit.
+prints first how many minutes to expect (CPU time of one core, as measured). A killed run goes on with
+`--resume --workdir=...`, unit by unit.
 
 Protocols. Pascanu: 50 units, batches of 20, fresh sequences, plain descent at rate .01 without
 momentum, norms clipped at 1, Ω of the paper's form (norms, summed over time) with weight 4; a seed
@@ -118,7 +118,7 @@ def run(config: Config) -> dict[str, Any]:
             check_same(saved, config, {"resume", "workdir"}, workdir)
         write_json(workdir / "config.json", dataclasses.asdict(config))
         print(
-            f"{config.study}: about {study.minutes:g} minutes on 2 CPU cores with its own budget of"
+            f"{config.study}: about {study.minutes:g} minutes of one CPU core with its own budget of"
             f" {study.updates:,} updates and {study.seeds} seeds; writing to {workdir}",
             flush=True,
         )

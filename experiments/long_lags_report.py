@@ -99,10 +99,10 @@ def le(workdir: Path, rows: Rows) -> str:
     groups: dict[str, Rows] = {}
     for key, row in rows.items():
         groups.setdefault(key.partition(", ")[0], {})[key] = row
-    best = {
-        min(group, key=lambda k: np.nan_to_num(min(group[k]["best"]), nan=np.inf)): name
-        for name, group in groups.items()
+    lowest = {
+        key: min(np.inf if x is None else x for x in row["best"]) for key, row in rows.items()
     }
+    best = {min(group, key=lowest.__getitem__): name for name, group in groups.items()}
     draw_curves(
         workdir / "adding.png",
         {key: rows[key] for key in best},
@@ -114,11 +114,10 @@ def le(workdir: Path, rows: Rows) -> str:
     body = []
     for key, row in rows.items():
         took = row["updates_to_success"][0]
-        found = min(row["best"])
         body.append(
             [
                 ("* " if key in best else "  ") + key,
-                f"{found:.4f}" if found is not None and np.isfinite(found) else "diverged",
+                f"{lowest[key]:.4g}" if np.isfinite(lowest[key]) else "diverged",
                 f"{took:,}" if took else "never",
             ]
         )
@@ -263,10 +262,7 @@ def draw_curves(
                 label=name,
             )
         for name, value in (levels or {}).items():
-            axes.axhline(value, color="0.35", linewidth=1, linestyle=":")
-            axes.annotate(
-                name, (0.02, value), xycoords=("axes fraction", "data"), color="0.25", fontsize=9
-            )
+            axes.axhline(value, color="0.35", linewidth=1, linestyle=":", label=name)
         if log_y:
             axes.set_yscale("log")
         label(axes, xlabel="updates", ylabel=ylabel, title=title)

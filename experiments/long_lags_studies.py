@@ -109,7 +109,7 @@ def hochreiter(plan: Plan) -> dict[str, Unit]:
 STUDIES = {
     "default": Study(chosen, report.lengths, 5, 3000, 3),
     "pascanu": Study(fig_7, report.fig_7, 15, 10_000, 3),
-    "adding": Study(le, report.le, 12, 10_000, 1),
+    "adding": Study(le, report.le, 10, 10_000, 1),
     "reber": Study(gers, report.gers, 1, 2000, 5),
-    "hs97": Study(hochreiter, report.hochreiter, 6, 300_000, 10),
+    "hs97": Study(hochreiter, report.hochreiter, 3, 300_000, 10),
 }

@@ -228,11 +228,12 @@ def run(config: Config) -> dict[str, Any]:
 def analyse(workdir: Path, ranges: dict[str, Any]) -> dict[str, Any]:
     """The table and the figures, from trials.jsonl and the ranges of the search."""
     task, variants = analysis.read_trials(workdir / "trials.jsonl")
-    found = analysis.analyse(task, variants, ranges)
+    shares = analysis.variance_shares(task, variants, ranges)
+    found = analysis.analyse(task, variants, shares)
     table = analysis.table(found)
     print(table)
     write_atomically(workdir / "table.txt", table + "\n")
-    analysis.draw(workdir, found, variants, ranges)
+    analysis.draw(workdir, found, variants, shares, ranges)
     return found
 
 

@@ -81,7 +81,9 @@ def compare(rows: Rows, vanilla: Rows) -> float | None:
     return float(stats.ttest_ind(a, b, equal_var=False).pvalue)
 
 
-def analyse(task: dict[str, Any], variants: dict[str, Rows], ranges: dict[str, Any]) -> dict:
+def analyse(
+    task: dict[str, Any], variants: dict[str, Rows], shares: Shares | None
+) -> dict[str, Any]:
     """All numbers of the table: by variant, and the shares of the variance."""
     found: dict[str, Any] = {"task": task, "variants": {}}
     for name, rows in variants.items():
@@ -106,7 +108,6 @@ def analyse(task: dict[str, Any], variants: dict[str, Rows], ranges: dict[str, A
             "p": p,
             "verdict": verdict,
         }
-    shares = variance_shares(task, variants, ranges)
     if shares is not None:
         found["shares"] = shares.alone
         found["pairs"] = {" x ".join(pair): share for pair, share in shares.pairs.items()}
@@ -186,13 +187,16 @@ def _number(value: float | None, digits: int = 2) -> str:
 
 
 def draw(
-    workdir: Path, found: dict[str, Any], variants: dict[str, Rows], ranges: dict[str, Any]
+    workdir: Path,
+    found: dict[str, Any],
+    variants: dict[str, Rows],
+    shares: Shares | None,
+    ranges: dict[str, Any],
 ) -> None:
     """variants.png, shares.png, learning_rate.png and seconds.png."""
     boxes(workdir / "variants.png", found, variants)
     rates(workdir / "learning_rate.png", found["task"], variants)
     seconds(workdir / "seconds.png", variants)
-    shares = variance_shares(found["task"], variants, ranges)
     if shares is not None:
         importance(workdir / "shares.png", shares, ranges, found["task"])
 
@@ -231,10 +235,11 @@ def boxes(path: Path, found: dict[str, Any], variants: dict[str, Rows]) -> None:
             axes.axhline(PUBLISHED_BEST, color="0.35", linestyle="--", linewidth=1)
             axes.annotate(
                 f"published best: {PUBLISHED_BEST}",
-                (0, PUBLISHED_BEST),
+                (1, PUBLISHED_BEST),
                 xycoords=("axes fraction", "data"),
-                xytext=(4, 3),
+                xytext=(-4, -11),
                 textcoords="offset points",
+                ha="right",
                 color="0.25",
                 fontsize=9,
             )
@@ -292,6 +297,10 @@ def seconds(path: Path, variants: dict[str, Rows]) -> None:
                 axes.plot(x, y, style, color=colour, marker=".", label=LETTERS.get(name, name))
         axes.set_xscale("log")
         axes.set_yscale("log")
+        sizes = [row["hidden_size"] for rows in variants.values() for row in rows]
+        ticks = [n for n in (5, 10, 20, 50, 100, 200) if min(sizes) <= n <= max(sizes)]
+        axes.set_xticks(ticks, ticks)
+        axes.set_xticks([], minor=True)
         title = "Time of one epoch of one trial in its chunk"
         label(axes, xlabel="hidden units", ylabel="seconds", title=title)
         if axes.get_legend_handles_labels()[0]:

@@ -28,7 +28,7 @@ TASK = tasks._music(
     SMALL._replace(
         train=[
             e._replace(inputs=e.inputs[:n], targets=e.targets[:n])
-            for e, n in zip(SMALL.train, (9, 5, 9, 4, 7, 9), strict=True)
+            for e, n in zip(SMALL.train, (9, 5, 9, 5, 5, 9), strict=True)
         ]
     ),
     {},
@@ -109,12 +109,11 @@ def test_a_trial_is_the_plain_network_of_its_size_trained_by_hand(variant):
 
 def test_groups_and_devices_change_nothing():
     _, _, alone = trained("lstm_cifg", group=1)
-    for options in ({"group": 3}, {"group": 2, "mesh": batch_mesh(2)}):
-        _, _, found = trained("lstm_cifg", **options)
-        for a, b in zip(
-            jax.tree.leaves(alone.trials.best), jax.tree.leaves(found.trials.best), strict=True
-        ):
-            np.testing.assert_allclose(a, b[:3], rtol=1e-4, atol=1e-5)
+    _, _, found = trained("lstm_cifg", group=2, mesh=batch_mesh(2))
+    for a, b in zip(
+        jax.tree.leaves(alone.trials.best), jax.tree.leaves(found.trials.best), strict=True
+    ):
+        np.testing.assert_allclose(a, b[:3], rtol=1e-4, atol=1e-5)
 
 
 def test_validation_is_the_mean_over_frames_of_the_clean_pieces():
@@ -146,12 +145,12 @@ def test_both_ways_and_ctc_train():
         frames = np.repeat(np.eye(4)[labels], 3, 0) + 0.1 * rng.normal(size=(3 * len(labels), 4))
         return Example(frames.astype(np.float32), np.array(labels, np.int32))
 
-    lines = [line(rng.permutation(4)[: rng.integers(2, 5)]) for _ in range(12)]
+    lines = [line(rng.permutation(4)[:3]) for _ in range(12)]
     sequences = Sequences(lines[:8], lines[8:10], lines[10:], tuple("abcd"))
     task = tasks.Task(sequences, 5, True, tasks.ctc, tasks.wrong_labels, "wrong labels", {})
-    trials = [training.Trial(8, 3e-2, 0.9, 0.0), training.Trial(5, 0.0, 0.9, 0.0)]
+    trials = [training.Trial(8, 0.2, 0.9, 0.0), training.Trial(5, 0.0, 0.9, 0.0)]
     chunk = training.Chunk("lstm_np", trials, jax.random.split(jax.random.key(0), 2))
-    plan = training.Plan(0, 30, 30, None)
+    plan = training.Plan(0, 60, 60, None)
     population, hyper = training.begin(chunk, task, plan)
     population, _ = training.train(chunk, task, plan, population, hyper, lambda p: None)
     learned, untouched = training.report(chunk, task, population)
@@ -236,7 +235,7 @@ def test_scale_is_even_over_what_the_search_draws():
 
 
 TINY = program.Config(
-    variants="lstm_peephole,lstm_noaf", trials=5, chunk=3, max_epochs=2, hidden_min=3, hidden_max=6
+    variants="lstm_peephole", trials=8, chunk=4, max_epochs=2, hidden_min=3, hidden_max=6
 )
 
 
@@ -275,7 +274,7 @@ def test_a_stopped_search_goes_on_and_ends_the_same(tmp_path, tiny_task, monkeyp
         assert (tmp_path / f"parts/{name}.png").stat().st_size > 5000
     again = program.run(dataclasses.replace(parts, analyse_only=True))
     assert again == found
-    assert len(again["variants"]["lstm_noaf"]) > 5
+    assert set(again["shares"]) == set(analysis.HYPER)
 
 
 def test_a_chunk_that_was_saved_goes_on_from_there(tmp_path, tiny_task, monkeypatch):
