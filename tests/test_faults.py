@@ -33,8 +33,14 @@ EXPERIMENTS = {
     "word_lm": ["word_lm", *SMALL, "--epochs=5", "--max_vocabulary=8"],
     # a study of many units: what is finished is in its ledger
     "latch": ["latch", "--lengths=5,8", "--unit_lengths=5", "--runs=3", "--updates=5", "--grid=2"],
+    "long_lags": ["long_lags", "--methods=clip,gru", "--lengths=10,12", "--updates=20"],
+    # a population, saved within its chunks
+    "lstm_variants": ["lstm_variants", "--variants=lstm_np,lstm_fgr", "--trials=4", "--chunk=2"],
 }
 EXPERIMENTS["latch"] += ["--grid_runs=2", "--max_guesses=10"]
+EXPERIMENTS["long_lags"] += ["--seeds=2"]
+EXPERIMENTS["lstm_variants"] += ["--hidden_min=3", "--hidden_max=6", "--save_seconds=1"]
+NEEDS_TEXT = ("char_lm", "word_lm")
 
 
 class Forker:
@@ -86,13 +92,14 @@ def text(tmp_path_factory):
 
 def command(name, text, workdir):
     resume = ["--resume"] if (workdir / "config.json").exists() else []
-    data = [] if name == "latch" else [f"--data={text}"]
+    data = [f"--data={text}"] if name.startswith(NEEDS_TEXT) else []
     return [*EXPERIMENTS[name], *data, f"--workdir={workdir}", *resume]
 
 
 def read_rows(workdir):
-    """Every JSON-lines file, as it is."""
-    return {path.name: path.read_bytes() for path in workdir.glob("*.jsonl")}
+    """Every JSON-lines file, as it is but for the times in it."""
+    times = re.compile(rb', "seconds_per_epoch": [^,}]+')
+    return {path.name: times.sub(b"", path.read_bytes()) for path in workdir.glob("*.jsonl")}
 
 
 def arrays(directory, step):

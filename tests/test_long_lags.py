@@ -10,6 +10,7 @@ import numpy as np
 import pytest
 
 from experiments import long_lags, long_lags_criteria, long_lags_online, long_lags_training
+from experiments import long_lags_report as report
 from experiments.long_lags_cells import lstm_1997, lstm_2000
 from experiments.long_lags_methods import METHODS
 from seqjax import InputError, lstm, unroll
@@ -199,3 +200,15 @@ def test_a_tiny_study_end_to_end_and_again(tmp_path, capsys):
 def test_bad_flags(flags, message):
     with pytest.raises(InputError, match=re.escape(message)):
         long_lags.Config(**flags)
+
+
+def test_a_run_that_diverged_is_no_best_of_its_grid(tmp_path):
+    """A loss that is not finite is null in the ledger."""
+
+    def row(best):
+        return {"updates_to_success": [None], "best": best, "check_every": 1, "curve": [best] * 3}
+
+    rows = {"tanh, rate=1": row([None]), "tanh, rate=0.1": row([0.2])}
+    lines = report.le(tmp_path, rows).splitlines()
+    assert "diverged" in next(line for line in lines if "rate=1 " in line)
+    assert next(line for line in lines if "rate=0.1" in line).startswith("*")
