@@ -221,6 +221,16 @@ def test_welch_tells_a_shift_from_noise():
     assert analysis.compare(rows([8.0]), rows(a)) is None
 
 
+def test_luck_is_the_spread_of_the_best_tenth_over_searches():
+    """Of n even draws the k best average (k + 1) / 2 (n + 1); their spread by simulation."""
+    rng = np.random.default_rng(0)
+    searches = rng.random((400, 60))
+    spread = np.sort(searches)[:, :6].mean(1).std()
+    found = np.median([analysis.luck(rows(search), 200) for search in searches[:20]])
+    assert found == pytest.approx(spread, rel=0.4)
+    assert analysis.luck(rows([2.0] * 20)) == 0
+
+
 def test_scale_is_even_over_what_the_search_draws():
     config = program.Config()
     keys = jax.random.split(jax.random.key(0), 300)
