@@ -251,7 +251,7 @@ def boxes(path: Path, found: dict[str, Any], variants: dict[str, Rows]) -> None:
                 f"published best: {PUBLISHED_BEST}",
                 (1, PUBLISHED_BEST),
                 xycoords=("axes fraction", "data"),
-                xytext=(-4, -11),
+                xytext=(-4, 3),
                 textcoords="offset points",
                 ha="right",
                 color="0.25",
