@@ -4,8 +4,8 @@ An error is a character to which the model gave less than 1/2. Slices are cut of
 other, each from what the ones before left:
 
     n-gram          some n-gram model, n = 1..9, gives the character more than 1/2
-    dynamic memory  the character is in a word (two or more letters, digits or _) that stood, whole,
-                    in the 1000 characters before
+    dynamic memory  the character is in a word (of letters, digits and _) that stood, whole, in the
+                    1000 characters before; not its first one, as which word comes is not known yet
     rare word       the word occurs five times or less in the training text
     word start      the character follows a space, a newline or a quote
     punctuation     the character follows another that is no letter or digit
@@ -62,8 +62,8 @@ def _oracles(text: str, train: str, ids: np.ndarray, train_ids: np.ndarray) -> l
     before = " " + text[:-1]
     after_space = np.array([c.isspace() or c in "\"'`“”‘’" for c in before])
     after_mark = np.array([not (c.isalnum() or c == "_") for c in before])
-    oracle = (ngram_probabilities(train_ids, ids, HIGHEST_ORDER) > 0.5).any(0)
-    return [oracle, repeated, rare, after_space, after_mark, np.ones(len(text), bool)]
+    by_ngram = np.max(ngram_probabilities(train_ids, ids, HIGHEST_ORDER), axis=0) > 0.5
+    return [by_ngram, repeated, rare, after_space, after_mark, np.ones(len(text), bool)]
 
 
 def words_seen_and_rare(text: str, train: str) -> tuple[np.ndarray, np.ndarray]:
@@ -73,8 +73,8 @@ def words_seen_and_rare(text: str, train: str) -> tuple[np.ndarray, np.ndarray]:
     last: dict[str, int] = {}  # where each word was met last
     for word in WORD.finditer(text):
         start, end = word.span()
-        if end - start > 1 and word[0] in last:
-            repeated[start:end] = last[word[0]] >= start - MEMORY
+        if word[0] in last:
+            repeated[start + 1 : end] = last[word[0]] >= start - MEMORY
         rare[start:end] = counts[word[0]] <= RARE
         last[word[0]] = start
     return repeated, rare

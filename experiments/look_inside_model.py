@@ -180,6 +180,9 @@ def read(model: LanguageModel, cell_name: str, ids: np.ndarray) -> Reading:
       model: as `load` gives it.
       cell_name: of its layers, a key of CELLS.
       ids: the text, integers `[T]`.
+
+    Raises:
+      RunError: if its predictions are not finite.
     """
     tokens = jnp.asarray(ids)
     graphdef, params = nnx.split(model)
@@ -205,7 +208,12 @@ def read(model: LanguageModel, cell_name: str, ids: np.ndarray) -> Reading:
         logits = model(tokens[None])[1][0]
         return layers, saturation, jax.nn.log_softmax(logits)
 
-    return Reading(*jax.tree.map(np.asarray, run(params, tokens)))
+    layers, saturation, log_probs = jax.tree.map(np.asarray, run(params, tokens))
+    if not np.isfinite(log_probs).all():
+        raise RunError("the model's predictions on this text are not finite: it has diverged.")
+    order = ("h", "c", "i", "f", "o", "r", "z", *CANDIDATES)  # jit sorts names
+    layers = [dict(sorted(q.items(), key=lambda item: order.index(item[0]))) for q in layers]
+    return Reading(layers, saturation, log_probs)
 
 
 def gates_by_name(name: str, cell: Cell) -> Any:
@@ -221,7 +229,7 @@ def gates_by_name(name: str, cell: Cell) -> Any:
 def _watch(cell: Cell, gates: Any, params: Params, xs: Array) -> dict[str, Array]:
     """h, c and the gates of every step, `[T, H]` each; the candidate among the gates."""
 
-    def step(params: Params, state: State, x: Array) -> tuple[State, dict[str, Array]]:
+    def step(params: Params, state: State, x: Array) -> tuple[State, Any]:
         new_state, y = cell.step(params, state, x)
         seen = {"h": y}
         if hasattr(new_state, "c"):
@@ -230,7 +238,8 @@ def _watch(cell: Cell, gates: Any, params: Params, xs: Array) -> dict[str, Array
             seen |= gates(params, state, x)._asdict()
         return new_state, seen
 
-    return unroll(cell._replace(step=step), params, xs)[1]
+    seen: Any = unroll(cell._replace(step=step), params, xs)[1]
+    return seen
 
 
 def mean_bits(log_probs: np.ndarray, ids: np.ndarray) -> float:

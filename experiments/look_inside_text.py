@@ -28,7 +28,7 @@ def properties(text: str) -> dict[str, Property]:
         "inside quotes": Property(
             quotes,
             False,
-            '" or \' (no apostrophe), or three of them; \' ends with its line at the latest, " at an'
+            "\" or ' (no apostrophe), or three of them; ' ends with its line at the latest, \" at an"
             " empty line.",
         ),
         "inside brackets": Property(
