@@ -32,17 +32,14 @@ class Series(NamedTuple):
 def choose(layers: list[dict[str, np.ndarray]], ranked: Iterable[Series]) -> Iterator[Series]:
     """All series, those first that should be in the file when not all can be.
 
-    The states of the units that were found to track something, then the gates of those, then the
-    states of all other units, then their gates.
+    The states of all units, then the gates; of either, first those of units that track something.
     """
-    found = list(dict.fromkeys((s.layer, s.unit) for s in ranked))
+    found = [(s.layer, s.unit) for s in ranked]
     all_units = [(n, u) for n, q in enumerate(layers) for u in range(q["h"].shape[1])]
-    others = [unit for unit in all_units if unit not in set(found)]
-    for units in (found, others):
-        for states in (True, False):
-            for n, u in units:
-                names = [name for name in layers[n] if (name in STATES) == states]
-                yield from (Series(n, name, u) for name in names)
+    for states in (True, False):
+        for n, u in dict.fromkeys([*found, *all_units]):
+            names = [name for name in layers[n] if (name in STATES) == states]
+            yield from (Series(n, name, u) for name in names)
 
 
 def quantise(name: str, x: np.ndarray) -> tuple[np.ndarray, float]:
