@@ -434,7 +434,7 @@ def near(x):
 
 
 def choose_unit(page, layer, quantity, unit):
-    page.select_option("#layer", value=str(layer))
+    page.select_option("#layer", index=layer)
     page.select_option("#quantity", quantity)
     page.fill("#unit", str(unit))
     page.press("#unit", "Enter")
