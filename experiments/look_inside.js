@@ -15,7 +15,7 @@ const state = {
   layer: 0, quantity: "h", unit: 0, // what is chosen
   values: null, scale: 1, // its series, a byte a character; null if it is not in the file
   holds: null, // the property, if it is underlined
-  cursor: -1, hovered: -1, matches: [], match: -1, searchLength: 0,
+  cursor: -1, column: null, hovered: -1, matches: [], match: -1, searchLength: 0,
 };
 
 function make(tag, attributes = {}, ...children) {
@@ -225,6 +225,7 @@ const percent = (p) => (p < 0.0005 ? "<0.1%" : `${(100 * p).toFixed(1)}%`);
 function moveTo(t, { reveal = true } = {}) {
   const before = state.cursor;
   state.cursor = Math.min(Math.max(t, 0), chars.length - 1);
+  state.column = null;
   if (before >= 0) spanAt(before).classList.remove("cursor");
   const span = spanAt(state.cursor);
   span.classList.add("cursor");
@@ -236,9 +237,10 @@ const spanAt = (t) => spansOf(lineOf[t])[t - lines[lineOf[t]].start];
 
 function moveByLines(count) {
   const t = Math.max(state.cursor, 0);
-  const column = t - lines[lineOf[t]].start;
+  const column = state.column ?? t - lines[lineOf[t]].start; // kept through shorter lines
   const line = lines[Math.min(Math.max(lineOf[t] + count, 0), lines.length - 1)];
   moveTo(Math.min(line.start + column, line.end - 1));
+  state.column = column;
 }
 
 // ---------------------------------------------------------------- search
@@ -346,8 +348,10 @@ function scatter(layer, gate, below, above, prefix) {
     const [x, y] = [left + size * above[unit], 5 + size * (1 - shut)];
     const point = draw("circle", { cx: x.toFixed(1), cy: y.toFixed(1), r: 3, class: "point", "data-unit": `${layer}-${unit}` });
     point.append(draw("title", {}, `unit ${unit}: open ${above[unit].toFixed(2)}, shut ${shut.toFixed(2)}`));
-    point.addEventListener("click", () =>
-      choose(layer, stored(layer, gate, unit) ? gate : "h", unit));
+    point.addEventListener("click", () => {
+      choose(layer, stored(layer, gate, unit) ? gate : "h", unit);
+      $("reader").scrollIntoView({ block: "end" });
+    });
     svg.append(point);
   });
   return make("figure", {}, make("figcaption", {}, prefix + (names[gate] ?? gate)), svg);

@@ -150,7 +150,7 @@ def page_data(
                 "graded": ranked.graded,
                 "chance": round(ranked.chance, 4),
                 "units": [
-                    [*columns[s.unit], round(s.score, 4), s.sign] for s in ranked.scores[:LISTED]
+                    [*columns[s.unit], round(s.score, 6), s.sign] for s in ranked.scores[:LISTED]
                 ],
             }
             for name, ranked in ranking.items()

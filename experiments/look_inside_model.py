@@ -159,16 +159,15 @@ def choose_text(path: str, loaded: Loaded, own: TextSplits | None, limit: int) -
     text = read_text(Path(path))[:limit]
     if len(text) < 2:
         raise InputError(
-            f"--text={path} has {len(text)} characters: give a text of two or more, which can be"
-            " predicted."
+            f"--text={path} must have two or more characters, one to read and one to predict, got"
+            f" {len(text)}."
         )
     unseen = loaded.vocabulary.encode(text).unseen
     if unseen:
         shown = ", ".join(f"{c!r} {n}x" for c, n in unseen.most_common(5))
         raise InputError(
-            f"--text={path} has {sum(unseen.values())} characters of {len(unseen)} kinds that are"
-            f" not in the model's vocabulary ({shown}{', ...' if len(unseen) > 5 else ''}):"
-            " remove them, or give another text."
+            f"--text={path} has characters that are not in the model's vocabulary:"
+            f" {shown}{', ...' if len(unseen) > 5 else ''}; remove them, or give another text."
         )
     return text
 

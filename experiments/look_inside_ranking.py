@@ -43,15 +43,14 @@ def rank_units(activations: np.ndarray, properties: dict[str, Property]) -> dict
     halves = [centred_ranks(x) for x in (activations[:middle], activations[middle:])]
     found = {}
     for name, (values, graded, _) in properties.items():
-        scored = _held_out(halves, values, graded)
-        if scored is None:
+        held_out, signs = _held_out(halves, values[:, None], graded)
+        if not len(held_out):
             continue
-        held_out, signs = scored
-        order = np.argsort(-held_out, kind="stable")
-        scores = [Score(int(u), float(held_out[u]), int(signs[u])) for u in order]
+        order = np.argsort(-held_out[0], kind="stable")
+        scores = [Score(int(u), float(held_out[0, u]), int(signs[0, u])) for u in order]
         shifts = [k * len(values) // (SHIFTS + 1) for k in range(1, SHIFTS + 1)]
-        moved = [_held_out(halves, np.roll(values, shift), graded) for shift in shifts]
-        chance = max((float(m[0].max()) for m in moved if m), default=-1.0)
+        moved = np.stack([np.roll(values, shift) for shift in shifts], axis=1)
+        chance = float(_held_out(halves, moved, graded)[0].max(initial=-1.0))
         found[name] = Ranked(graded, scores, chance)
     return found
 
@@ -68,31 +67,34 @@ def centred_ranks(x: np.ndarray) -> Ranks:
 
 
 def auc(ranks: Ranks, holds: np.ndarray) -> np.ndarray:
-    """P(a unit is higher where the property holds than where it does not), ties half; `[U]`.
+    """P(a unit is higher where a property holds than where it does not), ties half.
 
-    The Mann-Whitney statistic; holds is `[T]` bool, neither everywhere nor nowhere true.
+    The Mann-Whitney statistic, of K properties and U units: holds `[T, K]` bool, no column the
+    same everywhere, to `[K, U]`.
     """
-    with_it = int(holds.sum())
-    return 0.5 + holds.astype(float) @ ranks.centred / (with_it * (len(holds) - with_it))
+    with_it = holds.sum(0)[:, None]
+    return 0.5 + holds.T.astype(float) @ ranks.centred / (with_it * (len(holds) - with_it))
 
 
 def rank_correlation(ranks: Ranks, values: np.ndarray) -> np.ndarray:
-    """Spearman's correlation of every column with `values [T]`; 0 for a constant column; `[U]`."""
-    wanted = centred_ranks(values[:, None])
-    size = ranks.norms * wanted.norms[0]
-    return wanted.centred[:, 0] @ ranks.centred / np.where(size > 0, size, 1)
+    """Spearman's correlation of values `[T, K]` with every unit, `[K, U]`; 0 if one is constant."""
+    wanted = centred_ranks(values)
+    size = wanted.norms[:, None] * ranks.norms
+    return wanted.centred.T @ ranks.centred / np.where(size > 0, size, 1)
 
 
 def _held_out(
     halves: list[Ranks], values: np.ndarray, graded: bool
-) -> tuple[np.ndarray, np.ndarray] | None:
-    """Scores on the second half and directions from the first; None if a half has too little."""
+) -> tuple[np.ndarray, np.ndarray]:
+    """Scores on the second half and directions from the first, `[K, U]`.
+
+    Columns of values `[T, K]` with too little in a half are left out.
+    """
     middle = len(halves[0].centred)
-    parts = (values[:middle], values[middle:])
-    if not all(_enough(part, graded) for part in parts):
-        return None
+    enough = _enough(values[:middle], graded) & _enough(values[middle:], graded)
     score = rank_correlation if graded else auc
-    first, second = (score(r, part) for r, part in zip(halves, parts, strict=True))
+    first = score(halves[0], values[:middle, enough])
+    second = score(halves[1], values[middle:, enough])
     signs = np.where(first >= (0 if graded else 0.5), 1, -1)
     return (second * signs if graded else np.where(signs > 0, second, 1 - second)), signs
 
@@ -112,7 +114,9 @@ def column_ranks(x: np.ndarray) -> np.ndarray:
     return out
 
 
-def _enough(values: np.ndarray, graded: bool) -> bool:
+def _enough(values: np.ndarray, graded: bool) -> np.ndarray:
+    """Which columns of `[T, K]` can be scored, `[K]`."""
     if graded:
-        return len(values) >= FEWEST and float(np.ptp(values)) > 0
-    return FEWEST <= int(values.sum()) <= len(values) - FEWEST
+        return (len(values) >= FEWEST) & (values.max(0, initial=0) > values.min(0, initial=np.inf))
+    holds = values.sum(0)
+    return (holds >= FEWEST) & (holds <= len(values) - FEWEST)

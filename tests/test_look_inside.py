@@ -104,12 +104,13 @@ def test_scores_are_what_they_are_defined_to_be():
     holds = rng.random(60) < 0.4
     pairs = x[holds][:, None] - x[~holds][None]
     expected = np.mean((pairs > 0) + 0.5 * (pairs == 0), axis=(0, 1))
-    np.testing.assert_allclose(auc(centred_ranks(x), holds), expected)
+    np.testing.assert_allclose(auc(centred_ranks(x), holds[:, None])[0], expected)
     stats = pytest.importorskip("scipy.stats")
     values = rng.integers(0, 4, 60).astype(float)
     expected = [stats.spearmanr(x[:, u], values).statistic for u in range(3)]
-    np.testing.assert_allclose(rank_correlation(centred_ranks(x), values), expected)
-    assert rank_correlation(centred_ranks(np.ones((60, 1))), values) == 0
+    found = rank_correlation(centred_ranks(x), values[:, None])[0]
+    np.testing.assert_allclose(found, expected)
+    assert rank_correlation(centred_ranks(np.ones((60, 1))), values[:, None]) == 0
 
 
 @pytest.mark.parametrize("sign", [1, -1])
@@ -358,8 +359,10 @@ def test_bad_input_is_one_sentence(trained, tmp_path):
     (tmp_path / "other.txt").write_text("say yes ΩΩ ж")
     fails("give --checkpoint=RUN", checkpoint="")
     fails("no checkpoint in .*nowhere", checkpoint=str(tmp_path / "nowhere"))
-    fails("empty.txt has 0 characters: give a text", text=str(tmp_path / "empty.txt"))
-    fails(r"3 characters of 2 kinds .*'Ω' 2x, 'ж' 1x", text=str(tmp_path / "other.txt"))
+    fails("empty.txt must have two or more characters, .* got 0", text=str(tmp_path / "empty.txt"))
+    fails(
+        r"not in the model's vocabulary: 'Ω' 2x, 'ж' 1x; remove", text=str(tmp_path / "other.txt")
+    )
     fails("there is no file", text=str(tmp_path / "absent.txt"))
     fails("must name a file", output=str(tmp_path / "absent" / "page.html"))
     fails("--chars must", chars=0)
@@ -490,6 +493,11 @@ def test_the_keyboard_moves_searches_and_changes_units(opened, written):
     x = written.reading.layers[0]["c"][:, 5]
     t = page.evaluate("state.cursor")
     assert float(page.inner_text("#value")) == pytest.approx(float(x[t]), **near(x))
+    page.evaluate("moveTo(lines[2].start + 12)")
+    for key in ("ArrowDown",) * 3 + ("ArrowUp",) * 3:  # through shorter lines
+        page.keyboard.press(key)
+    assert page.evaluate("state.cursor - lines[2].start") == 12
+    page.evaluate("moveTo(0)")
     page.keyboard.press("/")
     page.keyboard.type("A NOTE")
     count = written.text.count("a note")
