@@ -152,24 +152,37 @@ def search(config: Config, task: tasks.Task, workdir: Path) -> None:
     ):
         if ledger.get("task") is None:
             ledger.write("task", {"task": config.task, "unit": task.unit} | task.levels)
-        for done, (numbers, chunk) in enumerate(work):
-            if any(ledger.get(f"{chunk.variant}/{n}") is None for n in numbers):
-                name = f"{chunk.variant}, {chunk.size} units"
-                after = keeper(f"{name}, {numbers}", checkpoints, stopper, config.save_seconds)
-                population, hyper = training.begin(chunk, task, plan)
-                if config.resume:
-                    population = saved(checkpoints, f"{name}, {numbers}", population)
-                population, seconds = training.train(chunk, task, plan, population, hyper, after)
-                rows = training.report(chunk, task, population)
-                for number, row in zip(numbers, rows, strict=True):
-                    if (
-                        ledger.get(f"{chunk.variant}/{number}") is None
-                    ):  # killed while writing these
-                        row["seconds_per_epoch"] = seconds
-                        ledger.write(f"{chunk.variant}/{number}", row)
-                jax.clear_caches()
-            best = min(ledger.rows[f"{chunk.variant}/{n}"]["valid"] or math.inf for n in numbers)
-            progress.update(done + 1, f"{chunk.variant}, {chunk.size} units: best {best:.3f}")
+        for done, (numbers, chunk) in enumerate(work, 1):
+            names = [f"{chunk.variant}/{number}" for number in numbers]
+            missing = [name for name in names if ledger.get(name) is None]
+            if missing:  # some, if it was killed while they were written
+                rows = train_chunk(config, task, plan, chunk, numbers, checkpoints, stopper)
+                for name, row in zip(names, rows, strict=True):
+                    if name in missing:
+                        ledger.write(name, row)
+            best = min(ledger.rows[name]["valid"] or math.inf for name in names)
+            progress.update(done, f"{chunk.variant}, {chunk.size} units: best {best:.3f}")
+
+
+def train_chunk(
+    config: Config,
+    task: tasks.Task,
+    plan: training.Plan,
+    chunk: training.Chunk,
+    numbers: tuple[int, ...],
+    checkpoints: Checkpoints,
+    stopper: Stopper,
+) -> list[dict[str, Any]]:
+    """The rows of a chunk's trials, from its last checkpoint on if the run is resumed."""
+    name = f"{chunk.variant} {numbers}"
+    population, hyper = training.begin(chunk, task, plan)
+    if config.resume:
+        population = saved(checkpoints, name, population)
+    after_epoch = keeper(name, checkpoints, stopper, config.save_seconds)
+    population, seconds = training.train(chunk, task, plan, population, hyper, after_epoch)
+    rows = training.report(chunk, task, population)
+    jax.clear_caches()  # no other chunk has these programs
+    return [row | {"seconds_per_epoch": seconds} for row in rows]
 
 
 def keeper(

@@ -122,15 +122,21 @@ def begin(chunk: Chunk, task: Task, plan: Plan) -> tuple[Population, dict[str, A
         "key": chunk.keys,
     }
 
-    def one(hyper: dict[str, Array]) -> tuple[Params, optax.OptState]:
-        mask = network_mask(network, hyper["hidden_size"])
-        params = masked(network.init(jax.random.fold_in(hyper["key"], 0), network.size), mask)
+    # Drawn one by one: XLA takes seconds to compile so many random draws as one program.
+    each = [network.init(jax.random.fold_in(key, 0), network.size) for key in chunk.keys]
+    whole = jax.tree.map(lambda *leaves: jnp.stack(leaves), *each)
+
+    @jax.jit
+    @jax.vmap
+    def start(params: Params, hyper: dict[str, Array]) -> tuple[Params, optax.OptState]:
+        params = masked(params, network_mask(network, hyper["hidden_size"]))
         return params, optimizer_of(hyper).init(params)
 
+    members = start(whole, hyper)
     multiple = group_of(chunk, plan) * (1 if plan.mesh is None else plan.mesh.size)
-    members = fill_up(jax.jit(jax.vmap(one))(hyper), multiple)
     count = len(chunk.trials)
-    return init_population(members, pick=_params, count=count), fill_up(hyper, multiple)
+    population = init_population(fill_up(members, multiple), pick=_params, count=count)
+    return population, fill_up(hyper, multiple)
 
 
 def network_mask(network: Network, hidden_size: Array) -> Params:

@@ -33,10 +33,10 @@ TASK = tasks._music(
     ),
     {},
 )
+ONE_LENGTH = tasks._music(SMALL, {})
 TRIALS = [
     training.Trial(5, 3e-2, 0.5, 0.0),
     training.Trial(7, 1e-2, 0.9, 0.5),
-    training.Trial(3, 1e-3, 0.0, 1.0),
 ]
 
 
@@ -113,7 +113,7 @@ def test_groups_and_devices_change_nothing():
     for a, b in zip(
         jax.tree.leaves(alone.trials.best), jax.tree.leaves(found.trials.best), strict=True
     ):
-        np.testing.assert_allclose(a, b[:3], rtol=1e-4, atol=1e-5)
+        np.testing.assert_allclose(a, b[:2], rtol=1e-4, atol=1e-5)
 
 
 def test_validation_is_the_mean_over_frames_of_the_clean_pieces():
@@ -251,7 +251,7 @@ TINY = program.Config(
 
 @pytest.fixture
 def tiny_task(monkeypatch):
-    monkeypatch.setattr(tasks, "load", lambda *args: TASK)
+    monkeypatch.setattr(tasks, "load", lambda *args: ONE_LENGTH)
 
 
 def without_times(path):
@@ -287,8 +287,10 @@ def test_a_stopped_search_goes_on_and_ends_the_same(tmp_path, tiny_task, monkeyp
     assert set(again["shares"]) == set(analysis.HYPER)
 
 
-def test_a_chunk_that_was_saved_goes_on_from_there(tmp_path, tiny_task, monkeypatch):
+def test_a_chunk_that_was_saved_goes_on_from_there(tmp_path, tiny_task, monkeypatch, long):
     """Stopped after the first epoch of a chunk: the next run does the others only."""
+    if not long:
+        pytest.skip("the kills of test_faults do it too; with --long")
     config = dataclasses.replace(TINY, variants="lstm_np", trials=3, workdir=str(tmp_path / "run"))
     whole = dataclasses.replace(config, workdir=str(tmp_path / "whole"))
     program.run(whole)
@@ -305,7 +307,7 @@ def test_a_chunk_that_was_saved_goes_on_from_there(tmp_path, tiny_task, monkeypa
     with pytest.raises(Stopped):
         program.run(config)
     monkeypatch.undo()
-    monkeypatch.setattr(tasks, "load", lambda *args: TASK)
+    monkeypatch.setattr(tasks, "load", lambda *args: ONE_LENGTH)
     epochs, real = [], training.train
     monkeypatch.setattr(
         training,
