@@ -13,6 +13,7 @@ from experiments.forget_bias_tasks import CHRONO, PUBLISHED
 from experiments.plots import COLOURS, LINES, label, panels
 
 MARKERS = "os^Dv<>Phx*dp"
+LEVELS = {"temporal order": ("guessing", 0.25), "xml": ("best possible", 0.65)}
 Rows = dict[str, dict[str, Any]]
 
 
@@ -174,6 +175,9 @@ def draw_biases(path: Path, found: dict[str, Scores], title: str) -> None:
                     axes.plot(
                         x[names.index(key)], value, "kx", ms=8, label="published" if not k else ""
                     )
+            if task in LEVELS:
+                name, value = LEVELS[task]
+                axes.axhline(value, color="0.35", linestyle=":", linewidth=1, label=name)
             axes.set_xticks(x, [n.removeprefix("b = ") for n in names])
             axes.set_ylim(-0.05, 1.08)
             label(
@@ -182,7 +186,7 @@ def draw_biases(path: Path, found: dict[str, Scores], title: str) -> None:
                 ylabel=f"{measure(task)}, 95% interval",
                 title=f"{task}{title}",
             )
-        all_axes[0].legend(frameon=False, fontsize=9)
+        all_axes[-1].legend(frameon=False, fontsize=9, loc="center left", bbox_to_anchor=(1, 0.5))
 
 
 def draw_networks(path: Path, found: dict[str, Scores], title: str) -> None:
@@ -228,6 +232,7 @@ def draw_curves(path: Path, task: str, labels: Scores) -> None:
         "other networks": [n for n in labels if not is_bias(n)],
     }
     groups = {name: some for name, some in groups.items() if some}
+    published = PUBLISHED.get(task, {})
     with panels(path, len(groups)) as all_axes:
         for axes, (title, names) in zip(all_axes, groups.items(), strict=True):
             for i, name in enumerate(names):
@@ -235,19 +240,20 @@ def draw_curves(path: Path, task: str, labels: Scores) -> None:
                 one = labels[name][rate]
                 shade = plt.get_cmap("cividis")(0.9 * i / max(1, len(names) - 1))
                 by_bias = is_bias(name) and name != CHRONO
+                colour = shade if by_bias else "k" if name == CHRONO else COLOURS[i % len(COLOURS)]
+                if full(name) in published:
+                    axes.axhline(published[full(name)], color=colour, linestyle=":", linewidth=1)
                 axes.plot(
                     one.check_every * np.arange(1, len(one.curve) + 1),
                     one.curve.mean(axis=1),
-                    color=shade
-                    if by_bias
-                    else "k"
-                    if name == CHRONO
-                    else COLOURS[i % len(COLOURS)],
+                    color=colour,
                     linestyle="--" if name == CHRONO else LINES[i % len(LINES)],
                     marker=MARKERS[i % len(MARKERS)],
                     ms=4,
                     label=f"{name.removeprefix('b = ')} (rate {rate:g})",
                 )
+            if any(full(name) in published for name in names):
+                axes.plot([], [], ":", color="0.35", linewidth=1, label="published, by colour")
             axes.set_ylim(-0.04, 1.04)
             label(axes, xlabel="updates", ylabel=f"test {measure(task)}", title=f"{task}: {title}")
             axes.legend(frameon=False, fontsize=8, loc="center left", bbox_to_anchor=(1, 0.5))
