@@ -64,7 +64,7 @@ STUDIES = {
     "toys": Study(
         Setting(16, 20, 1000, 10, 5, clip=1.0, optimizer="adam", test_size=1000),
         60,
-        (0.003, 0.01, 0.03),
+        (0.003, 0.01),
         5,
     ),
     "arithmetic": Study(STREAM, 35, (1.0, 2.0, 5.0), 75),

@@ -165,7 +165,7 @@ def test_units_of_streams_are_small():
     names = list(forget_bias.units(forget_bias.Config(study="xml", rates="1")))
     assert len(names) == 9 + 9
     assert "xml, LSTM, b = -2, rate=1" in names
-    assert len(forget_bias.units(forget_bias.Config())) == 2 * 3 * (1 + 9)
+    assert len(forget_bias.units(forget_bias.Config())) == 2 * 2 * (1 + 9)
 
 
 @pytest.mark.parametrize(
