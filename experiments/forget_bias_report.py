@@ -45,6 +45,12 @@ def half_width(values: np.ndarray) -> float:
     return t_975(len(values) - 1) * float(np.std(values, ddof=1)) / len(values) ** 0.5
 
 
+def bars(here: list[np.ndarray]) -> np.ndarray:
+    """Intervals as far as they lie within [0, 1], where every score does: below and above means."""
+    mean, half = np.mean(here, axis=1), np.nan_to_num([*map(half_width, here)])
+    return np.array([np.minimum(half, mean), np.minimum(half, 1 - mean)])
+
+
 def t_975(degrees: int) -> float:
     """The 97.5% point of Student's t, by bisection."""
     low, high = 0.0, 100.0
@@ -154,20 +160,20 @@ def draw_biases(path: Path, found: dict[str, Scores], title: str) -> None:
                 here = [labels[name][rate].score for name in names]
                 nudged = x + 0.14 * (i - (len(rates) - 1) / 2)
                 style = {"color": COLOURS[i], "marker": MARKERS[i], "ms": 5, "capsize": 3}
-                mean, half = np.mean(here, axis=1), np.nan_to_num([*map(half_width, here)])
+                mean, half = np.mean(here, axis=1), bars(here)
                 ends = len(numbers)
                 axes.errorbar(
                     nudged[:ends],
                     mean[:ends],
-                    half[:ends],
+                    half[:, :ends],
                     linestyle=LINES[i],
                     label=f"rate {rate:g}",
                     **style,
                 )
-                axes.errorbar(nudged[ends:], mean[ends:], half[ends:], linestyle="", **style)
+                axes.errorbar(nudged[ends:], mean[ends:], half[:, ends:], linestyle="", **style)
                 dots = np.concatenate(here)
                 places = np.repeat(nudged, [len(h) for h in here])
-                axes.plot(places, dots, ".", color=COLOURS[i], ms=3, alpha=0.5)
+                axes.plot(places, dots, ".", color=COLOURS[i], ms=5, alpha=0.5)
             published = {n: v for n, v in PUBLISHED.get(task, {}).items() if n.startswith("LSTM, ")}
             for k, (name, value) in enumerate(published.items()):
                 key = name.removeprefix("LSTM, ")
@@ -177,7 +183,17 @@ def draw_biases(path: Path, found: dict[str, Scores], title: str) -> None:
                     )
             if task in LEVELS:
                 name, value = LEVELS[task]
-                axes.axhline(value, color="0.35", linestyle=":", linewidth=1, label=name)
+                axes.axhline(value, color="0.35", linestyle=":", linewidth=1)
+                axes.annotate(
+                    name,
+                    (0.98, value),
+                    xycoords=("axes fraction", "data"),
+                    xytext=(0, 3),
+                    textcoords="offset points",
+                    ha="right",
+                    color="0.25",
+                    fontsize=9,
+                )
             axes.set_xticks(x, [n.removeprefix("b = ") for n in names])
             axes.set_ylim(-0.05, 1.08)
             label(
@@ -203,7 +219,7 @@ def draw_networks(path: Path, found: dict[str, Scores], title: str) -> None:
                 axes.errorbar(
                     np.mean(here, axis=1),
                     y - 0.18 * (i - (len(rates) - 1) / 2),
-                    xerr=np.nan_to_num([*map(half_width, here)]),
+                    xerr=bars(here),
                     color=COLOURS[i],
                     marker=MARKERS[i],
                     linestyle="",
