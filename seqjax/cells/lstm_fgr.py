@@ -2,7 +2,8 @@
 Schmidhuber, 1997, had it in some of their experiments).
 
     iₜ = σ(Wᵢ xₜ + Uᵢ hₜ₋₁ + pᵢ ⊙ cₜ₋₁ + bᵢ + Rᵢᵢ iₜ₋₁ + Rᵢ_f fₜ₋₁ + Rᵢₒ oₜ₋₁)
-    fₜ, oₜ the same way, oₜ with pₒ ⊙ cₜ;   gₜ, cₜ, hₜ as in `lstm_variants.py`
+    fₜ, oₜ the same way, oₜ with pₒ ⊙ cₜ;   gₜ, cₜ as in `lstm_variants.py`
+    hₜ = oₜ ⊙ tanh(cₜ)                yₜ = hₜ
 
 The gates of the step before are part of the state: zeros before the first.
 
