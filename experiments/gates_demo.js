@@ -32,7 +32,7 @@ const plain = ["1", "2", "3", "4", "5", "6", "7", "8"];
 const PRESETS = {
   lstm: {
     "Plural to singular": {
-      about: "The lectures' example, in numbers of ours. “dogs” writes plural (+0.9). At “cat” the forget gate is small"
+      about: "A usual classroom example, in numbers of ours. “dogs” writes plural (+0.9). At “cat” the forget gate is small"
         + " and the input gate large: the memory goes from plural to singular in one step.",
       words: ["the", "dogs", "bark", ".", "the", "cat", "sleeps", "."],
       start: 0, step: 6,
@@ -59,7 +59,7 @@ const PRESETS = {
   },
   gru: {
     "Case 1: keep": {
-      about: "The lectures' first case, in numbers of ours: 0.9 of the state 0.8 is kept, the candidate is −0.5: 0.67 after"
+      about: "A usual classroom case, in numbers of ours: 0.9 of the state 0.8 is kept, the candidate is −0.5: 0.67 after"
         + " one step, close to the old state.",
       words: plain, start: 0.8, step: 1, u: 0, x: fill(Math.atanh(-0.5)), r: fill(1), z: fill(0.9),
     },

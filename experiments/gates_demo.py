@@ -9,7 +9,7 @@ to singular: c = 0.1 · 0.9 + 0.9 · (-0.9) = -0.72. A GRU that keeps 0.9 of its
 
 writes gates_demo.html to --workdir in no time: one file that needs no server and no network. Its
 equations are those of `seqjax.cells.lstm` and `seqjax.cells.gru_reset_before` for one unit, with the
-gates set by hand; the lectures' worked examples are among its presets,
+gates set by hand; usual classroom examples are among its presets,
 in numbers of ours.
 """
 

@@ -51,6 +51,7 @@ GOOD = 0.9  # an AUC worth a name
 @dataclasses.dataclass(frozen=True)
 class Config:
     checkpoint: str = cli.option("", "a workdir of experiments.char_lm, or a checkpoint in it")
+    data: str = cli.option("", "the run's own --data, if it was not the standard library")
     text: str = cli.option("", "a UTF-8 text file; the run's own validation text if empty")
     chars: int = cli.option(20_000, "characters of the text that are read, from its start")
     output: str = cli.option("", "where to write; look_inside.html in the run if empty")
@@ -71,7 +72,7 @@ def run(config: Config) -> dict[str, Any]:
     path = Path(config.output or loaded.directory / "look_inside.html").expanduser()
     if path.is_dir() or not path.parent.is_dir():
         raise InputError(f"--output={path} must name a file in a directory that is there.")
-    own = texts_of(loaded)
+    own = texts_of(loaded, config.data)
     text = choose_text(config.text, loaded, own, config.chars)
     ids = loaded.vocabulary.encode(text).ids
     reading = read(loaded.model, loaded.run.cell, ids)
@@ -178,7 +179,7 @@ def errors_of(
 ) -> Errors | None:
     """The breakdown of the errors; None without the text the model was trained on."""
     if own is None:
-        print("the run's --data is not what it was: no breakdown of the errors")
+        print("without the run's own --data: no breakdown of the errors")
         return None
     probability = np.ones(len(ids))
     probability[1:] = np.exp(reading.log_probs[np.arange(len(ids) - 1), ids[1:]])

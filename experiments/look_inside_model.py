@@ -16,7 +16,7 @@ from seqjax.cells import CELLS, VARIANTS, lstm_variants
 from seqjax.checkpoint import Checkpoints
 from seqjax.data import TextSplits, Vocabulary, load_text
 from seqjax.diagnose import gate_saturation, gates_of
-from seqjax.errors import InputError, RunError
+from seqjax.errors import InputError, RunError, check_positive
 from seqjax.jsonfiles import read_text
 from seqjax.language_modelling import split_model
 from seqjax.models import LanguageModel
@@ -45,6 +45,12 @@ class Run:
     validation_fraction: float = cli.option(0.05, "")
     test_fraction: float = cli.option(0.0, "")
     max_chars: int = cli.option(0, "")
+
+    def __post_init__(self) -> None:
+        """Sizes are checked before anything of that size is made: the file may be a stranger's."""
+        check_positive("layers of the checkpoint", self.layers, at_most=64)
+        check_positive("hidden_size of the checkpoint", self.hidden_size, at_most=2**16)
+        check_positive("batch_size of the checkpoint", self.batch_size, at_most=2**20)
 
 
 class Loaded(NamedTuple):
@@ -127,12 +133,23 @@ def _find(path: str) -> Path:
         raise InputError(f"--checkpoint={path} is no path: {error}.") from error
 
 
-def texts_of(loaded: Loaded) -> TextSplits | None:
-    """The texts of the run's data, None if they are no longer those it was trained on."""
+def texts_of(loaded: Loaded, data: str = "") -> TextSplits | None:
+    """The texts of the run's data; None if they have other characters than it was trained on.
+
+    What the checkpoint says of its data is followed to the standard library only: it may be a
+    stranger's, and name any file of this machine.
+
+    Args:
+      loaded: the run.
+      data: where its data are, if not in the standard library.
+    """
     run = loaded.run
+    source = data or run.data
+    if not data and run.data != "stdlib":
+        return None
     try:
         splits = load_text(
-            run.data,
+            source,
             validation_fraction=run.validation_fraction,
             test_fraction=run.test_fraction,
             max_chars=run.max_chars,
@@ -152,8 +169,12 @@ def choose_text(path: str, loaded: Loaded, own: TextSplits | None, limit: int) -
     """
     if not path:
         if own is None or len(own.validation) < 2:
-            why = "is not the text it was trained on" if own is None else "has no validation text"
-            raise InputError(f"the run's --data={loaded.run.data} {why}: give --text=PATH.")
+            if own is not None:
+                raise InputError("the run's data have no validation text: give --text=PATH.")
+            raise InputError(
+                f"the run was trained on {loaded.run.data}: give that as --data=PATH (if it has not"
+                " changed), or any text as --text=PATH."
+            )
         text = own.validation[:limit]
         return loaded.vocabulary.decode(loaded.vocabulary.encode(text).ids)
     text = read_text(Path(path))[:limit]

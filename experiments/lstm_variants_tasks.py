@@ -92,7 +92,7 @@ def _inside(x: Array, length: Array) -> Array:
     return jnp.arange(x.shape[0]) < length
 
 
-def load(task: str, data_dir: str, seed: int) -> Task:
+def load(task: str, data_dir: str, seed: int, skip: str = "") -> Task:
     """The task by name.
 
     Raises:
@@ -106,7 +106,9 @@ def load(task: str, data_dir: str, seed: int) -> Task:
         return _music(sequences, {"floor": floor})
     if not data_dir:
         raise InputError(f"--task={task} needs --data_dir=PATH; --task=harmony needs no data.")
-    directory = Path(data_dir)
+    directory = Path(data_dir).expanduser()
+    if directory.name == "fsdd.npz":
+        directory = directory.parent
     if task == "music":
         return _music(load_piano_rolls(directory), {})
     if task == "handwriting":
@@ -114,11 +116,11 @@ def load(task: str, data_dir: str, seed: int) -> Task:
         lines = normalised(
             load_unipen(directory, points_per_second=POINTS)
             if stand_in
-            else load_iam_ondb(directory)
+            else load_iam_ondb(directory, skip=[name for name in skip.split(",") if name])
         )
         outputs = len(lines.names) + 1
         return Task(lines, outputs, True, ctc, wrong_labels, "wrong labels per label", {})
-    stand_in = directory.name == "fsdd.npz" or (directory / "fsdd.npz").is_file()
+    stand_in = (directory / "fsdd.npz").is_file()
     speech = normalised(load_fsdd(directory) if stand_in else load_timit(directory))
     return Task(speech, len(speech.names), True, class_loss, wrong_frames, "wrong frames", {})
 

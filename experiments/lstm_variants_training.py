@@ -17,7 +17,15 @@ from experiments.lstm_variants_tasks import Task
 from seqjax import CELLS, init
 from seqjax.data.buckets import Bucket, Buckets, bucketed
 from seqjax.masking import hidden_mask, masked
-from seqjax.population import RUNNING, STATUS, Population, fill_up, init_population, make_round
+from seqjax.population import (
+    RUNNING,
+    STATUS,
+    Population,
+    fill_up,
+    init_population,
+    is_running,
+    make_round,
+)
 from seqjax.types import Array, Cell, Params
 from seqjax.unroll import bidirectional, unroll
 
@@ -84,7 +92,7 @@ def make_network(variant: str, task: Task, size: int) -> Network:
             kernel_init=normal,
             recurrent_init=normal,
             bias_init=normal,
-            **({} if variant == "lstm" else {"peephole_init": normal}),
+            peephole_init=normal,
         )
 
     ways = 2 if task.both_ways else 1
@@ -191,7 +199,9 @@ def scores(network: Network, task: Task, params: Params, split: Buckets) -> tupl
     def of_bucket(bucket: Bucket) -> tuple[Array, Array]:
         def of_one(one: Bucket) -> tuple[Array, Array]:
             logits = network.outputs(params, one.inputs.astype(jnp.float32), one.lengths)
-            return task.score(logits, one.targets, one.lengths, one.target_lengths)
+            amount, weight = task.score(logits, one.targets, one.lengths, one.target_lengths)
+            # A count of errors is finite whatever the network says.
+            return jnp.where(jnp.isfinite(logits).all(), amount, jnp.nan), weight
 
         return jax.vmap(of_one)(bucket)
 
@@ -243,12 +253,13 @@ def train(
     valid: Buckets
     train_set, valid = jax.device_put((places, bucketed(task.sequences.valid)))
     seconds, epochs, compiled = 0.0, 0, False
-    while running := int((population.trials.status == RUNNING).sum()):
+    while is_running(population):
         start, number = time.monotonic(), int(population.step)
+        running = int((population.trials.status == RUNNING).sum())
         order = jnp.asarray(order_of(plan.seed, number, places))
         data = Data(train_set.buckets, order, valid, jnp.asarray(number))
         population, _ = jax.block_until_ready(epoch(population, hyper, data))
-        if compiled:
+        if compiled:  # the first epoch is mostly compilation
             seconds, epochs = seconds + time.monotonic() - start, epochs + running
         compiled = True
         after_epoch(population)

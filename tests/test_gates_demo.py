@@ -161,7 +161,7 @@ def test_sliders_move_the_memory(page):
     def states(kind, name):
         return [s[name] for s in page.evaluate(f"gatesDemo.panels.{kind}.states()")]
 
-    # The first preset, as it is opened: the lectures' numbers can be read.
+    # The first preset, as it is opened: its numbers can be read.
     assert "c₆ = 0.10 · 0.90 + 0.90 · (−0.90) = −0.72" in page.inner_text("#lstm .sums")
     # Up is more: a key, and a drag of the mouse to the middle.
     page.focus("#lstm-f-6")

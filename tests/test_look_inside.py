@@ -261,6 +261,7 @@ def written(trained, tmp_path_factory):
     path.with_name("text.txt").write_text(text, encoding="utf-8")
     config = look_inside.Config(
         checkpoint=str(trained),
+        data=str(trained.parent / "text.txt"),
         text=str(path.with_name("text.txt")),
         output=str(path),
         max_megabytes=0.13,
@@ -384,10 +385,12 @@ def test_data_that_changed_needs_a_text_and_leaves_the_errors_out(trained, tmp_p
     before = data.read_bytes()
     data.write_text("something else")
     try:
-        with pytest.raises(InputError, match="is not the text it was trained on: give --text"):
-            look_inside.run(look_inside.Config(checkpoint=str(trained), output=output))
+        with pytest.raises(InputError, match=r"the run was trained on .*: give that as --data"):
+            look_inside.run(
+                look_inside.Config(checkpoint=str(trained), output=output, data=str(data))
+            )
         config = look_inside.Config(
-            checkpoint=str(trained), output=output, text=str(tmp_path / "text.txt")
+            checkpoint=str(trained), output=output, data=str(data), text=str(tmp_path / "text.txt")
         )
         assert look_inside.run(config)["errors"] is None
     finally:

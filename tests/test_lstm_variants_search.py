@@ -157,6 +157,24 @@ def test_both_ways_and_ctc_train():
     assert learned["test"] < 0.35 < untouched["test"]
 
 
+def test_a_network_that_says_nothing_has_no_score():
+    """Counts of wrong frames are finite where every logit is NaN; the score must not be."""
+    sequences = SMALL._replace(
+        **{
+            name: [e._replace(targets=np.zeros(len(e.inputs), np.int32)) for e in split]
+            for name, split in zip(("train", "valid", "test"), SMALL[:3], strict=True)
+        }
+    )
+    task = tasks.Task(sequences, 3, False, tasks.class_loss, tasks.wrong_frames, "", {})
+    network = training.make_network("lstm_np", task, 4)
+    params = network.init(jax.random.key(0), 4)
+    test = bucketed(sequences.test)
+    for factor, finite in ((1.0, True), (np.nan, False)):
+        bad = params | {"head": jax.tree.map(lambda a, f=factor: f * a, params["head"])}
+        amounts, _ = training.scores(network, task, bad, test)
+        assert np.isfinite(amounts).all() == finite
+
+
 def test_wrong_labels_is_the_edit_distance():
     rng = np.random.default_rng(1)
 
@@ -331,6 +349,7 @@ def test_a_chunk_that_was_saved_goes_on_from_there(tmp_path, tiny_task, monkeypa
         ({"rate_min": 0.0}, "--rate_min must be a finite number above 0"),
         ({"momentum_min": 2.0}, "--momentum_min must be at most 1"),
         ({"noise_max": -1.0}, "--noise_max"),
+        ({"seed": -1}, "--seed"),
         ({"analyse_only": True}, "need --workdir"),
     ],
 )

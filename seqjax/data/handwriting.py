@@ -82,8 +82,8 @@ def load_iam_ondb(
                 if form not in skip:
                     splits[split] += _form(form, strokes, texts, every, skip, faults)
     if faults:
-        broken = ", ".join(repr(name) for name, _ in faults)
-        raise InputError(f"{str(faults[0][1])[:-1]} (skip=[{broken}] leaves out what is broken).")
+        broken = ",".join(name for name, _ in faults)
+        raise InputError(f"{str(faults[0][1])[:-1]} (--skip={broken} leaves out what is broken).")
     return _sequences(splits, str(directory))
 
 

@@ -3,7 +3,9 @@
 Frame t is the samples from t·10 ms on, 25 ms of them; a last window that is not whole is left out.
 Features 0-11 are mel-frequency cepstral coefficients 1-12 (of 26 triangular filters on HTK's mel
 scale, after a pre-emphasis of 0.97, with Hamming windows), 12 is the logarithm of the window's
-energy; then their first and their second derivatives, each over 5 frames.
+energy; then their first and their second derivatives, each over 5 frames. As librosa does by default,
+filters have the same area (Slaney), and mel powers more than 80 dB below the recording's loudest count
+as 80 dB below it.
 """
 
 import math
@@ -70,5 +72,7 @@ def _librosa() -> Any:
     try:
         import librosa
     except ImportError as error:
-        raise InputError("speech needs librosa: pip install seqjax[audio].") from error
+        raise InputError(
+            "speech needs librosa: pip install -e '.[audio]' in a clone of seqjax."
+        ) from error
     return librosa
