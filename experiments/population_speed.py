@@ -53,8 +53,8 @@ class Config:
     hidden: str = cli.option("32,64,128", "hidden units, with commas")
     batches: str = cli.option("1,8", "sequences an update, with commas")
     steps: int = cli.option(100, "T")
-    updates: int = cli.option(2, "of each member in a turn")
-    turns: int = cli.option(3, "of every way")
+    updates: int = cli.option(4, "of each member in a turn")
+    turns: int = cli.option(5, "of every way")
     devices: int = cli.option(2, "CPU cores that share the population")
     group: int = cli.option(0, "members that run as one batch; by size if 0")
     workdir: str = cli.option("", "where to write; runs/population_speed-DATE-TIME if empty")
@@ -162,7 +162,8 @@ def loop_way(
     """The same, one member after another, one call an update."""
     update = jax.jit(partial(update_of, run_of(hidden)))
     keys = jax.random.split(jax.random.key(0), count)
-    params = [jax.jit(partial(first_weights, hidden))(key) for key in keys]
+    first = jax.jit(partial(first_weights, hidden))
+    params = [first(key) for key in keys]
     members = [(p, jax.tree.map(jnp.zeros_like, p)) for p in params]
     rates = list(jnp.linspace(1e-4, 1e-3, count))
     pairs = [jax.device_put(pair) for pair in zip(*data_of(config, batch), strict=True)]
