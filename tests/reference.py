@@ -47,7 +47,7 @@ def lstm(p, state, x):
     return {"h": h, "c": c}, h
 
 
-def lstm_variant(missing=(), linear=(), coupled=False, peepholes=True):
+def lstm_variant(missing=(), linear=(), coupled=False, peepholes=True, output_gate=sigmoid):
     """The LSTM with peepholes less some gates, some tanh, or the forget gate's independence."""
     gates = [k for k in "ifgo" if k not in missing and not (coupled and k == "f")]
 
@@ -68,7 +68,7 @@ def lstm_variant(missing=(), linear=(), coupled=False, peepholes=True):
             f = 1 - i if coupled else 1.0 if "f" in missing else sigmoid(before("f", old))
             g = before("g", old)
             c[j] = f * old + i * (g if "g" in linear else math.tanh(g))
-            o = 1.0 if "o" in missing else sigmoid(before("o", c[j]))
+            o = 1.0 if "o" in missing else output_gate(before("o", c[j]))
             h[j] = o * (c[j] if "h" in linear else math.tanh(c[j]))
         return {"h": h, "c": c}, h
 
@@ -132,6 +132,49 @@ def gru_reset_before(p, state, x):
     return {"h": h}, h
 
 
+def mut(p, state, x, before_gates):
+    """MUT1 to 3: `before_gates(e, h, unit)` is what each gate adds up before its squashing."""
+    old, size = state["h"], len(state["h"])
+    b = p["b"].reshape(3, size)
+    e = np.array([affine(x, p["w_e"], j) for j in range(size)])
+    sums = [before_gates(e, old, j) for j in range(size)]
+    r = np.array([sigmoid(sums[j][0] + b[0, j]) for j in range(size)])
+    h = np.zeros(size)
+    for j in range(size):
+        z = sigmoid(sums[j][1] + b[1, j])
+        n = math.tanh(sums[j][2] + affine(r * old, p["u_n"], j) + b[2, j])
+        h[j] = z * n + (1 - z) * old[j]
+    return {"h": h}, h
+
+
+def mut1(p, state, x):
+    def before_gates(e, h, j):
+        size = len(h)
+        r = affine(e, p["w"], j) + affine(h, p["u"], j)
+        return r, affine(e, p["w"], size + j), math.tanh(e[j])
+
+    return mut(p, state, x, before_gates)
+
+
+def mut2(p, state, x):
+    def before_gates(e, h, j):
+        size = len(h)
+        z = affine(e, p["w"], j) + affine(h, p["u"], size + j)
+        return e[j] + affine(h, p["u"], j), z, affine(e, p["w"], size + j)
+
+    return mut(p, state, x, before_gates)
+
+
+def mut3(p, state, x):
+    def before_gates(e, h, j):
+        size = len(h)
+        r = affine(e, p["w"], j) + affine(h, p["u"], j)
+        z = affine(e, p["w"], size + j) + affine(np.tanh(h), p["u_z"], j)
+        return r, z, affine(e, p["w"], 2 * size + j)
+
+    return mut(p, state, x, before_gates)
+
+
 def relu(v: float) -> float:
     return max(v, 0.0)
 
@@ -150,7 +193,14 @@ REFERENCES = {
     "lstm_noaf": lstm_variant(linear="h"),
     "lstm_np": lstm_variant(peepholes=False),
     "lstm_cifg": lstm_variant(coupled=True),
+    "lstm_no_input_gate": lstm_variant(missing="i", peepholes=False),
+    "lstm_no_forget_gate": lstm_variant(missing="f", peepholes=False),
+    "lstm_no_output_gate": lstm_variant(missing="o", peepholes=False),
+    "lstm_tanh_output_gate": lstm_variant(peepholes=False, output_gate=math.tanh),
     "lstm_fgr": lstm_fgr,
     "gru": gru,
     "gru_reset_before": gru_reset_before,
+    "mut1": mut1,
+    "mut2": mut2,
+    "mut3": mut3,
 }

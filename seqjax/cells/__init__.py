@@ -7,7 +7,8 @@ from seqjax.cells.gru import GRUState, gru
 from seqjax.cells.gru_reset_before import gru_reset_before
 from seqjax.cells.lstm import LSTMState, lstm
 from seqjax.cells.lstm_fgr import FGRState, lstm_fgr
-from seqjax.cells.lstm_variants import VARIANTS, Variant, lstm_variant
+from seqjax.cells.lstm_variants import ABLATIONS, VARIANTS, Variant, lstm_variant
+from seqjax.cells.mut import mut1, mut2, mut3
 from seqjax.cells.rnn import RNNState, irnn, rnn, rnn_linear, rnn_relu
 from seqjax.types import Cell
 
@@ -17,10 +18,16 @@ CELLS: dict[str, Callable[..., Cell]] = {
     "rnn_linear": rnn_linear,
     "irnn": irnn,
     "lstm": lstm,
-    **{name: partial(lstm_variant, variant=variant) for name, variant in VARIANTS.items()},
+    **{
+        name: partial(lstm_variant, variant=variant)
+        for name, variant in (VARIANTS | ABLATIONS).items()
+    },
     "lstm_fgr": lstm_fgr,
     "gru": gru,
     "gru_reset_before": gru_reset_before,
+    "mut1": mut1,
+    "mut2": mut2,
+    "mut3": mut3,
 }
 
 __all__ = [
@@ -36,6 +43,9 @@ __all__ = [
     "lstm",
     "lstm_fgr",
     "lstm_variant",
+    "mut1",
+    "mut2",
+    "mut3",
     "rnn",
     "rnn_linear",
     "rnn_relu",

@@ -16,11 +16,17 @@ Search Space Odyssey"; peepholes: Gers and Schmidhuber, 2000).
 The paper writes z for g, y for h and R for U. The eighth, with recurrence from gate to gate, has
 another state: `lstm_fgr.py`.
 
+Jozefowicz, Zaremba and Sutskever (2015) leave gates out of the LSTM without peepholes: their LSTM-i,
+-f and -o are `ABLATIONS` below; their LSTM is `lstm` with forget bias 0, and LSTM-b with 1. As printed
+it has oₜ = tanh(·), most likely a misprint for σ (their other odd-looking line, i = tanh(·), is this
+g: it is multiplied by j = σ(·), this i); `lstm_tanh_output_gate` is that cell to the letter.
+
 Parameters: w [D, G·H], u [H, G·H], b [G·H], the gates there are side by side in the order i, f, g, o;
 p_i, p_f, p_o [H], of those gates that look at the cell. What a variant has not has no parameters.
 """
 
 import dataclasses
+from collections.abc import Callable
 
 import jax
 import jax.numpy as jnp
@@ -38,7 +44,7 @@ class Variant:
     """What a cell has of the LSTM with peepholes.
 
     Raises:
-      InputError: if gates are coupled of which one is missing.
+      InputError: if gates are coupled of which one is missing, or a missing one is to be a tanh.
     """
 
     input_gate: bool = True
@@ -48,12 +54,15 @@ class Variant:
     output_activation: bool = True  # the tanh of the cell
     peepholes: bool = True
     coupled: bool = False  # f = 1 - i, without parameters of its own
+    tanh_output_gate: bool = False  # o = tanh(·) for σ(·)
 
     def __post_init__(self) -> None:
         if self.coupled and not (self.input_gate and self.forget_gate):
             raise InputError(
                 f"coupled=True makes the forget gate from the input gate and needs both, got {self}."
             )
+        if self.tanh_output_gate and not self.output_gate:
+            raise InputError(f"tanh_output_gate=True needs an output gate, got {self}.")
 
     @property
     def gates(self) -> tuple[str, ...]:
@@ -71,6 +80,13 @@ VARIANTS = {
     "lstm_noaf": Variant(output_activation=False),
     "lstm_np": Variant(peepholes=False),
     "lstm_cifg": Variant(coupled=True),
+}
+
+ABLATIONS = {
+    "lstm_no_input_gate": Variant(input_gate=False, peepholes=False),
+    "lstm_no_forget_gate": Variant(forget_gate=False, peepholes=False),
+    "lstm_no_output_gate": Variant(output_gate=False, peepholes=False),
+    "lstm_tanh_output_gate": Variant(peepholes=False, tanh_output_gate=True),
 }
 
 
@@ -144,16 +160,15 @@ def _gates_and_state(
     of = dict(zip(variant.gates, jnp.split(z, len(variant.gates), axis=-1), strict=True))
     ones = jnp.ones_like(of["g"])
 
-    def gate(name: str, c: Array) -> Array:
+    def gate(name: str, c: Array, squash: Callable[[Array], Array] = jax.nn.sigmoid) -> Array:
         if name not in of:
             return ones
-        seen = of[name] + params[f"p_{name}"] * c if variant.peepholes else of[name]
-        return jax.nn.sigmoid(seen)
+        return squash(of[name] + params[f"p_{name}"] * c if variant.peepholes else of[name])
 
     i = gate("i", state.c)
     f = 1 - i if variant.coupled else gate("f", state.c)
     g = jnp.tanh(of["g"]) if variant.input_activation else of["g"]
     c = f * state.c + i * g
-    o = gate("o", c)
+    o = gate("o", c, jnp.tanh if variant.tanh_output_gate else jax.nn.sigmoid)
     h = o * (jnp.tanh(c) if variant.output_activation else c)
     return LSTMGates(i, f, g, o), LSTMState(h, c)

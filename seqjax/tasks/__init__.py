@@ -16,6 +16,7 @@ from seqjax.tasks.adding import (
     multiplication_hs97,
     multiplication_pascanu,
 )
+from seqjax.tasks.arithmetic import arithmetic
 from seqjax.tasks.episode import Episode
 from seqjax.tasks.order import (
     temporal_order_2_bit,
@@ -29,8 +30,10 @@ from seqjax.tasks.recall import (
     memorisation,
     memorisation_5_bit,
     memorisation_20_bit,
+    memorisation_filter,
     selective_copying,
 )
+from seqjax.tasks.xml import xml
 
 TASKS: dict[str, Callable[..., Episode]] = {
     **{f"adding_{name}": task for name, task in ADDING.items()},
@@ -39,6 +42,7 @@ TASKS: dict[str, Callable[..., Episode]] = {
     "copying": copying,
     "memorisation_5_bit": memorisation_5_bit,
     "memorisation_20_bit": memorisation_20_bit,
+    "memorisation_filter": memorisation_filter,
     "selective_copying": selective_copying,
     "temporal_order_2_bit": temporal_order_2_bit,
     "temporal_order_3_bit": temporal_order_3_bit,
@@ -46,6 +50,8 @@ TASKS: dict[str, Callable[..., Episode]] = {
     "temporal_order_6b": temporal_order_6b,
     "embedded_reber": embedded_reber,
     "continual_reber": continual_reber,
+    "arithmetic": arithmetic,
+    "xml": xml,
 }
 
 __all__ = [
@@ -57,12 +63,14 @@ __all__ = [
     "adding_pascanu",
     "adding_tcn",
     "adding_urnn",
+    "arithmetic",
     "continual_reber",
     "copying",
     "embedded_reber",
     "memorisation",
     "memorisation_5_bit",
     "memorisation_20_bit",
+    "memorisation_filter",
     "multiplication_hs97",
     "multiplication_pascanu",
     "selective_copying",
@@ -70,4 +78,5 @@ __all__ = [
     "temporal_order_3_bit",
     "temporal_order_6a",
     "temporal_order_6b",
+    "xml",
 ]

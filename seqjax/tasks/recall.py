@@ -61,6 +61,18 @@ def memorisation_20_bit(key: Array, batch_size: int, length: int) -> Episode:
     return memorisation(key, batch_size, length)
 
 
+def memorisation_filter(key: Array, batch_size: int, length: int = 1) -> Episode:
+    """`memorisation` of 5 symbols out of 26, of which only the answers count.
+
+    Jozefowicz, Zaremba and Sutskever (2015) let no cell into their search that had not learnt to
+    give 95% of them back. They do not say whether anything stands between reading and answering;
+    here it is one blank, or `length`.
+    """
+    episode = memorisation(key, batch_size, length, num_symbols=5, num_values=26)
+    asked = jnp.arange(len(episode.targets)) >= 5 + length
+    return episode._replace(weights=episode.weights * asked[:, None])
+
+
 def selective_copying(
     key: Array, batch_size: int, length: int, *, num_symbols: int = 16, num_classes: int = 16
 ) -> Episode:

@@ -1,0 +1,101 @@
+"""The tasks of the sweep, and the networks that are set beside the LSTM."""
+
+from collections.abc import Callable
+from functools import lru_cache, partial
+from typing import NamedTuple
+
+from seqjax import init
+from seqjax.cells import CELLS
+from seqjax.errors import InputError
+from seqjax.tasks import TASKS, Episode, arithmetic
+from seqjax.tasks.arithmetic import ALPHABET as SUM_SYMBOLS
+from seqjax.tasks.xml import ALPHABET as XML_SYMBOLS
+from seqjax.types import Cell, Initializer
+
+# Jozefowicz, Zaremba and Sutskever (2015), and the cell of seqjax that each of theirs is. Their LSTM
+# and LSTM-b are two points of the sweep: `lstm` with forget bias 0 and 1.
+NETWORKS = {
+    "LSTM": "lstm",
+    "LSTM-f": "lstm_no_forget_gate",
+    "LSTM-i": "lstm_no_input_gate",
+    "LSTM-o": "lstm_no_output_gate",
+    "LSTM, o = tanh": "lstm_tanh_output_gate",
+    "tanh": "rnn",
+    "GRU": "gru_reset_before",
+    "MUT1": "mut1",
+    "MUT2": "mut2",
+    "MUT3": "mut3",
+}
+# Table 1: next-step accuracy.
+PUBLISHED = {
+    "arithmetic": {
+        "tanh": 0.295,
+        "LSTM, b = 0": 0.892,
+        "LSTM-f": 0.293,
+        "LSTM-i": 0.751,
+        "LSTM-o": 0.867,
+        "LSTM, b = 1": 0.902,
+        "GRU": 0.896,
+        "MUT1": 0.921,
+        "MUT2": 0.897,
+        "MUT3": 0.907,
+    },
+    "xml": {
+        "tanh": 0.321,
+        "LSTM, b = 0": 0.425,
+        "LSTM-f": 0.234,
+        "LSTM-i": 0.414,
+        "LSTM-o": 0.421,
+        "LSTM, b = 1": 0.444,
+        "GRU": 0.460,
+        "MUT1": 0.475,
+        "MUT2": 0.473,
+        "MUT3": 0.465,
+    },
+}
+CHRONO = "chrono"
+
+
+class Task(NamedTuple):
+    draw: Callable[..., Episode]  # (key, batch_size, length)
+    length: int  # steps of a sequence, or of the window that a gradient goes back through
+    outputs: int  # classes, or 1 for a number
+    variance: float = 0.0  # of the number that is asked for
+    carried: bool = False  # an endless stream: the state goes on from window to window
+
+
+@lru_cache  # a program is kept for a task, by identity
+def tasks(study: str, length: int, max_digits: int) -> dict[str, Task]:
+    """The tasks of a study.
+
+    Raises:
+      InputError: if a task cannot have that length, or no sums of so many digits can be made.
+    """
+    if study == "toys":
+        if length < 10:
+            raise InputError(
+                f"--length must be at least 10 steps for temporal order, got {length}."
+            )
+        return {
+            "temporal order": Task(TASKS["temporal_order_2_bit"], length, 4),
+            "adding": Task(TASKS["adding_urnn"], length, 1, variance=1 / 6),
+        }
+    if study == "xml":
+        return {"xml": Task(TASKS["xml"], length, len(XML_SYMBOLS), carried=True)}
+    sums = partial(arithmetic, max_digits=max_digits)
+    return {"arithmetic": Task(sums, length, len(SUM_SYMBOLS), carried=True)}
+
+
+def bias_init(label: str, length: int) -> Initializer:
+    """What an LSTM's biases start with, by "chrono" or "b = 3"."""
+    if label == CHRONO:
+        return init.chrono(length)
+    return init.forget_bias(float(label.removeprefix("b = ")))
+
+
+def make_cell(network: str, hidden: int) -> Cell:
+    """A cell whose weights start as U(-1/√H, 1/√H), the middle of the paper's grid, biases at 0."""
+    draw = init.uniform(hidden**-0.5)
+    return CELLS[NETWORKS[network]](
+        hidden, kernel_init=draw, recurrent_init=draw, bias_init=init.zeros
+    )
