@@ -44,8 +44,25 @@ from seqjax.jsonfiles import read_object
 
 RUN = os.environ.get("SEQJAX_RUN", "")  # of experiments.vanishing_gradient; empty: a small one
 LATCH_RUN = os.environ.get("SEQJAX_LATCH_RUN", "")  # of experiments.latch; empty: a small one
-TINY = bool(os.environ.get("SEQJAX_TINY"))  # runs that only show that all works
 OUT = Path(tempfile.mkdtemp(prefix="vanishing_gradients-"))
+SMALL = vanishing_gradient.Config(
+    hidden_size=16,
+    max_lag=30,
+    updates=400,
+    seeds=1,
+    measured_steps=100,
+    workdir=str(OUT / "vanishing_gradient"),
+)
+SMALL_LATCH = latch.Config(
+    lengths="10,20,30,50",
+    unit_lengths="10,30",
+    runs=40,
+    updates=300,
+    grid=5,
+    grid_runs=6,
+    max_guesses=2000,
+    workdir=str(OUT / "latch"),
+)
 
 # %% [markdown]
 # ## 1. The theory
@@ -113,7 +130,7 @@ with plots.panels(OUT / "forget_bias.png") as (axes,):
         axes.plot(lags[4::10], f ** (lags[4::10] - 1.0), "x", color=plots.COLOURS[i])
     axes.plot([], [], "x", color="0.4", label="f to the lag")
     axes.axhline(0.01, color="0.45", linewidth=1)
-    axes.set(yscale="log", ylim=(1e-12, 3))
+    axes.set(yscale="log", ylim=(1e-12, 10))
     plots.label(
         axes,
         xlabel="lag (steps)",
@@ -133,15 +150,9 @@ Image(OUT / "forget_bias.png", width=700)
 # %%
 if RUN:
     results = read_object(Path(RUN) / "results.json")["results"]
-    vanishing_gradient_figures.draw(OUT, results)
 else:
-    sizes = {"hidden_size": 16, "max_lag": 30, "updates": 400, "seeds": 1, "measured_steps": 100}
-    if TINY:
-        sizes = {"hidden_size": 4, "max_lag": 5, "updates": 5, "seeds": 1, "measured_steps": 10}
-    results = vanishing_gradient.run(
-        vanishing_gradient.Config(**sizes, workdir=str(OUT / "vanishing_gradient"))
-    )
-    vanishing_gradient_figures.draw(OUT, results)
+    results = vanishing_gradient.run(SMALL)
+vanishing_gradient_figures.draw(OUT, results)
 
 # %%
 for row in results["table"]:
@@ -174,12 +185,7 @@ Image(OUT / "accuracy_by_lag.png", width=700)
 if LATCH_RUN:
     bit = read_object(Path(LATCH_RUN) / "results.json")["results"]
 else:
-    sizes = {"lengths": "10,20,30,50", "unit_lengths": "10,30", "runs": 40}
-    sizes |= {"updates": 300, "grid": 5, "grid_runs": 6, "max_guesses": 2000}
-    if TINY:
-        sizes = {"lengths": "5,10", "unit_lengths": "5", "runs": 3}
-        sizes |= {"updates": 5, "grid": 2, "grid_runs": 2, "max_guesses": 256}
-    bit = latch.run(latch.Config(**sizes, workdir=str(OUT / "latch")))
+    bit = latch.run(SMALL_LATCH)
 latch_report.draw(OUT, bit)
 Image(OUT / "latch_length.png", width=700)
 
