@@ -25,6 +25,7 @@
 # %%
 import os
 import tempfile
+from itertools import pairwise
 from pathlib import Path
 
 import numpy as np
@@ -94,8 +95,8 @@ for name in in_order:
 # ## The clearest unit on a piece of text
 #
 # Of the properties that hold in quotes, comments, brackets and so on, the one whose best unit is the
-# clearest; the piece of text is the one where the property comes and goes most. Blue is where the unit
-# is low, orange where it is high; letters are bold where the property holds.
+# clearest; the piece of text is the one where the property comes and goes most. Purple is where
+# the unit is below its median, orange above; letters are bold where the property holds.
 
 # %%
 clearest = in_order[0]
@@ -110,17 +111,17 @@ for i, character in enumerate(text):
 starts.append(len(text))
 changes = [np.var(holds[a:b]) for a, b in zip(starts, starts[LINES:] or starts[-1:], strict=False)]
 lines = starts[int(np.argmax(changes)) :][: LINES + 1]
-scale = np.abs(activation[lines[0] : lines[-1]]).max()
+centred = (activation - np.median(activation)) / np.std(activation)
 grid = np.full((LINES, WIDTH), np.nan)
-for y, (a, b) in enumerate(zip(lines, lines[1:], strict=False)):
-    grid[y, : b - a] = activation[a:b] / scale
+for y, (a, b) in enumerate(pairwise(lines)):
+    grid[y, : b - a] = centred[a:b]
 with plots.panels(OUT / "text.png") as (axes,):
     axes.figure.set_size_inches(10, 4.4)
-    image = axes.imshow(grid, cmap="PuOr_r", vmin=-1.6, vmax=1.6, aspect="auto")
-    for y, (a, b) in enumerate(zip(lines, lines[1:], strict=False)):
+    axes.imshow(grid, cmap="PuOr_r", vmin=-4, vmax=4, aspect="auto")
+    for y, (a, b) in enumerate(pairwise(lines)):
         for i in range(a, b):
             weight = "bold" if holds[i] else "normal"
-            style = {"family": "monospace", "fontsize": 8, "weight": weight}
+            style = {"family": "monospace", "fontsize": 9, "weight": weight}
             if text[i].isprintable():
                 axes.text(i - a, y, text[i], ha="center", va="center", parse_math=False, **style)
     axes.set_axis_off()

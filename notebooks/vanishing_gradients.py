@@ -81,12 +81,13 @@ SMALL_LATCH = latch.Config(
 T, H = 60, 16
 xs = 0.3 * jax.random.normal(jax.random.key(1), (T, 4))
 lags = np.arange(T, 0, -1)  # row k of the result belongs to the state T - k steps before the end
+cell = seqjax.rnn(H)  # U starts orthogonal: all its singular values are 1
+params = cell.init(jax.random.key(0), 4)
+measure = jax.jit(lambda params: diagnose.log_singular_values(cell, params, xs))  # [T, H], falling
 log_sigmas = {}
 with plots.panels(OUT / "singular_values.png") as (axes,):
     for i, s in enumerate((0.8, 1.0, 1.3)):
-        cell = seqjax.rnn(H, recurrent_init=init.orthogonal(s))
-        params = cell.init(jax.random.key(0), 4)
-        log_sigmas[s] = np.asarray(diagnose.log_singular_values(cell, params, xs))  # [T, H]
+        log_sigmas[s] = np.asarray(measure(params | {"u": s * params["u"]}))
         largest, smallest = np.exp(log_sigmas[s][:, 0]), np.exp(log_sigmas[s][:, -1])
         style = {"color": plots.COLOURS[i], "linestyle": plots.LINES[i]}
         axes.fill_between(lags, smallest, largest, color=plots.COLOURS[i], alpha=0.15, linewidth=0)
@@ -115,13 +116,19 @@ Image(OUT / "singular_values.png", width=700)
 T = 100
 xs = jax.random.normal(jax.random.key(2), (T, 16, 4))  # 16 sequences
 lags = np.arange(T, 0, -1)
+cell = seqjax.lstm(32)
+
+
+@jax.jit
+def log_gradients(params):  # [T, 16], of the mean of c
+    return diagnose.state_gradients(cell, params, xs, lambda state, y: state.c.mean(-1)).log_norm
+
+
 horizons = {}
 with plots.panels(OUT / "forget_bias.png") as (axes,):
     for i, bias in enumerate((0.0, 1.0, 3.0, 5.0)):
-        cell = seqjax.lstm(32, bias_init=init.forget_bias(bias))
-        params = cell.init(jax.random.key(0), 4)
-        loss = lambda state, y: state.c.mean(-1)  # noqa: E731
-        log_norm = diagnose.state_gradients(cell, params, xs, loss).log_norm  # [T, 16]
+        biased = seqjax.lstm(32, bias_init=init.forget_bias(bias))
+        log_norm = log_gradients(biased.init(jax.random.key(0), 4))
         horizons[bias] = float(jnp.median(diagnose.memory_horizon(log_norm)))
         measured = np.exp(np.median(log_norm - log_norm[-1], axis=1))
         f = float(jax.nn.sigmoid(bias))
