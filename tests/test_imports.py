@@ -91,6 +91,13 @@ def test_experiments_never_import_each_other(path):
             assert name.startswith((*shared, own)), f"{path.name} imports {name}"
 
 
+@pytest.mark.parametrize("path", list((ROOT / "notebooks").glob("*.py")), ids=lambda p: p.name)
+def test_notebooks_read_what_experiments_and_the_library_give(path):
+    allowed = {"seqjax", "experiments", "IPython", "matplotlib", "numpy", "jax", "flax", "optax"}
+    for name in imports(path):
+        assert name.split(".")[0] in allowed | sys.stdlib_module_names, f"{path.name}: {name}"
+
+
 def test_importing_computes_nothing():
     """A module that makes an array starts JAX's backend, after which no flag can choose devices."""
     names = [p.relative_to(ROOT).with_suffix("").as_posix().replace("/", ".") for p in MODULES]
