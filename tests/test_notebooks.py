@@ -1,7 +1,7 @@
 """The notebooks run, on runs made here that are small enough for every test run.
 
-One goes through Jupytext and a real kernel; the others run as the scripts they are, in this process,
-where every warning is an error.
+They run as the scripts they are, in this process, where every warning is an error; with `--long` one
+also goes through Jupytext and a real kernel.
 """
 
 import dataclasses
@@ -64,7 +64,13 @@ def test_is_a_notebook_of_text_and_code_without_outputs(path):
             compile(cell.source, path.name, "exec")
 
 
-def test_cells_and_unroll_in_a_kernel(tmp_path, monkeypatch):
+def test_cells_and_unroll(execute):
+    assert "xs" in execute("cells_and_unroll")
+
+
+def test_cells_and_unroll_in_a_kernel(tmp_path, monkeypatch, long):
+    if not long:
+        pytest.skip("runs as a script in the test above; through Jupyter with --long")
     monkeypatch.setenv("PYTHONPATH", str(NOTEBOOKS.parent))
     monkeypatch.setenv("IPYTHONDIR", str(tmp_path))
     monkeypatch.setenv("JUPYTER_PLATFORM_DIRS", "1")
