@@ -37,6 +37,17 @@ from seqjax.types import Cell
 from seqjax.unroll import unroll
 from seqjax.workdir import open_workdir
 
+# for the table of precision; variants differ from these in a gate
+ONE_OF_EACH_KIND = (
+    "rnn",
+    "irnn",
+    "lstm",
+    "lstm_peephole",
+    "lstm_fgr",
+    "gru",
+    "gru_reset_before",
+    "mut1",
+)
 WAYS = ("lax.scan", "lax.scan, checkpoint", "gates", "products", "blocks")
 
 
@@ -105,7 +116,8 @@ def measure(config: Config, num_steps: int) -> dict[str, dict[str, float]]:
 def precision_errors(hidden_size: int = 128, num_steps: int = 100) -> dict[str, dict[str, float]]:
     """Relative error of the gradient of u against float64, in float32 and with bfloat16 products."""
     errors = {}
-    for name, factory in CELLS.items():
+    for name in ONE_OF_EACH_KIND:
+        factory = CELLS[name]
         cell = factory(hidden_size)
         params = cell.init(jax.random.key(0), hidden_size)
         xs = jax.random.normal(jax.random.key(1), (num_steps, 8, hidden_size))

@@ -37,6 +37,7 @@ from experiments.look_inside_ranking import rank_units
 from experiments.look_inside_text import properties
 
 RUN = os.environ.get("SEQJAX_RUN", "")  # of experiments.char_lm; empty: a small one
+DATA = os.environ.get("SEQJAX_DATA_OF_RUN", "")  # the run's --data, if not the standard library
 TEXT = os.environ.get("SEQJAX_TEXT", "")  # a text file; empty: what the run was validated on
 CHARS = 10_000  # characters that are read
 OUT = Path(tempfile.mkdtemp(prefix="looking_inside-"))
@@ -53,7 +54,7 @@ SMALL = char_lm.Config(
 if not RUN:
     char_lm.run(SMALL)
 loaded = load(RUN or SMALL.workdir)
-text = choose_text(TEXT, loaded, texts_of(loaded), CHARS)
+text = choose_text(TEXT, loaded, texts_of(loaded, DATA), CHARS)
 ids = loaded.vocabulary.encode(text).ids
 reading = read(loaded.model, loaded.run.cell, ids)
 bits = mean_bits(reading.log_probs, ids)

@@ -20,7 +20,7 @@ def test_counts_bytes_and_seconds_of_every_way(tmp_path):
     assert long["blocks"] < long["gates"]
     assert long["blocks"] < long["lax.scan"]
     for errors in results["precision"].values():
-        assert errors["float32"] < 1e-5 < errors["bfloat16 products"] < 0.1
+        assert errors["float32"] < 1e-4 < errors["bfloat16 products"] < 0.1
 
 
 @pytest.mark.parametrize("steps", ["", "10,", "ten", "0", "10,-1"])

@@ -221,7 +221,9 @@ def test_looking_inside(execute, tmp_path):
     record = {"config": dataclasses.asdict(config), "vocabulary": vocabulary.tokens}
     checkpoints.save(state, record)
     checkpoints.close()
-    names = execute("looking_inside", SEQJAX_RUN=tmp_path / "run")
+    names = execute(
+        "looking_inside", SEQJAX_RUN=tmp_path / "run", SEQJAX_DATA_OF_RUN=tmp_path / "text.txt"
+    )
     assert figures(names) == {"text", "saturation"}
     assert len(names["text"]) == len(streams["validation"])
     assert len(names["units"]) == 2 * 12  # h and c

@@ -197,7 +197,7 @@ def test_too_short_a_recording_is_refused(librosa):
 
 def test_librosa_is_imported_only_where_it_is_called(monkeypatch):
     monkeypatch.setitem(sys.modules, "librosa", None)  # as if it were not installed
-    with pytest.raises(InputError, match=r"speech needs librosa: pip install seqjax\[audio\]"):
+    with pytest.raises(InputError, match=r"speech needs librosa: pip install -e '\.\[audio\]'"):
         mfcc(noise(1000), RATE)
     top = ast.parse(inspect.getsource(mfcc_module)).body
     imports = [ast.unparse(node) for node in top if isinstance(node, ast.Import | ast.ImportFrom)]
