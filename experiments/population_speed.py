@@ -5,10 +5,10 @@ over the plain jitted update, and as by torch's loop.
 
     python -m experiments.population_speed
 
-takes about 7 minutes on 2 CPU cores, with torch if it is installed. Every way does the same work: an
-LSTM and a sigmoid layer over 88 notes, 100 steps, one update of
-descent with momentum a sequence or batch, each member with its own rate. "population" is
-`seqjax.population`, its members shared between the cores; "loop" a jitted update of one network over
+takes perhaps 7 minutes on 2 CPU cores (6, with --updates=4 --turns=5), with torch if it is installed.
+Every way does the same work: an LSTM and a sigmoid layer over 88 notes, 100 steps, one update of descent
+with momentum a sequence or batch, each member with its own rate. "population" is `seqjax.population`,
+its members shared between the cores; "loop" a jitted update of one network over
 `lax.scan`, called for every member and every update; "unroll" the same with `seqjax.unroll`, so that what
 the population adds to the fast scan can be told; "torch" the same loop over `torch.nn.LSTM`, with as
 many threads as are fastest. Ways take turns; a time is the median over turns, a ratio that of medians.
@@ -303,7 +303,7 @@ def run(config: Config) -> dict[str, Any]:
     ]
     with open_workdir(config.workdir, name="population_speed", resume=False) as workdir:
         write_json(workdir / "config.json", dataclasses.asdict(config))
-        print(f"about 7 minutes with the default flags on 2 CPU cores; writing to {workdir}")
+        print(f"perhaps 7 minutes with the default flags on 2 CPU cores; writing to {workdir}")
         rows, progress = [], Progress(len(cases))
         for i, case in enumerate(cases, 1):
             rows.append(measure(config, *case))
