@@ -31,6 +31,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from experiments import char_lm, cli, plots, rerun
+from experiments.lstm_variants_analysis import analyse, read_trials, table
 from seqjax import errors
 from seqjax.checkpoint import Checkpoints
 from seqjax.data import (
@@ -42,6 +43,7 @@ from seqjax.data import (
     training_rows,
 )
 from seqjax.data import text as text_module
+from seqjax.data.piano_rolls import load_piano_rolls
 from seqjax.errors import InputError, RunError
 from seqjax.jsonfiles import DEEPEST, finite, read_json, read_lines, read_object, write_json
 from seqjax.ledger import Ledger
@@ -133,6 +135,45 @@ def test_json_files(put):
             for value in outcome(reader, path):
                 write_json(directory / "b.json", value)  # what was read can be written
                 assert read_json(directory / "b.json") == value
+
+
+PIECES = st.lists(
+    st.lists(st.lists(st.one_of(st.integers(19, 110), SCALARS), max_size=3), max_size=3)
+)
+ROLLS = st.fixed_dictionaries({name: mostly(PIECES, VALUES) for name in ("train", "valid", "test")})
+
+
+@given(put=files(damaged(encoded(ROLLS.map(json.dumps)))))
+def test_piano_rolls(put):
+    with empty_directory() as directory:
+        path = directory / "a.json"
+        put(path)
+        for sequences in outcome(load_piano_rolls, path):
+            assert all(example.targets.shape[1] == 88 for example in sequences.train)
+
+
+TRIAL = st.fixed_dictionaries(
+    {
+        name: mostly(st.floats(0.001, 1), VALUES)
+        for name in ("learning_rate", "hidden_size", "noise")
+    }
+    | {name: mostly(st.floats(0, 0.9), VALUES) for name in ("momentum", "test", "valid")}
+    | {name: mostly(st.integers(1, 9), VALUES) for name in ("parameters", "epochs", "best_epoch")}
+    | {"variant": mostly(st.just("lstm_peephole"), TEXT)}
+)
+
+
+@given(
+    put=files(
+        damaged(encoded(st.lists(TRIAL).map(lambda x: "".join(f"{json.dumps(t)}\n" for t in x))))
+    )
+)
+def test_trials(put):
+    with empty_directory() as directory:
+        path = directory / "trials.jsonl"
+        put(path)
+        for task, variants in outcome(read_trials, path):
+            assert isinstance(table(analyse(task, variants, None)), str)
 
 
 @given(value=VALUES)
