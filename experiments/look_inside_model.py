@@ -17,7 +17,8 @@ from seqjax.checkpoint import Checkpoints
 from seqjax.data import TextSplits, Vocabulary, load_text
 from seqjax.diagnose import gate_saturation, gates_of
 from seqjax.errors import InputError, RunError, check_positive
-from seqjax.jsonfiles import read_text
+from seqjax.files import read_text
+from seqjax.jsonfiles import LARGEST
 from seqjax.language_modelling import split_model
 from seqjax.models import LanguageModel
 from seqjax.optimizers import OPTIMIZERS, make_optimizer
@@ -177,7 +178,7 @@ def choose_text(path: str, loaded: Loaded, own: TextSplits | None, limit: int) -
             )
         text = own.validation[:limit]
         return loaded.vocabulary.decode(loaded.vocabulary.encode(text).ids)
-    text = read_text(Path(path))[:limit]
+    text = read_text(Path(path), LARGEST)[:limit]
     if len(text) < 2:
         raise InputError(
             f"--text={path} must have two or more characters, one to read and one to predict, got"

@@ -6,9 +6,8 @@ from typing import NamedTuple
 
 import jax.numpy as jnp
 import optax
-from jax import lax
 
-from seqjax.ctc import ctc_loss
+from seqjax.ctc import ctc_loss, greedy_errors
 from seqjax.data.handwriting import load_iam_ondb, load_unipen
 from seqjax.data.harmony import harmony, independent_entropy
 from seqjax.data.piano_rolls import NOTES, independent_notes, load_piano_rolls
@@ -67,25 +66,7 @@ def wrong_labels(
     logits: Array, targets: Array, length: Array, target_length: Array
 ) -> tuple[Array, Array]:
     """Edit distance between the best path's labels and the targets, and the number of targets."""
-    best, blank = logits.argmax(-1), logits.shape[-1] - 1
-    before = jnp.concatenate([jnp.full(1, blank, best.dtype), best[:-1]])
-    said = (best != blank) & (best != before) & _inside(best, length)
-
-    def symbol(row: Array, inputs: tuple[Array, Array]) -> tuple[Array, None]:
-        label, counts = inputs
-        change = row[:-1] + (label != targets)
-        first = row[0] + 1
-
-        def insertion(left: Array, best_above: Array) -> tuple[Array, Array]:
-            here = jnp.minimum(left + 1, best_above)
-            return here, here
-
-        _, rest = lax.scan(insertion, first, jnp.minimum(change, row[1:] + 1))
-        new = jnp.concatenate([first[None], rest])
-        return jnp.where(counts, new, row), None
-
-    row, _ = lax.scan(symbol, jnp.arange(len(targets) + 1), (best, said))
-    return row[target_length], target_length
+    return greedy_errors(logits, length, targets, target_length), target_length
 
 
 def _inside(x: Array, length: Array) -> Array:

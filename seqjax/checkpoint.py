@@ -20,7 +20,8 @@ import orbax.checkpoint as ocp
 from absl import logging
 
 from seqjax.errors import InputError, RunError
-from seqjax.jsonfiles import read_text, write_atomically
+from seqjax.files import read_text
+from seqjax.jsonfiles import LARGEST, write_atomically
 from seqjax.types import Array
 
 KEPT = 3
@@ -151,7 +152,7 @@ class Checkpoints:
         """What is wrong with a checkpoint's files; "" if nothing is."""
         files = self._files(step)
         try:
-            lines = read_text(self._list_of(step)).splitlines()
+            lines = read_text(self._list_of(step), LARGEST).splitlines()
             sums = {name: sum for sum, name in (line.split("  ", 1) for line in lines)}
         except (OSError, ValueError):
             return "its list of sums cannot be read"

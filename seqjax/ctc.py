@@ -4,7 +4,8 @@ A network says at each of T frames one of V symbols; the last one, V - 1, is the
 symbols means the labelling that is left when repeats are merged and then blanks are removed, and
 P(labelling) is the sum over all its paths. Labels are 0 ... V - 2.
 
-The loss is for training, in JAX, time-major as all of seqjax; decoding takes one sequence, in NumPy.
+The loss and `greedy_errors` are for training, in JAX, the loss time-major as all of seqjax; decoding takes
+one sequence, in NumPy.
 """
 
 from collections.abc import Iterable, Sequence
@@ -12,6 +13,7 @@ from collections.abc import Iterable, Sequence
 import jax.numpy as jnp
 import numpy as np
 import optax
+from jax import lax
 
 from seqjax.errors import InputError, check_positive
 from seqjax.types import Array
@@ -137,6 +139,36 @@ def edit_distance(a: Sequence[int] | np.ndarray, b: Sequence[int] | np.ndarray) 
         # ... and then any number of insertions
         row = np.minimum.accumulate(new - places) + places
     return int(row[-1])
+
+
+def greedy_errors(logits: Array, length: Array, labels: Array, label_length: Array) -> Array:
+    """`edit_distance` between `greedy`'s labelling and the labels, `[]` int32, under `jit`.
+
+    Args:
+      logits: `[T, V]`; the blank is V - 1.
+      length: the number of valid frames.
+      labels: integers `[L]`.
+      label_length: the number of valid labels.
+    """
+    best, blank = logits.argmax(-1), logits.shape[-1] - 1
+    before = jnp.concatenate([jnp.full(1, blank, best.dtype), best[:-1]])
+    said = (best != blank) & (best != before) & (jnp.arange(len(best)) < length)
+
+    def symbol(row: Array, inputs: tuple[Array, Array]) -> tuple[Array, None]:
+        label, counts = inputs
+        change = row[:-1] + (label != labels)
+        first = row[0] + 1
+
+        def insertion(left: Array, best_above: Array) -> tuple[Array, Array]:
+            here = jnp.minimum(left + 1, best_above)
+            return here, here
+
+        _, rest = lax.scan(insertion, first, jnp.minimum(change, row[1:] + 1))
+        new = jnp.concatenate([first[None], rest])
+        return jnp.where(counts, new, row), None
+
+    row, _ = lax.scan(symbol, jnp.arange(len(labels) + 1), (best, said))
+    return row[label_length]
 
 
 def character_error_rate(

@@ -1,16 +1,14 @@
 """JSON files: written whole or not at all, read as what they are, files of strangers."""
 
-import gzip
 import json
 import math
 import os
 import re
-import stat
-import zlib
 from pathlib import Path
 from typing import Any, TextIO
 
 from seqjax.errors import InputError, shown
+from seqjax.files import read_text
 
 LARGEST = 64 << 20  # bytes; what a run writes is far below, what Python makes of it far above
 DEEPEST = 100  # levels of nesting; Python's own limit is met at another depth by each function
@@ -60,7 +58,7 @@ def read_json(path: Path) -> Any:
       InputError: if there is no such file, it is larger than LARGEST, or is not JSON; or it is
         nested deeper than DEEPEST, or holds a number beyond a float.
     """
-    return parse_json(read_text(path), str(path))
+    return parse_json(read_text(path, LARGEST), str(path))
 
 
 def read_object(path: Path) -> dict[str, Any]:
@@ -81,7 +79,7 @@ def read_lines(path: Path) -> list[dict[str, Any]]:
     """
     if not os.path.lexists(path):
         return []
-    lines = read_text(path).split("\n")[:-1]
+    lines = read_text(path, LARGEST).split("\n")[:-1]
     rows = []
     for number, line in enumerate(lines, 1):
         row = parse_json(line, f"line {number} of {path}")
@@ -130,34 +128,3 @@ def _finite_float(text: str) -> float:
     if math.isinf(value := float(text)):
         raise ValueError(f"{text:.40} is beyond a float")
     return value
-
-
-def read_text(path: Path) -> str:
-    """A UTF-8 text file, plain or .gz, of at most LARGEST bytes.
-
-    Raises:
-      InputError: if it is no such file; it may be a directory or a pipe.
-    """
-    try:
-        status = path.stat()
-        if not stat.S_ISREG(status.st_mode):  # a pipe would be waited for, a device has no end
-            raise InputError(f"{path} is no file.")
-        if status.st_size > LARGEST:
-            raise InputError(f"{path} has {status.st_size:,} bytes; at most {LARGEST:,} are read.")
-        if path.suffix != ".gz":
-            return path.read_text(encoding="utf-8")
-        with gzip.open(path) as file:
-            unpacked = file.read(LARGEST + 1)
-        if len(unpacked) > LARGEST:
-            raise InputError(f"{path} unpacks to more than {LARGEST:,} bytes.")
-        return unpacked.decode("utf-8")
-    except UnicodeDecodeError as error:
-        raise InputError(f"{path} is not UTF-8 text: {error.reason}.") from error
-    except FileNotFoundError as error:
-        raise InputError(f"there is no file {path}.") from error
-    except (OSError, EOFError, ValueError, zlib.error) as error:
-        # (a name with a zero byte is a ValueError; gzip's errors have no strerror)
-        if isinstance(error, InputError):
-            raise
-        reason = getattr(error, "strerror", None) or str(error)
-        raise InputError(f"cannot read {path}: {reason}.") from error

@@ -16,6 +16,7 @@ from seqjax.ctc import (
     edit_distance,
     fewest_frames,
     greedy,
+    greedy_errors,
     prefix_beam,
 )
 from seqjax.errors import InputError
@@ -188,3 +189,18 @@ def test_character_error_rate_weighs_by_length():
 def test_what_does_not_fit_is_refused(call):
     with pytest.raises(InputError):
         call()
+
+
+def test_greedy_errors_are_the_distance_of_what_greedy_says():
+    rng = np.random.default_rng(1)
+    counted = jax.jit(greedy_errors)
+    found = []
+    for _ in range(60):
+        logits, labels = rng.normal(size=(8, 4)), rng.integers(0, 3, 5)
+        logits += 2 * np.eye(4)[np.repeat(rng.integers(0, 4, 4), 2)]  # repeats, and blanks
+        length, count = int(rng.integers(1, 9)), int(rng.integers(0, 6))
+        said = greedy(logits, length)
+        expected = edit_distance(said, labels[:count].tolist())
+        assert counted(logits, length, labels, count) == expected
+        found.append((len(said), expected))
+    assert len(set(found)) > 10

@@ -10,8 +10,8 @@ from pathlib import Path
 
 import numpy as np
 
-from seqjax.data.files import read_bytes
 from seqjax.errors import InputError
+from seqjax.files import read_bytes
 
 LARGEST = 256 << 20  # bytes
 

@@ -1,9 +1,8 @@
-"""Files of strangers, read with a limit: as bytes, as text, as arrays."""
+"""Data sets of strangers: which files there are, and the arrays in them."""
 
 import io
 import itertools
 import math
-import stat
 import zipfile
 import zlib
 from collections.abc import Mapping
@@ -12,37 +11,12 @@ from pathlib import Path
 import numpy as np
 
 from seqjax.errors import InputError, shown
+from seqjax.files import read_bytes
 
 MOST_FILES = 1_000_000
+LARGEST_TEXT = 1 << 20  # bytes
 LARGEST_ARCHIVE = 1 << 30  # bytes, packed
 LARGEST_ARRAY = 4 << 30  # bytes, unpacked
-
-
-def read_bytes(path: Path, largest: int) -> bytes:
-    """The contents of a file of at most `largest` bytes.
-
-    Raises:
-      InputError: if it is no such file; it may be a directory or a pipe.
-    """
-    try:
-        status = path.stat()
-        if not stat.S_ISREG(status.st_mode):  # a pipe would be waited for, a device has no end
-            raise InputError(f"{path} is no file.")
-        if status.st_size > largest:
-            raise InputError(f"{path} has {status.st_size:,} bytes; at most {largest:,} are read.")
-        return path.read_bytes()
-    except FileNotFoundError as error:
-        raise InputError(f"there is no file {path}.") from error
-    except OSError as error:
-        raise InputError(f"cannot read {path}: {error.strerror}.") from error
-
-
-def read_text(path: Path, largest: int = 1 << 20) -> str:
-    """A UTF-8 text file of at most `largest` bytes; raises InputError if it is none."""
-    try:
-        return read_bytes(path, largest).decode()
-    except UnicodeDecodeError as error:
-        raise InputError(f"{path} is not UTF-8 text: {error.reason}.") from error
 
 
 def files_below(directory: str | Path) -> list[Path]:

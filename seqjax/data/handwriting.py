@@ -17,10 +17,11 @@ from xml.parsers import expat
 
 import numpy as np
 
-from seqjax.data.files import files_below, read_arrays, read_bytes, read_text
+from seqjax.data.files import LARGEST_TEXT, files_below, read_arrays
 from seqjax.data.sequences import Example, Sequences, check_splits
 from seqjax.data.vocabulary import UNKNOWN
 from seqjax.errors import InputError, check_positive, check_rate
+from seqjax.files import read_bytes, read_text
 
 LARGEST_VALUE = 1e12  # of a coordinate or a time
 LARGEST_LINE = 16 << 20  # bytes of XML; a line has some 60 thousand
@@ -78,7 +79,7 @@ def load_iam_ondb(
         for name in names:
             if name not in lists:
                 raise InputError(f"{directory} has no list of forms {name}.")
-            for form in read_text(lists[name]).split():
+            for form in read_text(lists[name], LARGEST_TEXT).split():
                 if form not in skip:
                     splits[split] += _form(form, strokes, texts, every, skip, faults)
     if faults:
@@ -100,7 +101,7 @@ def _form(
         raise InputError(f"there are no strokes {form}-01.xml, a form that the lists name.")
     if form not in texts:
         raise InputError(f"there is no transcription {form}.txt, a form that the lists name.")
-    _, found, after = read_text(texts[form]).partition("CSR:")
+    _, found, after = read_text(texts[form], LARGEST_TEXT).partition("CSR:")
     if not found:
         raise InputError(f"{texts[form]} has no line CSR:, after which the transcription stands.")
     transcription = [line.strip() for line in after.splitlines() if line.strip()]

@@ -10,10 +10,11 @@ from pathlib import Path
 import numpy as np
 
 from seqjax.data.audio import read_audio
-from seqjax.data.files import files_below, read_arrays, read_text
+from seqjax.data.files import LARGEST_TEXT, files_below, read_arrays
 from seqjax.data.mfcc import ENERGY, decibels, mfcc, window_and_step
 from seqjax.data.sequences import Example, Sequences, check_splits
 from seqjax.errors import InputError, shown
+from seqjax.files import read_text
 
 PHONES = tuple(
     "b d g p t k dx q bcl dcl gcl pcl tcl kcl jh ch s sh z zh f th v dh m n ng em en eng nx l r w y"
@@ -113,7 +114,7 @@ def _read_phones(path: Path, samples: int) -> tuple[np.ndarray, np.ndarray, np.n
     ids = {phone: i for i, phone in enumerate(PHONES)}
     rows: list[tuple[int, int, int]] = []
     before = 0
-    for number, line in enumerate(read_text(path).splitlines(), 1):
+    for number, line in enumerate(read_text(path, LARGEST_TEXT).splitlines(), 1):
         match = re.fullmatch(r"\s*(\d{1,9})\s+(\d{1,9})\s+(\S+)\s*", line, re.ASCII)
         if not match:
             raise InputError(

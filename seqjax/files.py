@@ -1,0 +1,50 @@
+"""Files of strangers, read with a limit, as bytes and as text."""
+
+import gzip
+import stat
+import zlib
+from pathlib import Path
+
+from seqjax.errors import InputError
+
+
+def read_bytes(path: Path, largest: int) -> bytes:
+    """The contents of a file of at most `largest` bytes, those of a `.gz` file unpacked.
+
+    Raises:
+      InputError: if it is no such file; it may be a directory or a pipe.
+    """
+    try:
+        status = path.stat()
+        if not stat.S_ISREG(status.st_mode):  # a pipe would be waited for, a device has no end
+            raise InputError(f"{path} is no file.")
+        if status.st_size > largest:
+            raise InputError(f"{path} has {status.st_size:,} bytes; at most {largest:,} are read.")
+        if path.suffix != ".gz":
+            return path.read_bytes()
+        with gzip.open(path) as file:
+            unpacked = file.read(largest + 1)
+    except FileNotFoundError as error:
+        raise InputError(f"there is no file {path}.") from error
+    except (OSError, EOFError, ValueError, zlib.error) as error:
+        # (a name with a zero byte is a ValueError; gzip's errors have no strerror)
+        if isinstance(error, InputError):
+            raise
+        reason = getattr(error, "strerror", None) or str(error)
+        raise InputError(f"cannot read {path}: {reason}.") from error
+    if len(unpacked) > largest:
+        raise InputError(f"{path} unpacks to more than {largest:,} bytes.")
+    return unpacked
+
+
+def read_text(path: Path, largest: int) -> str:
+    """A UTF-8 text file, plain or `.gz`, of at most `largest` bytes; every line end is a line feed.
+
+    Raises:
+      InputError: if it is no such file.
+    """
+    try:
+        text = read_bytes(path, largest).decode("utf-8")
+    except UnicodeDecodeError as error:
+        raise InputError(f"{path} is not UTF-8 text: {error.reason}.") from error
+    return text.replace("\r\n", "\n").replace("\r", "\n")
