@@ -1,16 +1,15 @@
 """Tables and figures of the sweep: what was found beside what was published."""
 
-from collections.abc import Sequence
 from pathlib import Path
 from typing import Any, NamedTuple
 
-import jax.numpy as jnp
 import matplotlib.pyplot as plt
 import numpy as np
-from jax.scipy.special import betainc
+from scipy import stats
 
 from experiments.forget_bias_tasks import CHRONO, PUBLISHED
-from experiments.plots import COLOURS, LINES, label, panels
+from experiments.plots import COLOURS, LINES, label, level, panels
+from experiments.tables import table
 
 MARKERS = "os^Dv<>Phx*dp"
 LEVELS = {"temporal order": ("guessing", 0.25), "xml": ("best possible", 0.65)}
@@ -42,23 +41,13 @@ def half_width(values: np.ndarray) -> float:
     """Of the 95% interval of the mean by Student's t; NaN of a single value."""
     if len(values) < 2:
         return float("nan")
-    return t_975(len(values) - 1) * float(np.std(values, ddof=1)) / len(values) ** 0.5
+    return float(stats.t.ppf(0.975, len(values) - 1) * stats.sem(values))
 
 
 def bars(here: list[np.ndarray]) -> np.ndarray:
     """Intervals as far as they lie within [0, 1], where every score does: below and above means."""
     mean, half = np.mean(here, axis=1), np.nan_to_num([*map(half_width, here)])
     return np.array([np.minimum(half, mean), np.minimum(half, 1 - mean)])
-
-
-def t_975(degrees: int) -> float:
-    """The 97.5% point of Student's t, by bisection."""
-    low, high = 0.0, 100.0
-    for _ in range(60):
-        middle = (low + high) / 2
-        outside = betainc(degrees / 2, 0.5, jnp.float32(degrees / (degrees + middle**2)))
-        low, high = (middle, high) if outside > 0.05 else (low, middle)
-    return low
 
 
 def interval(values: np.ndarray) -> str:
@@ -74,19 +63,6 @@ def best_rate(of_rates: dict[float, Found]) -> float:
 
 def is_bias(name: str) -> bool:
     return name == CHRONO or name.startswith("b = ")
-
-
-def table(head: Sequence[str], rows: Sequence[Sequence[str]]) -> str:
-    """Columns as wide as their widest entry, the first flush left."""
-    lines = [list(head), *map(list, rows)]
-    widths = [max(len(line[i]) for line in lines) for i in range(len(head))]
-    return "\n".join(
-        "  ".join(
-            f"{cell:{'<' if i == 0 else '>'}{width}}"
-            for i, (cell, width) in enumerate(zip(line, widths, strict=True))
-        ).rstrip()
-        for line in lines
-    )
 
 
 def report(workdir: Path, rows: Rows, memory: dict[str, Any], title: str) -> str:
@@ -182,18 +158,7 @@ def draw_biases(path: Path, found: dict[str, Scores], title: str) -> None:
                         x[names.index(key)], value, "kx", ms=8, label="published" if not k else ""
                     )
             if task in LEVELS:
-                name, value = LEVELS[task]
-                axes.axhline(value, color="0.35", linestyle=":", linewidth=1)
-                axes.annotate(
-                    name,
-                    (0.98, value),
-                    xycoords=("axes fraction", "data"),
-                    xytext=(0, 3),
-                    textcoords="offset points",
-                    ha="right",
-                    color="0.25",
-                    fontsize=9,
-                )
+                level(axes, *LEVELS[task], line=":")
             axes.set_xticks(x, [n.removeprefix("b = ") for n in names])
             axes.set_ylim(-0.05, 1.08)
             label(

@@ -1,6 +1,5 @@
 """Tables and figures: what was found beside what was published."""
 
-from collections.abc import Iterable, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -9,23 +8,11 @@ import numpy as np
 from experiments import long_lags_online as online
 from experiments import long_lags_stream as stream
 from experiments.plots import COLOURS, LINES, label, panels
+from experiments.tables import table
 
 MARKERS = "os^Dv<>Phx*dp"
 SHARE = "share of seeds that succeed (nudged apart)"
 Rows = dict[str, dict[str, Any]]
-
-
-def table(head: Sequence[str], rows: Iterable[Sequence[str]]) -> str:
-    """Columns as wide as their widest entry, the first flush left."""
-    lines = [list(head), *map(list, rows)]
-    widths = [max(len(line[i]) for line in lines) for i in range(len(head))]
-    return "\n".join(
-        "  ".join(
-            f"{cell:{'<' if i == 0 else '>'}{width}}"
-            for i, (cell, width) in enumerate(zip(line, widths, strict=True))
-        ).rstrip()
-        for line in lines
-    )
 
 
 def by_name(rows: Rows) -> dict[str, dict[int, dict[str, Any]]]:

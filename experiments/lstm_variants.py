@@ -43,6 +43,7 @@ import numpy as np
 
 from experiments import cli
 from experiments import lstm_variants_analysis as analysis
+from experiments import lstm_variants_figures as figures
 from experiments import lstm_variants_tasks as tasks
 from experiments import lstm_variants_training as training
 from seqjax import CELLS
@@ -109,7 +110,13 @@ class Config:
     def names(self) -> list[str]:
         """The variants' cells."""
         known = [name for name in CELLS if name in analysis.PUBLISHED]
-        return analysis.names_of(self.variants, known)
+        names = [name.strip() for name in self.variants.split(",") if name.strip()] or known
+        for name in names:
+            if name not in known:
+                raise InputError(f"unknown variant {name!r}; there are {', '.join(known)}.")
+        if len(set(names)) < len(names):
+            raise InputError(f"--variants names one twice: {self.variants}.")
+        return names
 
 
 def draw_trial(config: Config, key: Array) -> training.Trial:
@@ -252,7 +259,7 @@ def analyse(workdir: Path, ranges: dict[str, Any]) -> dict[str, Any]:
     table = analysis.table(found)
     print(table)
     write_atomically(workdir / "table.txt", table + "\n")
-    analysis.draw(workdir, found, variants, shares, ranges)
+    figures.draw(workdir, found, variants, shares, ranges)
     return found
 
 

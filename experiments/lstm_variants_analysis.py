@@ -1,7 +1,6 @@
-"""What the trials say: a table and four figures, from trials.jsonl alone."""
+"""What the trials say, from trials.jsonl alone: the comparison, the shares of the variance, a table."""
 
 import math
-from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
@@ -9,7 +8,7 @@ import numpy as np
 from scipy import stats
 
 from experiments.lstm_variants_fanova import Shares, fanova
-from experiments.plots import COLOURS, label, panels
+from experiments.tables import table as aligned
 from seqjax.errors import InputError, shown
 from seqjax.jsonfiles import read_lines
 
@@ -164,21 +163,40 @@ def table(found: dict[str, Any]) -> str:
     """Plain text, a line for each variant."""
     task = found["task"]
     music = task.get("task") == "music"
+    head = [
+        "",
+        "trials",
+        "diverged",
+        "best",
+        "by piece",
+        "best tenth",
+        "luck",
+        "median",
+        "p",
+        "ours",
+    ]
+    body = [
+        [
+            LETTERS.get(name, name),
+            str(row["trials"]),
+            str(row["diverged"]),
+            _number(row["best"]),
+            _number(row["best_by_piece"]),
+            f"{_number(row['mean'])} ± {_number(row['std'])}",
+            _number(row["luck"]),
+            _number(row["median_of_all"]),
+            _number(row["p"]),
+            row["verdict"],
+            *([PUBLISHED.get(name, "-")] if music else []),
+        ]
+        for name, row in found["variants"].items()
+    ]
     lines = [
         f"test, {task.get('unit', '')}; best: of all trials by validation; best tenth: the best"
-        f" {SHARE:.0%} by validation, at least {AT_LEAST}; luck: std of its mean if the search is drawn again (bootstrap);"
-        " p: Welch's t-test of the best tenths against V",
-        f"{'':6}{'trials':>7}{'diverged':>9}{'best':>8}{'by piece':>9}{'best tenth':>16}{'luck':>7}"
-        f"{'median':>8}{'p':>8}  ours" + (" (published)" if music else ""),
+        f" {SHARE:.0%} by validation, at least {AT_LEAST}; luck: std of its mean if the search is"
+        " drawn again (bootstrap); p: Welch's t-test of the best tenths against V",
+        aligned(head + ["published"] * music, body),
     ]
-    for name, row in found["variants"].items():
-        lines.append(
-            f"{LETTERS.get(name, name):6}{row['trials']:7d}{row['diverged']:9d}"
-            f"{_number(row['best']):>8}{_number(row['best_by_piece']):>9}"
-            f"{_number(row['mean']):>8} ± {_number(row['std']):5}{_number(row['luck'], 2):>7}"
-            f"{_number(row['median_of_all']):>8}{_number(row['p']):>8}"
-            f"  {row['verdict']}" + (f" ({PUBLISHED.get(name, '-')})" if music else "")
-        )
     if task.get("baseline"):
         lines.append(f"independent notes: {task['baseline']:.3f}")
     if task.get("floor"):
@@ -198,186 +216,3 @@ def table(found: dict[str, Any]) -> str:
 
 def _number(value: float | None, digits: int = 3) -> str:
     return "-" if value is None or not math.isfinite(value) else f"{value:.{digits}f}"
-
-
-def draw(
-    workdir: Path,
-    found: dict[str, Any],
-    variants: dict[str, Rows],
-    shares: Shares | None,
-    ranges: dict[str, Any],
-) -> None:
-    """variants.png, shares.png, learning_rate.png and seconds.png."""
-    boxes(workdir / "variants.png", found, variants)
-    rates(workdir / "learning_rate.png", found["task"], variants)
-    seconds(workdir / "seconds.png", variants)
-    if shares is not None:
-        importance(workdir / "shares.png", shares, ranges, found["task"])
-
-
-def boxes(path: Path, found: dict[str, Any], variants: dict[str, Rows]) -> None:
-    """The best tenth of each variant as a box and points; its parameters as bars behind."""
-    names = list(variants)
-    tests = [[row["test"] for row in best_tenth(variants[name])] for name in names]
-    with panels(path) as (axes,):
-        bars = axes.twinx()
-        sizes = [(found["variants"][name]["parameters"] or 0) / 1000 for name in names]
-        bars.bar(range(len(names)), sizes, width=0.7, color="0.9", zorder=0)
-        bars.set_ylabel("mean parameters of the best tenth, thousands", color="0.45")
-        bars.tick_params(colors="0.45")
-        bars.spines[["top"]].set_visible(False)
-        bars.set_ylim(0, 2.5 * max([*sizes, 1e-9]))
-        axes.set_zorder(bars.get_zorder() + 1)
-        axes.patch.set_visible(False)
-        for i, (name, values) in enumerate(zip(names, tests, strict=True)):
-            if not values:
-                continue
-            differs = found["variants"][name]["verdict"] in ("worse", "better")
-            colour = COLOURS[1] if differs else COLOURS[0]
-            axes.boxplot(
-                [values],
-                positions=[i],
-                widths=0.5,
-                showfliers=False,
-                boxprops={"color": colour, "linewidth": 2 if differs else 1},
-                medianprops={"color": colour},
-                whiskerprops={"color": colour},
-                capprops={"color": colour},
-            )
-            axes.plot([i] * len(values), values, "o", ms=3, color=colour, alpha=0.6)
-        if found["task"].get("task") == "music":
-            axes.axhline(PUBLISHED_BEST, color="0.35", linestyle="--", linewidth=1)
-            axes.annotate(
-                f"published best: {PUBLISHED_BEST}",
-                (1, PUBLISHED_BEST),
-                xycoords=("axes fraction", "data"),
-                xytext=(-4, 3),
-                textcoords="offset points",
-                ha="right",
-                color="0.25",
-                fontsize=9,
-            )
-        axes.set_xticks(range(len(names)), [LETTERS.get(name, name) for name in names])
-        unit = found["task"].get("unit", "")
-        label(axes, xlabel="variant", ylabel=f"test, {unit}", title="Best tenth of each variant")
-        axes.plot([], [], color=COLOURS[1], linewidth=2, label=f"differs from V, p < {P}")
-        axes.plot([], [], color=COLOURS[0], label="does not")
-        axes.legend(frameon=False, loc="upper left", fontsize=9)
-
-
-def rates(path: Path, task: dict[str, Any], variants: dict[str, Rows]) -> None:
-    """All trials: test result against learning rate, V beside the others."""
-    with panels(path) as (axes,):
-        everything = [row for rows in variants.values() for row in rows]
-        finite = [row["test"] for row in everything if math.isfinite(row["test"])]
-        top = task["baseline"] or max(finite, default=1.0)
-        for name, rows in variants.items():
-            mine = name == VANILLA
-            axes.plot(
-                [row["learning_rate"] for row in rows],
-                [min(row["test"], top * 1.05) for row in rows],
-                "o" if mine else "x",
-                color=COLOURS[1] if mine else "0.6",
-                ms=5 if mine else 4,
-                label="V" if mine else None,
-                zorder=3 if mine else 2,
-            )
-        axes.plot([], [], "x", color="0.6", label="variants")
-        if task["baseline"]:
-            axes.axhline(top, color="0.35", linestyle="--", linewidth=1, label="independent notes")
-        axes.set_xscale("log")
-        label(
-            axes,
-            xlabel="learning rate",
-            ylabel=f"test, {task.get('unit', '')}",
-            title="Every trial (those above the top, and those that diverged, at the top)",
-        )
-        axes.legend(frameon=False, fontsize=9)
-
-
-def seconds(path: Path, variants: dict[str, Rows]) -> None:
-    """Seconds an epoch of a trial against hidden units."""
-    with panels(path) as (axes,):
-        for i, (name, rows) in enumerate(variants.items()):
-            timed = sorted(
-                (row["hidden_size"], row["seconds_per_epoch"])
-                for row in rows
-                if math.isfinite(row["seconds_per_epoch"])
-            )
-            if timed:
-                x, y = zip(*timed, strict=True)
-                style = ("-", "--", ":")[i // len(COLOURS)]
-                colour = COLOURS[i % len(COLOURS)]
-                axes.plot(x, y, style, color=colour, marker=".", label=LETTERS.get(name, name))
-        axes.set_xscale("log")
-        axes.set_yscale("log")
-        sizes = [row["hidden_size"] for rows in variants.values() for row in rows]
-        ticks = [n for n in (5, 10, 20, 50, 100, 200) if min(sizes) <= n <= max(sizes)]
-        axes.set_xticks(ticks, ticks)
-        axes.set_xticks([], minor=True)
-        title = "Time of one epoch of one trial in its chunk"
-        label(axes, xlabel="hidden units", ylabel="seconds", title=title)
-        if axes.get_legend_handles_labels()[0]:
-            axes.legend(frameon=False, ncols=3, fontsize=8)
-
-
-def importance(path: Path, shares: Shares, ranges: dict[str, Any], task: dict[str, Any]) -> None:
-    """Shares of the variance as bars, and the forest's result over learning rate and size."""
-    with panels(path, 2) as (bars, heat):
-        names = [*shares.alone, *(" x ".join(pair) for pair in shares.pairs)]
-        values = [*shares.alone.values(), *shares.pairs.values()]
-        names = [name.replace("learning_rate", "rate").replace("_", " ") for name in names]
-        colours = [COLOURS[0]] * len(shares.alone) + [COLOURS[5]] * len(shares.pairs)
-        bars.barh(range(len(names)), values, color=colours)
-        bars.axvline(2 / 3, color="0.35", linestyle="--", linewidth=1)
-        bars.annotate(
-            "published: rate > 2/3",
-            (2 / 3, len(names) - 1),
-            xytext=(-4, 0),
-            textcoords="offset points",
-            ha="right",
-            fontsize=9,
-            color="0.25",
-        )
-        bars.set_yticks(range(len(names)), names)
-        bars.invert_yaxis()
-        bars.set_xlim(0, 1)
-        label(bars, xlabel="share of the variance", ylabel="", title="What explains the result")
-        surface = shares.surfaces[("learning_rate", "hidden_size")]
-        image = heat.imshow(
-            surface.T,
-            origin="lower",
-            aspect="auto",
-            cmap="viridis_r",
-            extent=(
-                math.log10(ranges["rate_min"]),
-                math.log10(ranges["rate_max"]),
-                math.log10(ranges["hidden_min"]),
-                math.log10(ranges["hidden_max"]),
-            ),
-        )
-        heat.figure.colorbar(image, ax=heat, label=f"test, {task.get('unit', '')}")
-        ticks = [n for n in (20, 50, 100, 200) if ranges["hidden_min"] <= n <= ranges["hidden_max"]]
-        heat.set_yticks([math.log10(n) for n in ticks], ticks)
-        powers = range(
-            math.ceil(math.log10(ranges["rate_min"])),
-            math.floor(math.log10(ranges["rate_max"])) + 1,
-        )
-        heat.set_xticks(list(powers), [f"1e{n}" for n in powers])
-        title = "Mean over the other hyperparameters"
-        heat.set(xlabel="learning rate", ylabel="hidden units", title=title)
-
-
-def names_of(text: str, known: Sequence[str]) -> list[str]:
-    """Variants of a flag.
-
-    Raises:
-      InputError: if one is unknown or stands twice.
-    """
-    names = [name.strip() for name in text.split(",") if name.strip()] or list(known)
-    for name in names:
-        if name not in known:
-            raise InputError(f"unknown variant {name!r}; there are {', '.join(known)}.")
-    if len(set(names)) < len(names):
-        raise InputError(f"--variants names one twice: {text}.")
-    return names

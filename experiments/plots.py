@@ -44,17 +44,7 @@ def curve(
         marker = "o" if len(x) < 40 else None
         axes.plot(x, y, style, color=COLOURS[i % len(COLOURS)], label=name, marker=marker, ms=3)
     for i, (name, value) in enumerate((levels or {}).items()):
-        axes.axhline(value, color="0.35", linestyle=LINES[(i + 1) % len(LINES)], linewidth=1)
-        axes.annotate(
-            f"{name}: {value:.4g}",
-            (1, value),
-            xycoords=("axes fraction", "data"),
-            xytext=(-4, 3),
-            textcoords="offset points",
-            ha="right",
-            color="0.25",
-            fontsize=9,
-        )
+        level(axes, f"{name}: {value:.4g}", value, LINES[(i + 1) % len(LINES)])
     axes.set(xlabel=xlabel, ylabel=ylabel, title=title)
     if log_x:
         axes.set_xscale("log")
@@ -78,6 +68,21 @@ def panels(path: Path, columns: int = 1) -> Iterator[Sequence[Any]]:
         figure.savefig(path, dpi=150)
     finally:
         plt.close(figure)
+
+
+def level(axes: Any, name: str, value: float, line: str = "--") -> None:
+    """A horizontal line with its name above its right end."""
+    axes.axhline(value, color="0.35", linestyle=line, linewidth=1)
+    axes.annotate(
+        name,
+        (1, value),
+        xycoords=("axes fraction", "data"),
+        xytext=(-4, 3),
+        textcoords="offset points",
+        ha="right",
+        color="0.25",
+        fontsize=9,
+    )
 
 
 def label(axes: Any, *, xlabel: str, ylabel: str, title: str) -> None:

@@ -5,7 +5,7 @@ over the plain jitted update, and as by torch's loop.
 
     python -m experiments.population_speed
 
-takes perhaps 7 minutes on 2 CPU cores (6, with --updates=4 --turns=5), with torch if it is installed.
+takes 6 minutes on 2 CPU cores, with torch if it is installed.
 Every way does the same work: an LSTM and a sigmoid layer over 88 notes, 100 steps, one update of descent
 with momentum a sequence or batch, each member with its own rate. "population" is `seqjax.population`,
 its members shared between the cores; "loop" a jitted update of one network over
@@ -31,6 +31,7 @@ from jax import lax
 
 from experiments import cli
 from experiments.plots import COLOURS, LINES, label, panels
+from experiments.tables import table as aligned
 from seqjax import lstm, unroll
 from seqjax.errors import InputError, check_positive
 from seqjax.jsonfiles import write_atomically, write_json
@@ -53,8 +54,8 @@ class Config:
     hidden: str = cli.option("32,64,128", "hidden units, with commas")
     batches: str = cli.option("1,8", "sequences an update, with commas")
     steps: int = cli.option(100, "T")
-    updates: int = cli.option(32, "of each member in a turn; a quarter of more than 16 members")
-    turns: int = cli.option(3, "of every way")
+    updates: int = cli.option(4, "of each member in a turn")
+    turns: int = cli.option(5, "of every way")
     devices: int = cli.option(2, "CPU cores that share the population")
     group: int = cli.option(0, "members that run as one batch; by size if 0")
     workdir: str = cli.option("", "where to write; runs/population_speed-DATE-TIME if empty")
@@ -223,8 +224,6 @@ WAYS: dict[str, Callable[[Config, int, int, int], Callable[[], None]]] = {
 
 def measure(config: Config, count: int, hidden: int, batch: int) -> dict[str, Any]:
     """Trainings a minute by every way, where a training is 1,000 updates, and the ratios."""
-    if count > 16:  # a turn of the loops would take half a minute
-        config = dataclasses.replace(config, updates=max(1, config.updates // 4))
     ways = [name for name in WAYS if name != "torch" or importlib.util.find_spec("torch")]
     turns = {name: WAYS[name](config, count, hidden, batch) for name in ways}
     for turn in turns.values():
@@ -249,17 +248,17 @@ def measure(config: Config, count: int, hidden: int, batch: int) -> dict[str, An
 
 def table(rows: list[dict[str, Any]]) -> str:
     """Trainings of 1,000 updates a minute, and how many times as fast the population is."""
-    head = "".join(f"{name:>12}" for name in WAYS)
     rivals = [name for name in WAYS if name != "population"]
-    lines = [
-        f"{'units':>6}{'batch':>6}{'members':>8}{head}" + "".join(f"{f'x {r}':>9}" for r in rivals)
+    head = ["units", "batch", "members", *WAYS, *(f"x {name}" for name in rivals)]
+    body = [
+        [
+            *(str(row[name]) for name in ("hidden", "batch", "members")),
+            *(f"{row['per_minute'].get(name, math.nan):.1f}" for name in WAYS),
+            *(f"{row['ratios'].get(name, math.nan):.2f}" for name in rivals),
+        ]
+        for row in rows
     ]
-    for row in rows:
-        counts = f"{row['hidden']:6d}{row['batch']:6d}{row['members']:8d}"
-        rates = "".join(f"{row['per_minute'].get(name, math.nan):12.1f}" for name in WAYS)
-        ratios = "".join(f"{row['ratios'].get(name, math.nan):9.2f}" for name in rivals)
-        lines.append(counts + rates + ratios)
-    return "\n".join(lines)
+    return aligned(head, body)
 
 
 def draw(path: Any, rows: list[dict[str, Any]]) -> None:
@@ -303,7 +302,7 @@ def run(config: Config) -> dict[str, Any]:
     ]
     with open_workdir(config.workdir, name="population_speed", resume=False) as workdir:
         write_json(workdir / "config.json", dataclasses.asdict(config))
-        print(f"perhaps 7 minutes with the default flags on 2 CPU cores; writing to {workdir}")
+        print(f"6 minutes with the default flags on 2 CPU cores; writing to {workdir}")
         rows, progress = [], Progress(len(cases))
         for i, case in enumerate(cases, 1):
             rows.append(measure(config, *case))

@@ -31,6 +31,7 @@ from IPython.display import Image
 
 from experiments import lstm_variants
 from experiments import lstm_variants_analysis as analysis
+from experiments import lstm_variants_figures as figures
 from seqjax.jsonfiles import read_object
 
 RUN = os.environ.get("SEQJAX_RUN", "")  # of experiments.lstm_variants; empty: a small one
@@ -64,7 +65,7 @@ print(sum(map(len, variants.values())), "trials of", ", ".join(variants))
 # %%
 shares = analysis.variance_shares(task, variants, ranges)
 found = analysis.analyse(task, variants, shares)
-analysis.draw(OUT, found, variants, shares, ranges)
+figures.draw(OUT, found, variants, shares, ranges)
 print(analysis.table(found))
 
 # %%

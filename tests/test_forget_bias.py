@@ -91,12 +91,6 @@ def test_what_an_untrained_cell_keeps():
     assert np.all(np.abs(np.log(measured / expected)) < 0.5 * np.arange(1, 21))
 
 
-@pytest.mark.parametrize("degrees", [1, 2, 4, 9])
-def test_students_t(degrees):
-    expected = stats.t.ppf(0.975, degrees)
-    np.testing.assert_allclose(forget_bias_report.t_975(degrees), expected, rtol=1e-4)
-
-
 def test_every_published_number_has_its_network():
     known = {*NETWORKS} - {"LSTM", "LSTM, o = tanh"} | {"LSTM, b = 0", "LSTM, b = 1"}
     for table in PUBLISHED.values():
