@@ -137,7 +137,7 @@ def sort_graph(nodes: Mapping[int, Node], outputs: Iterable[int]) -> Graph | Non
             return False
         above.add(name)
         op, parents = nodes[name]
-        if not all([visit(parent) for parent in parents]):
+        if not all(visit(parent) for parent in parents):
             return False
         above.remove(name)
         places[name] = len(sorted_nodes)
@@ -145,7 +145,7 @@ def sort_graph(nodes: Mapping[int, Node], outputs: Iterable[int]) -> Graph | Non
         return True
 
     outputs = tuple(outputs)
-    if not all([visit(name) for name in outputs]):
+    if not all(visit(name) for name in outputs):
         return None
     return Graph(tuple(sorted_nodes), tuple(places[name] for name in outputs))
 
