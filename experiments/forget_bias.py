@@ -67,8 +67,8 @@ STUDIES = {
         (0.003, 0.01),
         5,
     ),
-    "arithmetic": Study(STREAM, 35, (1.0, 2.0, 5.0), 75),
-    "xml": Study(STREAM, 35, (1.0, 2.0, 5.0), 75),
+    "arithmetic": Study(STREAM, 35, (2.0,), 21),
+    "xml": Study(STREAM, 35, (2.0,), 19),
 }
 
 

@@ -1,0 +1,149 @@
+"""The state of the search, read from its records: a record a step, and nothing else is remembered."""
+
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Any, NamedTuple
+
+from experiments.architecture_jobs import Setting
+from experiments.architecture_tasks import RECALL
+from seqjax.cells.graph import Graph, graph_from_json
+from seqjax.errors import InputError, check_rate, shown
+from seqjax.files import read_text
+from seqjax.jsonfiles import LARGEST, parse_json, write_atomically
+
+LIST_SIZE = 100  # published
+ENDS = ("recall", "first task", "evaluated")  # how a candidate ended
+BASELINE = 0  # the step that evaluates the GRU
+
+
+class Scored(NamedTuple):
+    """A setting and the accuracies of the network that was trained at it."""
+
+    setting: Setting
+    valid: float
+    test: float
+
+
+class Candidate(NamedTuple):
+    number: int  # the step that made it
+    name: str  # of a known cell, or "child of N"
+    parent: int | None
+    graph: Graph
+    best: Mapping[str, Scored]  # by task, of all that was tried
+    end: str
+
+
+class Record(NamedTuple):
+    """What a step did: made a candidate, or tried one again."""
+
+    step: int
+    candidate: int
+    made: Candidate | None
+    tried: Mapping[str, list[Scored]]
+
+
+def record_of(row: Any) -> Record:
+    """A record out of a row of candidates.jsonl.
+
+    Raises:
+      InputError: if it is none.
+    """
+    try:
+        step = int(row["key"].removeprefix("step "))
+        number = row["candidate"]
+        tried = {task: [_scored(entry) for entry in found] for task, found in row["tried"].items()}
+        if row["key"] != f"step {step}" or type(number) is not int or step < 0:
+            raise InputError(f"a step and its candidate are integers, got {shown(row)}.")
+        if "graph" not in row:
+            return Record(step, number, None, tried)
+        name, parent, end = row["name"], row["parent"], row["end"]
+    except (AttributeError, KeyError, TypeError, ValueError) as error:
+        if isinstance(error, InputError):
+            raise
+        raise InputError(f"it is no record of a step: {shown(row)}.") from error
+    if number != step or end not in ENDS or not isinstance(name, str):
+        raise InputError(f"it is no record of a candidate: {shown(row)}.")
+    if parent is not None and (type(parent) is not int or not 0 <= parent < step):
+        raise InputError(f"a candidate's parent is an earlier step, got {shown(parent)}.")
+    best = {task: max(found, key=lambda s: s.valid) for task, found in tried.items() if found}
+    made = Candidate(step, name, parent, graph_from_json(row["graph"]), best, end)
+    return Record(step, number, made, tried)
+
+
+def _scored(entry: Any) -> Scored:
+    setting = Setting(*(float(check_rate(name, entry[name])) for name in Setting._fields))
+    return Scored(setting, _accuracy(entry["valid"]), _accuracy(entry["test"]))
+
+
+def _accuracy(value: Any) -> float:
+    if type(value) not in (int, float) or not 0 <= value <= 1:
+        raise InputError(f"an accuracy lies in [0, 1], got {shown(value)}.")
+    return float(value)
+
+
+def scored_to_json(scored: Scored) -> dict[str, float]:
+    return {**scored.setting._asdict(), "valid": scored.valid, "test": scored.test}
+
+
+def salvage(path: Path) -> tuple[dict[int, Record], list[str]]:
+    """The records of a search by step, and what was wrong with the lines that are left out.
+
+    The file is written anew without those. A last line that was cut off is left out in silence.
+
+    Raises:
+      InputError: if there is a file and it cannot be read.
+    """
+    if not path.exists():
+        return {}, []
+    records: dict[int, Record] = {}
+    good, problems = [], []
+    for number, line in enumerate(read_text(path, LARGEST).split("\n")[:-1], 1):
+        try:
+            record = record_of(parse_json(line, "it"))
+            if record.step in records:
+                raise InputError(f"step {record.step} stands there twice.")
+        except InputError as error:
+            problems.append(f"line {number} of {path} is left out: {error}")
+            continue
+        records[record.step] = record
+        good.append(line)
+    write_atomically(path, "".join(line + "\n" for line in good))
+    return dict(sorted(records.items())), problems
+
+
+def candidates_of(records: Mapping[int, Record], before: int | None = None) -> dict[int, Candidate]:
+    """All candidates by number, with the best of what was tried, as they stood before a step."""
+    found: dict[int, Candidate] = {}
+    for step in sorted(records):
+        record = records[step]
+        if before is not None and step >= before:
+            break
+        if record.made is not None:
+            found[step] = record.made
+        elif record.candidate in found:  # else its own record was left out
+            old = found[record.candidate]
+            best = dict(old.best)
+            for task, tried in record.tried.items():
+                best[task] = max([*tried, best[task]], key=lambda s: s.valid)
+            found[record.candidate] = old._replace(best=best)
+    return found
+
+
+def fitness(candidate: Candidate, baseline: Candidate) -> float:
+    """The least of its accuracies over the tasks, as shares of the baseline's; 0 if one is missing."""
+    tasks = [task for task in baseline.best if task != RECALL]
+    return min(share(candidate, baseline, task) for task in tasks)
+
+
+def share(candidate: Candidate, baseline: Candidate, task: str) -> float:
+    """Its best validation accuracy on a task as a share of the baseline's, or 0."""
+    if task not in candidate.best or not baseline.best[task].valid:
+        return 0.0
+    return candidate.best[task].valid / baseline.best[task].valid
+
+
+def ranked(candidates: Mapping[int, Candidate]) -> list[Candidate]:
+    """The list of the search, best first: evaluated candidates, LIST_SIZE at most."""
+    baseline = candidates[BASELINE]
+    whole = [c for c in candidates.values() if c.end == "evaluated"]
+    return sorted(whole, key=lambda c: (-fitness(c, baseline), c.number))[:LIST_SIZE]
