@@ -8,10 +8,10 @@ from experiments.published import TABLE_1, TABLE_1_TASKS
 from seqjax import init
 from seqjax.cells import CELLS
 from seqjax.errors import InputError
-from seqjax.tasks import TASKS, Episode, arithmetic
+from seqjax.tasks import TASKS, Episode, arithmetic, copying
 from seqjax.tasks.arithmetic import ALPHABET as SUM_SYMBOLS
 from seqjax.tasks.xml import ALPHABET as XML_SYMBOLS
-from seqjax.types import Cell, Initializer
+from seqjax.types import Array, Cell, Initializer
 
 # Jozefowicz, Zaremba and Sutskever (2015), and the cell of seqjax that each of theirs is. Their LSTM
 # and LSTM-b are two points of the sweep: `lstm` with forget bias 0 and 1.
@@ -34,6 +34,7 @@ PUBLISHED = {
     for i, task in enumerate(TABLE_1_TASKS)
 }
 CHRONO = "chrono"
+COPY_SYMBOLS, COPY_VALUES = 2, 4
 
 
 class Task(NamedTuple):
@@ -42,6 +43,7 @@ class Task(NamedTuple):
     outputs: int  # classes, or 1 for a number
     variance: float = 0.0  # of the number that is asked for
     carried: bool = False  # an endless stream: the state goes on from window to window
+    every_step: bool = False  # an answer at each step, of which some count; else one after the last
 
 
 @lru_cache  # a program is kept for a task, by identity
@@ -58,12 +60,19 @@ def tasks(study: str, length: int, max_digits: int) -> dict[str, Task]:
             )
         return {
             "temporal order": Task(TASKS["temporal_order_2_bit"], length, 4),
+            "copying": Task(copied, length, COPY_VALUES + 1, every_step=True),
             "adding": Task(TASKS["adding_urnn"], length, 1, variance=1 / 6),
         }
-    if study == "xml":
-        return {"xml": Task(TASKS["xml"], length, len(XML_SYMBOLS), carried=True)}
-    sums = partial(arithmetic, max_digits=max_digits)
-    return {"arithmetic": Task(sums, length, len(SUM_SYMBOLS), carried=True)}
+    symbols = XML_SYMBOLS if study == "xml" else SUM_SYMBOLS
+    draw = TASKS["xml"] if study == "xml" else partial(arithmetic, max_digits=max_digits)
+    return {study: Task(draw, length, len(symbols), carried=True, every_step=True)}
+
+
+def copied(key: Array, batch_size: int, length: int) -> Episode:
+    """The copying problem in `length` steps in all, of which the answers alone count."""
+    lag = length - 2 * COPY_SYMBOLS
+    episode = copying(key, batch_size, lag, num_symbols=COPY_SYMBOLS, num_values=COPY_VALUES)
+    return episode._replace(weights=episode.weights.at[:-COPY_SYMBOLS].set(0))
 
 
 def bias_init(label: str, length: int) -> Initializer:

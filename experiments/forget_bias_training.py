@@ -167,7 +167,7 @@ def answer(
     """The state at the end, and answers at every step or, where one is asked for, after the last."""
     cell_params, w, b = params
     state, ys = unroll(cell, cell_params, episode.inputs, state)
-    return state, (ys if task.carried else ys[-1]) @ w + b
+    return state, (ys if task.every_step else ys[-1]) @ w + b
 
 
 def loss_of(task: Task, answers: Array, episode: Episode) -> Array:

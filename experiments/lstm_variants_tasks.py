@@ -14,6 +14,7 @@ from seqjax.data.piano_rolls import NOTES, independent_notes, load_piano_rolls
 from seqjax.data.sequences import Sequences, normalised
 from seqjax.data.speech import load_fsdd, load_timit
 from seqjax.errors import InputError
+from seqjax.losses import binary_cross_entropy
 from seqjax.types import Array
 
 TASKS = ("harmony", "music", "handwriting", "phones")
@@ -36,7 +37,7 @@ class Task(NamedTuple):
 
 def frame_nll(logits: Array, targets: Array, length: Array, _: Array) -> Array:
     """Nats of a piano roll, a sum over notes and time."""
-    nats = optax.sigmoid_binary_cross_entropy(logits, targets.astype(jnp.float32)).sum(-1)
+    nats = binary_cross_entropy(logits, targets.astype(jnp.float32)).sum(-1)
     return jnp.sum(nats, where=_inside(nats, length))
 
 

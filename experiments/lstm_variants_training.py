@@ -217,7 +217,11 @@ def order_of(seed: int, round: int, train: Buckets) -> np.ndarray:
 
 def group_of(chunk: Chunk, plan: Plan) -> int:
     """Members that run as one batch: small products alone do not fill a processor."""
-    return plan.group or (4 if chunk.size <= 32 else 2 if chunk.size <= 64 else 1)
+    if plan.group:
+        return plan.group
+    fitting = 8 if chunk.size <= 32 else 4 if chunk.size <= 64 else 2 if chunk.size <= 128 else 1
+    devices = 1 if plan.mesh is None else plan.mesh.size
+    return min(fitting, -(-len(chunk.trials) // devices))
 
 
 def train(

@@ -5,13 +5,14 @@ over the plain jitted update, and as by torch's loop.
 
     python -m experiments.population_speed
 
-takes 6 minutes on 2 CPU cores, with torch if it is installed.
+takes 10 minutes on 2 CPU cores, with torch if it is installed.
 Every way does the same work: an LSTM and a sigmoid layer over 88 notes, 100 steps, one update of descent
 with momentum a sequence or batch, each member with its own rate. "population" is `seqjax.population`,
 its members shared between the cores; "loop" a jitted update of one network over
 `lax.scan`, called for every member and every update; "unroll" the same with `seqjax.unroll`, so that what
 the population adds to the fast scan can be told; "torch" the same loop over `torch.nn.LSTM`, with as
-many threads as are fastest. Ways take turns; a time is the median over turns, a ratio that of medians.
+many threads as are fastest. A round of a population has as many updates as a turn; the epochs of
+`experiments.lstm_variants` on JSB Chorales have 229. Ways take turns; a time is the median over turns, a ratio that of medians.
 """
 
 import dataclasses
@@ -26,8 +27,8 @@ from typing import Any
 import jax
 import jax.numpy as jnp
 import numpy as np
-import optax
 from jax import lax
+from jax.sharding import NamedSharding, PartitionSpec
 
 from experiments import cli
 from experiments.plots import COLOURS, LINES, label, panels
@@ -35,6 +36,7 @@ from experiments.tables import table as aligned
 from seqjax import lstm, unroll
 from seqjax.errors import InputError, check_positive
 from seqjax.jsonfiles import write_atomically, write_json
+from seqjax.losses import binary_cross_entropy
 from seqjax.population import fill_up, init_population, make_round
 from seqjax.progress import Progress
 from seqjax.results import write_results
@@ -54,8 +56,8 @@ class Config:
     hidden: str = cli.option("32,64,128", "hidden units, with commas")
     batches: str = cli.option("1,8", "sequences an update, with commas")
     steps: int = cli.option(100, "T")
-    updates: int = cli.option(4, "of each member in a turn")
-    turns: int = cli.option(5, "of every way")
+    updates: int = cli.option(512, "of all members together in a turn")
+    turns: int = cli.option(3, "of every way")
     devices: int = cli.option(2, "CPU cores that share the population")
     group: int = cli.option(0, "members that run as one batch; by size if 0")
     workdir: str = cli.option("", "where to write; runs/population_speed-DATE-TIME if empty")
@@ -77,12 +79,12 @@ class Config:
 
 def group_of(hidden: int, batch: int) -> int:
     """Members that run as one batch: small products alone do not fill a core."""
-    return 4 if hidden * batch <= 64 or hidden <= 32 else 1
+    return min(8, max(1, 256 // (hidden * batch))) if batch == 1 else 4 if hidden <= 32 else 1
 
 
 def loss_of(run: Callable, params: Any, xs: Array, ys: Array) -> Array:
     logits = run(params["cell"], xs) @ params["w"] + params["b"]
-    return optax.sigmoid_binary_cross_entropy(logits, ys).sum() / xs.shape[1]
+    return binary_cross_entropy(logits, ys).sum() / xs.shape[1]
 
 
 def by_seqjax(hidden: int) -> Callable:
@@ -117,10 +119,15 @@ def update_of(run: Callable, params: Any, velocity: Any, rate: Array, xs: Array,
     return params, velocity
 
 
-def data_of(config: Config, batch: int) -> tuple[np.ndarray, np.ndarray]:
+def updates_of(config: Config, count: int) -> int:
+    """Of each member in a turn."""
+    return max(1, config.updates // count)
+
+
+def data_of(config: Config, count: int, batch: int) -> tuple[np.ndarray, np.ndarray]:
     """Rolls `[updates, T, B, 88]`: of each step, and of the step after."""
     rng = np.random.default_rng(0)
-    shape = (config.updates, config.steps + 1, batch, NOTES)
+    shape = (updates_of(config, count), config.steps + 1, batch, NOTES)
     rolls = (rng.random(shape) < 0.04).astype(np.float32)
     return rolls[:, :-1], rolls[:, 1:]
 
@@ -148,7 +155,8 @@ def population_way(config: Config, count: int, hidden: int, batch: int) -> Calla
         advance, pick=lambda _: (), patience=10**6, max_rounds=10**6, group=group, mesh=mesh
     )
     state = init_population(members, pick=lambda _: (), count=count)
-    data = jax.device_put(data_of(config, batch))
+    same = None if mesh is None else NamedSharding(mesh, PartitionSpec())
+    data = jax.device_put(data_of(config, count, batch), same)
 
     def turn() -> None:
         nonlocal state
@@ -167,7 +175,7 @@ def loop_way(
     params = [first(key) for key in keys]
     members = [(p, jax.tree.map(jnp.zeros_like, p)) for p in params]
     rates = list(jnp.linspace(1e-4, 1e-3, count))
-    pairs = [jax.device_put(pair) for pair in zip(*data_of(config, batch), strict=True)]
+    pairs = [jax.device_put(pair) for pair in zip(*data_of(config, count, batch), strict=True)]
 
     def turn() -> None:
         for i, rate in enumerate(rates):
@@ -185,7 +193,7 @@ def torch_way(config: Config, count: int, hidden: int, batch: int) -> Callable[[
     torch.manual_seed(0)
     pairs = [
         (torch.from_numpy(x.copy()), torch.from_numpy(y.copy()))
-        for x, y in zip(*data_of(config, batch), strict=True)
+        for x, y in zip(*data_of(config, count, batch), strict=True)
     ]
     members = []
     for i in range(count):
@@ -228,7 +236,6 @@ def measure(config: Config, count: int, hidden: int, batch: int) -> dict[str, An
     turns = {name: WAYS[name](config, count, hidden, batch) for name in ways}
     for turn in turns.values():
         turn()
-        turn()
     times: dict[str, list[float]] = {name: [] for name in ways}
     for _ in range(config.turns):
         for name, turn in turns.items():
@@ -240,7 +247,8 @@ def measure(config: Config, count: int, hidden: int, batch: int) -> dict[str, An
     row: dict[str, Any] = {"members": count, "hidden": hidden, "batch": batch}
     row["seconds"] = middle
     row["per_minute"] = {
-        name: 60 * count * config.updates / 1000 / seconds for name, seconds in middle.items()
+        name: 60 * count * updates_of(config, count) / 1000 / seconds
+        for name, seconds in middle.items()
     }
     row["ratios"] = {name: middle[name] / middle["population"] for name in ways}
     return row
@@ -302,7 +310,7 @@ def run(config: Config) -> dict[str, Any]:
     ]
     with open_workdir(config.workdir, name="population_speed", resume=False) as workdir:
         write_json(workdir / "config.json", dataclasses.asdict(config))
-        print(f"6 minutes with the default flags on 2 CPU cores; writing to {workdir}")
+        print(f"10 minutes with the default flags on 2 CPU cores; writing to {workdir}")
         rows, progress = [], Progress(len(cases))
         for i, case in enumerate(cases, 1):
             rows.append(measure(config, *case))

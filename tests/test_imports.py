@@ -30,6 +30,7 @@ ALLOWED = {
     "train": CORE,
     "population": CORE,
     "masking": CORE,
+    "losses": CORE,
     "optimizers": CORE,
     "ngram": CORE,
     "ctc": CORE,
