@@ -87,7 +87,7 @@ class Config:
     held_out: int = cli.option(40, "windows of validation, and of the test")
     max_digits: int = cli.option(4, "of the numbers of arithmetic, 1 to 9; published: 8")
     data: str = cli.option("stdlib", "the text for words: stdlib, hf:NAME or a path")
-    devices: int = cli.option(2, "CPU cores, or other devices, that share the settings")
+    devices: int = cli.option(2, "CPU cores, or other devices, that share the settings, at most")
     seed: int = cli.option(0, "of changes, settings and weights")
     evaluate: str = cli.option("", "a file with one job; does that alone, and prints its result")
     workdir: str = cli.option("", f"where to write; runs/{NAME}-DATE-TIME if empty")

@@ -48,6 +48,10 @@ class EpochData(NamedTuple):
 def evaluate(job: Job, devices: int = 1) -> dict[str, Any]:
     """Trains and tests a network at every setting: a function of the job alone.
 
+    Args:
+      job: what to train.
+      devices: that share the settings, if there are so many of both.
+
     Returns:
       JSON values: `units`, and for each setting `valid` and `test`, the accuracies at the epoch of
       the best validation (0 where the first epoch diverged), and `curve`, the validation accuracy
@@ -59,7 +63,7 @@ def evaluate(job: Job, devices: int = 1) -> dict[str, Any]:
     task = load(job.task, job.sizes, job.max_digits, job.data)
     units = units_that_fit(job.network, job.layers, task.vocabulary, job.parameters)
     shape = Shape(job.network, job.layers, units, task.vocabulary, task.carried)
-    devices = min(devices, len(job.settings))
+    devices = min(devices, len(job.settings), jax.local_device_count())
     members = fill_up(first_members(shape, job.settings, job.seed), devices)
     hyper = {
         name: fill_up(jnp.array([getattr(s, name) for s in job.settings], jnp.float32), devices)

@@ -68,7 +68,7 @@ class Config:
     seeds: int = cli.option(4, "trainings of the best setting, for the interval")
     max_digits: int = cli.option(4, "of the numbers of arithmetic, 1 to 9; published: 8")
     data: str = cli.option("stdlib", "the text for words: stdlib, hf:NAME or a path")
-    devices: int = cli.option(2, "CPU cores, or other devices, that share the settings")
+    devices: int = cli.option(2, "CPU cores, or other devices, that share the settings, at most")
     seed: int = cli.option(0, "of settings and weights")
     workdir: str = cli.option("", f"where to write; runs/{NAME}-DATE-TIME if empty")
     resume: bool = cli.option(False, "go on with the run in --workdir")

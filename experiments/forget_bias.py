@@ -8,6 +8,7 @@ near or above the GRU, and the forget gate is the one gate an LSTM cannot do wit
 spread over the lags of the task ("chrono", Tallec and Ollivier, 2018).
 
     python -m experiments.forget_bias                      temporal order and adding over 60 steps
+    python -m experiments.forget_bias --study=copying      two of four symbols, given back after 56 steps
     python -m experiments.forget_bias --study=arithmetic   sums of the paper, see seqjax.tasks.arithmetic
     python -m experiments.forget_bias --study=xml          nested tags, see seqjax.tasks.xml
 
@@ -59,14 +60,11 @@ class Study(NamedTuple):
     minutes: float  # on 2 CPU cores
 
 
+TOYS = Setting(16, 20, 1000, 10, 5, clip=1.0, optimizer="adam", test_size=1000)
 STREAM = Setting(100, 20, 5000, 20, 3, clip=5.0, optimizer="sgd", test_size=1000)
 STUDIES = {
-    "toys": Study(
-        Setting(16, 20, 1000, 10, 5, clip=1.0, optimizer="adam", test_size=1000),
-        60,
-        (0.003, 0.01),
-        5,
-    ),
+    "toys": Study(TOYS, 60, (0.003, 0.01), 5),
+    "copying": Study(TOYS, 60, (0.003, 0.01), 3),
     "arithmetic": Study(STREAM, 35, (2.0,), 21),
     "xml": Study(STREAM, 35, (2.0,), 19),
 }
@@ -203,7 +201,7 @@ def run(config: Config) -> dict[str, Any]:
         )
         first = next(iter(config.tasks().values()))
         memory = retained(setting, first, labels, jax.random.key(config.seed))
-        steps = f", T = {config.steps()}" if config.study == "toys" else ""
+        steps = f", T = {config.steps()}" if config.study in ("toys", "copying") else ""
         text = report(workdir, rows, memory, steps)
         text += f"\n\n{setting.updates:,} updates, {setting.hidden} units, {setting.seeds} seeds"
         print(text)

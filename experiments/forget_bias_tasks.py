@@ -60,9 +60,14 @@ def tasks(study: str, length: int, max_digits: int) -> dict[str, Task]:
             )
         return {
             "temporal order": Task(TASKS["temporal_order_2_bit"], length, 4),
-            "copying": Task(copied, length, COPY_VALUES + 1, every_step=True),
             "adding": Task(TASKS["adding_urnn"], length, 1, variance=1 / 6),
         }
+    if study == "copying":
+        if length <= 2 * COPY_SYMBOLS:
+            raise InputError(
+                f"--length must be at least {2 * COPY_SYMBOLS + 1} steps for copying, got {length}."
+            )
+        return {"copying": Task(copied, length, COPY_VALUES + 1, every_step=True)}
     symbols = XML_SYMBOLS if study == "xml" else SUM_SYMBOLS
     draw = TASKS["xml"] if study == "xml" else partial(arithmetic, max_digits=max_digits)
     return {study: Task(draw, length, len(symbols), carried=True, every_step=True)}

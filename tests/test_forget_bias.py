@@ -78,6 +78,25 @@ def test_scores():
     assert training.score_of(adding, jnp.ones((2000, 1)), episode) < 0.05  # the mean: nothing
 
 
+def test_of_copies_the_answers_count_and_nothing_else():
+    task = tasks("copying", 12, 4)["copying"]
+    episode = task.draw(jax.random.key(0), 50, 12)
+    assert episode.inputs.shape[:2] == episode.targets.shape == (12, 50)
+    shown = episode.inputs.argmax(-1)
+    np.testing.assert_array_equal(episode.targets[-2:], shown[:2])
+    np.testing.assert_array_equal(episode.weights.sum(axis=1), [0] * 10 + [50] * 2)
+    right = jax.nn.one_hot(episode.targets, task.outputs)
+    assert training.score_of(task, right, episode) == 1
+    blank = jnp.zeros_like(right).at[..., 0].set(1)
+    assert training.score_of(task, blank, episode) == 0
+    cell, params = make_cell("LSTM", 6), (jnp.ones((6, 5)), jnp.zeros(5))
+    params = (make_cell("LSTM", 6).init(jax.random.key(0), 6), *params)
+    _, answers = training.answer(cell, task, params, None, episode)
+    assert answers.shape == (12, 50, 5)
+    with pytest.raises(InputError, match="--length must be at least 5 steps for copying, got 4"):
+        forget_bias.Config(study="copying", length=4)
+
+
 def test_what_an_untrained_cell_keeps():
     task = tasks("toys", 20, 4)["temporal order"]
     labels = ("b = 0", "b = 1", "b = 2", "b = 5")
