@@ -115,13 +115,7 @@ class Config:
         self.task_names()
 
     def task_names(self) -> tuple[str, ...]:
-        names = tuple(dict.fromkeys(part.strip() for part in self.tasks.split(",")))
-        for name in names:
-            if name not in (*STREAMS, WORDS):
-                raise InputError(
-                    f"unknown task {name!r} in --tasks; choose from {', '.join((*STREAMS, WORDS))}."
-                )
-        return names
+        return cli.chosen("--tasks", self.tasks, (*STREAMS, WORDS))
 
     def sizes(self, task: str) -> Sizes:
         if task == RECALL:
@@ -243,11 +237,13 @@ def search(config: Config, workdir: Path) -> dict[int, Record]:
         closing(Progress(config.steps)) as progress,
     ):
         for step in range(config.steps):
-            if step not in records:
-                stopper.check(f"go on with --resume --workdir={workdir}")
-                key = f"step {step}"
-                row = ledger.write(key, next_step(config, step, records))
-                records[step] = record_of({"key": key, **row})
+            if step in records:
+                progress.pass_over()
+                continue
+            stopper.check(f"go on with --resume --workdir={workdir}")
+            key = f"step {step}"
+            row = ledger.write(key, next_step(config, step, records))
+            records[step] = record_of({"key": key, **row})
             progress.update(step + 1, told(records, step))
     return records
 

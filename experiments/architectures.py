@@ -87,10 +87,12 @@ class Config:
             self.numbers(name)
 
     def task_names(self) -> tuple[str, ...]:
-        return chosen("--tasks", self.tasks, (*STREAMS, WORDS))
+        return cli.chosen("--tasks", self.tasks, (*STREAMS, WORDS))
 
     def networks(self) -> tuple[str, ...]:
-        return tuple(NETWORKS) if self.cells == "all" else chosen("--cells", self.cells, NETWORKS)
+        return (
+            tuple(NETWORKS) if self.cells == "all" else cli.chosen("--cells", self.cells, NETWORKS)
+        )
 
     def numbers(self, name: str) -> tuple[int, ...]:
         """The integers of a flag."""
@@ -101,15 +103,6 @@ class Config:
                 f" {getattr(self, name)!r}."
             )
         return tuple(int(part) for part in parts)
-
-
-def chosen(flag: str, text: str, names: Any) -> tuple[str, ...]:
-    """The names of a flag, each once."""
-    found = tuple(dict.fromkeys(part.strip() for part in text.split(",")))
-    for name in found:
-        if name not in names:
-            raise InputError(f"unknown name {name!r} in {flag}; choose from {', '.join(names)}.")
-    return found
 
 
 def draws_of(config: Config) -> dict[tuple[int, int], tuple[Setting, ...]]:

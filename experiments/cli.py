@@ -7,7 +7,7 @@ while they are imported cannot be imported together.
 import dataclasses
 import os
 import sys
-from collections.abc import Callable
+from collections.abc import Callable, Collection
 from pathlib import Path
 from typing import Any
 
@@ -23,6 +23,19 @@ flags.disclaim_key_flags()  # so that --help lists them under the experiment
 def option(default: Any, help: str, choices: tuple[str, ...] = ()) -> Any:
     """A field of a config that becomes the flag of the same name."""
     return dataclasses.field(default=default, metadata={"help": help, "choices": choices})
+
+
+def chosen(flag: str, text: str, names: Collection[str]) -> tuple[str, ...]:
+    """The names of a flag, separated by commas, each once.
+
+    Raises:
+      InputError: if one is not in `names`.
+    """
+    found = tuple(dict.fromkeys(part.strip() for part in text.split(",")))
+    for name in found:
+        if name not in names:
+            raise InputError(f"unknown name {name!r} in {flag}; choose from {', '.join(names)}.")
+    return found
 
 
 def run(main: Callable[..., Any], config_class: type, *, positional: bool = False) -> None:

@@ -84,12 +84,7 @@ class Config:
 
     def plan(self) -> Plan:
         """The flags read, and what they leave open filled in by the study."""
-        methods = tuple(self.methods.split(","))
-        for name in methods:
-            if name not in METHODS:
-                raise InputError(
-                    f"unknown method {name!r} in --methods; choose from {', '.join(METHODS)}."
-                )
+        methods = cli.chosen("--methods", self.methods, METHODS)
         try:
             lengths = tuple(sorted({int(t) for t in self.lengths.split(",")}))
         except ValueError as error:

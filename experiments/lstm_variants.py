@@ -165,11 +165,13 @@ def search(config: Config, task: tasks.Task, workdir: Path) -> None:
         for done, (numbers, chunk) in enumerate(work, 1):
             names = [f"{chunk.variant}/{number}" for number in numbers]
             missing = [name for name in names if ledger.get(name) is None]
-            if missing:  # some, if it was killed while they were written
-                rows = train_chunk(config, task, plan, chunk, numbers, checkpoints, stopper)
-                for name, row in zip(names, rows, strict=True):
-                    if name in missing:
-                        ledger.write(name, row)
+            if not missing:
+                progress.pass_over()
+                continue
+            rows = train_chunk(config, task, plan, chunk, numbers, checkpoints, stopper)
+            for name, row in zip(names, rows, strict=True):
+                if name in missing:  # not all are, if it was killed while they were written
+                    ledger.write(name, row)
             scores = [ledger.rows[name]["valid"] for name in names]
             best = min((score for score in scores if score is not None), default=math.inf)
             progress.update(done, f"{chunk.variant}, {chunk.size} units: best {best:.3f}")

@@ -25,6 +25,12 @@ class Progress:
             else None
         )
 
+    def pass_over(self) -> None:
+        """One of the steps was done by an earlier run: it counts for no pace."""
+        self._initial += 1
+        if self._bar is not None:
+            self._bar.initial += 1
+
     def update(self, step: int, text: str) -> None:
         """Shows that `step` is done."""
         if self._bar is not None:

@@ -46,6 +46,8 @@ def work_through(
                 key = jax.random.fold_in(jax.random.key(seed), zlib.crc32(name.encode()))
                 row = ledger.write(name, compute(key))
                 stopper.check(f"go on with --resume --workdir={path.parent}")
+                progress.update(number, name)
+            else:
+                progress.pass_over()
             rows[name] = row
-            progress.update(number, name)
     return rows

@@ -297,8 +297,8 @@ def test_records_of_a_stranger_are_salvaged(tmp_path):
 @pytest.mark.parametrize(
     ("flags", "message"),
     [
-        ({"tasks": ""}, r"unknown task '' in --tasks; choose from arithmetic, xml, words"),
-        ({"tasks": "arithmetic,music"}, "unknown task 'music'"),
+        ({"tasks": ""}, r"unknown name '' in --tasks; choose from arithmetic, xml, words"),
+        ({"tasks": "arithmetic,music"}, "unknown name 'music'"),
         ({"steps": 1}, "--steps must be at least 2"),
         ({"settings": 0}, "--settings must be an integer of at least 1"),
         ({"again": 1.0}, r"--again must lie in \[0, 1\)"),

@@ -186,7 +186,7 @@ def test_a_tiny_study_end_to_end_and_again(tmp_path, capsys):
 @pytest.mark.parametrize(
     ("flags", "message"),
     [
-        ({"methods": "clip,adagrad"}, "unknown method 'adagrad' in --methods; choose from sgd, "),
+        ({"methods": "clip,adagrad"}, "unknown name 'adagrad' in --methods; choose from sgd, "),
         (
             {"lengths": "50,many"},
             "--lengths takes whole numbers separated by commas, got '50,many'",

@@ -1,6 +1,7 @@
 """Progress where standard error is no terminal: few plain lines, and always the last."""
 
 import re
+import time
 
 import pytest
 
@@ -17,3 +18,14 @@ def test_lines_are_rare_but_the_last_step_is_shown(capsys, seconds, shown):
     *lines, last = capsys.readouterr().out.splitlines()
     assert last == "done"
     assert [int(re.match(r"step (\d)/9  loss 0\.\1  .* s left$", s)[1]) for s in lines] == shown
+
+
+def test_what_an_earlier_run_did_counts_for_no_pace(capsys, monkeypatch):
+    clock = iter([0.0, 20.0])
+    monkeypatch.setattr(time, "monotonic", lambda: next(clock))
+    progress = Progress(4)
+    progress.pass_over()
+    progress.pass_over()
+    progress.update(3, "c")
+    progress.close()
+    assert capsys.readouterr().out == "step 3/4  c  20.0 s a step, 20 s left\n"
