@@ -99,7 +99,7 @@ def claims_table(task: str, claims: dict[str, dict[str, float]]) -> str:
             name,
             f"{found['difference']:+.3f}",
             f"{found['low']:+.3f} to {found['high']:+.3f}",
-            f"{found['p']:.3f}",
+            f"{found['p']:.3f}" if found["p"] >= 0.0005 else "<0.001",
             f"{found['published']:+.3f}",
         ]
         for name, found in claims.items()

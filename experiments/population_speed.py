@@ -11,7 +11,8 @@ with momentum a sequence or batch, each member with its own rate. "population" i
 its members shared between the cores; "loop" a jitted update of one network over
 `lax.scan`, called for every member and every update; "unroll" the same with `seqjax.unroll`, so that what
 the population adds to the fast scan can be told; "torch" the same loop over `torch.nn.LSTM`, with as
-many threads as are fastest. A round of a population has as many updates as a turn; the epochs of
+many threads as are fastest. "products" is a population that computes the matrix products and the loss of
+these updates and nothing else: no way that uses XLA's products can be faster. A round of a population has as many updates as a turn; the epochs of
 `experiments.lstm_variants` on JSB Chorales have 229. Ways take turns; a time is the median over turns, a ratio that of medians.
 """
 
@@ -32,6 +33,7 @@ from jax.sharding import NamedSharding, PartitionSpec
 
 from experiments import cli
 from experiments.plots import COLOURS, LINES, label, panels
+from experiments.population_speed_products import products_of
 from experiments.tables import table as aligned
 from seqjax import lstm, unroll
 from seqjax.errors import InputError, check_positive
@@ -111,9 +113,15 @@ def first_weights(hidden: int, key: Array) -> Any:
     }
 
 
-def update_of(run: Callable, params: Any, velocity: Any, rate: Array, xs: Array, ys: Array) -> Any:
+def gradients_by(run: Callable) -> Callable:
+    return jax.grad(partial(loss_of, run))
+
+
+def update_of(
+    gradients: Callable, params: Any, velocity: Any, rate: Array, xs: Array, ys: Array
+) -> Any:
     """One update of one network."""
-    grads = jax.grad(partial(loss_of, run))(params, xs, ys)
+    grads = gradients(params, xs, ys)
     velocity = jax.tree.map(lambda v, g: MOMENTUM * v + g, velocity, grads)
     params = jax.tree.map(lambda p, v: p - rate * v, params, velocity)
     return params, velocity
@@ -132,7 +140,9 @@ def data_of(config: Config, count: int, batch: int) -> tuple[np.ndarray, np.ndar
     return rolls[:, :-1], rolls[:, 1:]
 
 
-def population_way(config: Config, count: int, hidden: int, batch: int) -> Callable[[], None]:
+def population_way(
+    gradients_of: Callable[[int], Callable], config: Config, count: int, hidden: int, batch: int
+) -> Callable[[], None]:
     """One turn: so many updates of every member."""
     devices = min(config.devices, count)
     mesh = batch_mesh(devices) if devices > 1 else None
@@ -141,13 +151,13 @@ def population_way(config: Config, count: int, hidden: int, batch: int) -> Calla
     params = jax.vmap(partial(first_weights, hidden))(jax.random.split(jax.random.key(0), count))
     members = fill_up((params, jax.tree.map(jnp.zeros_like, params)), multiple)
     rates = fill_up(jnp.linspace(1e-4, 1e-3, count), multiple)
-    run = by_seqjax(hidden)
+    gradients = gradients_of(hidden)
 
     def advance(member: Any, rate: Array, data: Any) -> tuple[Any, Array, dict]:
         def update(member: Any, pair: Any) -> tuple[Any, None]:
             params, velocity = member
             xs, ys = pair
-            return update_of(run, params, velocity, rate, xs, ys), None
+            return update_of(gradients, params, velocity, rate, xs, ys), None
 
         return lax.scan(update, member, data)[0], jnp.zeros(()), {}
 
@@ -166,10 +176,10 @@ def population_way(config: Config, count: int, hidden: int, batch: int) -> Calla
 
 
 def loop_way(
-    run_of: Callable[[int], Callable], config: Config, count: int, hidden: int, batch: int
+    gradients_of: Callable[[int], Callable], config: Config, count: int, hidden: int, batch: int
 ) -> Callable[[], None]:
     """The same, one member after another, one call an update."""
-    update = jax.jit(partial(update_of, run_of(hidden)))
+    update = jax.jit(partial(update_of, gradients_of(hidden)))
     keys = jax.random.split(jax.random.key(0), count)
     first = jax.jit(partial(first_weights, hidden))
     params = [first(key) for key in keys]
@@ -223,10 +233,11 @@ def torch_way(config: Config, count: int, hidden: int, batch: int) -> Callable[[
 
 
 WAYS: dict[str, Callable[[Config, int, int, int], Callable[[], None]]] = {
-    "population": population_way,
-    "loop": partial(loop_way, by_scan),
-    "unroll": partial(loop_way, by_seqjax),
+    "population": partial(population_way, lambda hidden: gradients_by(by_seqjax(hidden))),
+    "loop": partial(loop_way, lambda hidden: gradients_by(by_scan(hidden))),
+    "unroll": partial(loop_way, lambda hidden: gradients_by(by_seqjax(hidden))),
     "torch": torch_way,
+    "products": partial(population_way, lambda hidden: products_of),
 }
 
 
@@ -251,18 +262,21 @@ def measure(config: Config, count: int, hidden: int, batch: int) -> dict[str, An
         for name, seconds in middle.items()
     }
     row["ratios"] = {name: middle[name] / middle["population"] for name in ways}
+    row["loop_at_most"] = middle["loop"] / middle["products"]
     return row
 
 
 def table(rows: list[dict[str, Any]]) -> str:
-    """Trainings of 1,000 updates a minute, and how many times as fast the population is."""
-    rivals = [name for name in WAYS if name != "population"]
-    head = ["units", "batch", "members", *WAYS, *(f"x {name}" for name in rivals)]
+    """Trainings of 1,000 updates a minute; how many times as fast the population is as the others, and
+    at most could be as the loop."""
+    rivals = [name for name in WAYS if name not in ("population", "products")]
+    head = ["units", "batch", "members", *WAYS, *(f"x {name}" for name in rivals), "at most"]
     body = [
         [
             *(str(row[name]) for name in ("hidden", "batch", "members")),
             *(f"{row['per_minute'].get(name, math.nan):.1f}" for name in WAYS),
             *(f"{row['ratios'].get(name, math.nan):.2f}" for name in rivals),
+            f"{row['loop_at_most']:.2f}",
         ]
         for row in rows
     ]

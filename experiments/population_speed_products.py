@@ -1,0 +1,52 @@
+"""The matrix products of one update and nothing else of the LSTM: what no way of training can go below
+while it uses XLA's products.
+
+No activation is computed, and no gate: states and cotangents are whatever the products leave. The
+output layer is whole, with the derivative of its loss.
+"""
+
+from typing import Any
+
+import jax
+import jax.numpy as jnp
+from jax import lax
+
+from seqjax.types import Array
+
+
+def products_of(params: Any, xs: Array, ys: Array) -> Any:
+    """As the gradients of an LSTM and a sigmoid layer: the same shapes from the same products.
+
+    Args:
+      params: of `seqjax.lstm` under "cell", and "w" `[H, V]`, "b" `[V]`.
+      xs: `[T, B, V]`.
+      ys: `[T, B, V]`, in [0, 1].
+    """
+    w, u = params["cell"]["w"], params["cell"]["u"]
+    hidden = u.shape[0]
+    transposed = lax.optimization_barrier(u.T)  # a product with a transposed operand is slower
+    z = xs @ w
+
+    def forward(h: Array, _: None) -> tuple[Array, None]:
+        return (h @ u)[:, :hidden], None
+
+    def backward(ct: Array, dz: Array) -> tuple[Array, None]:
+        del ct
+        return dz @ transposed, None
+
+    hs = z[..., :hidden]
+    last, _ = lax.scan(forward, hs[0], None, len(xs))
+    logits = hs @ params["w"] + params["b"]
+    wrong = (jax.nn.sigmoid(logits) - ys) / xs.shape[1]
+    first, _ = lax.scan(backward, last, z, reverse=True)
+    rest = (wrong @ params["w"].T).sum() + first.sum()  # so that XLA leaves nothing out
+    return {
+        "cell": {"w": _summed(xs, z), "u": _summed(hs, z), "b": z.sum((0, 1)) + rest},
+        "w": _summed(hs, wrong),
+        "b": wrong.sum((0, 1)),
+    }
+
+
+def _summed(a: Array, b: Array) -> Array:
+    """Σ aᵀ b over steps and rows."""
+    return lax.dot_general(a, b, (((0, 1), (0, 1)), ((), ())))
