@@ -2,6 +2,7 @@
 
 import math
 from collections.abc import Callable
+from functools import lru_cache
 from typing import Any, NamedTuple
 
 import jax
@@ -90,6 +91,7 @@ def without_embedding(cell: Cell) -> Cell:
     return cell._replace(init=init_params, step=step)
 
 
+@lru_cache
 def units_that_fit(network: str | Graph, layers: int, vocabulary: int, parameters: int) -> int:
     """The most units whose network has no more parameters than that.
 
@@ -104,7 +106,8 @@ def units_that_fit(network: str | Graph, layers: int, vocabulary: int, parameter
 
     if count(1) > parameters:
         raise InputError(
-            f"a network of one unit has {count(1)} parameters, more than {parameters}: allow more."
+            f"{layers} layers of one unit have {count(1)} parameters, more than the {parameters}"
+            " that are allowed: allow more."
         )
     low, high = 1, 2
     while count(high) <= parameters:

@@ -18,7 +18,7 @@ from jax import lax
 
 from experiments.architecture_jobs import Job, Setting
 from experiments.architecture_networks import Network, Shape, make_network, units_that_fit
-from experiments.architecture_tasks import Windows, load
+from experiments.architecture_tasks import Task, Windows, load
 from seqjax import init
 from seqjax.population import fill_up, init_population, is_running, make_round
 from seqjax.sharding import batch_mesh
@@ -45,6 +45,16 @@ class EpochData(NamedTuple):
     held_out: Windows
 
 
+def prepare(job: Job) -> tuple[Task, int]:
+    """The data of a job, and the units of its networks.
+
+    Raises:
+      InputError: if the text is not there, or not even one unit fits into so many parameters.
+    """
+    task = load(job.task, job.sizes, job.max_digits, job.data)
+    return task, units_that_fit(job.network, job.layers, task.vocabulary, job.parameters)
+
+
 def evaluate(job: Job, devices: int = 1) -> dict[str, Any]:
     """Trains and tests a network at every setting: a function of the job alone.
 
@@ -58,10 +68,9 @@ def evaluate(job: Job, devices: int = 1) -> dict[str, Any]:
       of every epoch.
 
     Raises:
-      InputError: if not even one unit fits into so many parameters.
+      InputError: as of `prepare`.
     """
-    task = load(job.task, job.sizes, job.max_digits, job.data)
-    units = units_that_fit(job.network, job.layers, task.vocabulary, job.parameters)
+    task, units = prepare(job)
     shape = Shape(job.network, job.layers, units, task.vocabulary, task.carried)
     devices = min(devices, len(job.settings), jax.local_device_count())
     members = fill_up(first_members(shape, job.settings, job.seed), devices)

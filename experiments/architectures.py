@@ -11,7 +11,7 @@ trains every cell at a few settings drawn from the paper's grid, the same for al
 weights, learning rate, largest norm of the gradient, layers, and a budget of parameters into which as many
 units are put as fit. The best by validation is trained again with new weights for several seeds, whose
 test accuracies give a mean and a 95% interval; claims are tested by Welch's t. A killed run goes on
-with `--resume --workdir=...`. With no flag it takes about 15 minutes on 2 CPU cores.
+with `--resume --workdir=...`. With no flag it takes about 30 minutes on 2 CPU cores.
 
 As published: inputs embedded to the size of the state, batches of 20, windows of 35 steps, the state
 carried on, plain descent, the rate halved at each of four epochs after three without a gain. Unlike
@@ -33,8 +33,8 @@ import numpy as np
 from experiments import cli
 from experiments.architecture_jobs import Job, Setting, draw_setting
 from experiments.architecture_networks import NETWORKS
-from experiments.architecture_tasks import STREAMS, WORDS, Sizes, load
-from experiments.architecture_training import evaluate
+from experiments.architecture_tasks import STREAMS, WORDS, Sizes
+from experiments.architecture_training import evaluate, prepare
 from experiments.architectures_report import report
 from seqjax.errors import InputError, check_not_negative, check_positive
 from seqjax.jsonfiles import read_object, write_atomically, write_json
@@ -152,11 +152,11 @@ def unit_of(job: Job, devices: int) -> Unit:
     return compute
 
 
-def first_units(config: Config) -> dict[str, Unit]:
+def first_jobs(config: Config) -> dict[str, Job]:
     """Every cell at every setting."""
     return {
-        f"{task}, {network}, layers={shape[0]}, parameters={shape[1]}": unit_of(
-            job_of(config, task, network, shape, settings), config.devices
+        f"{task}, {network}, layers={shape[0]}, parameters={shape[1]}": job_of(
+            config, task, network, shape, settings
         )
         for task, network in product(config.task_names(), config.networks())
         for shape, settings in draws_of(config).items()
@@ -186,22 +186,23 @@ def run(config: Config) -> dict[str, Any]:
     """Does what is not done yet; writes results.json, table.txt and architectures.png."""
     begin = time.monotonic()
     use_cpu_devices(config.devices)
-    if WORDS in config.task_names():  # a text that is not there is said before anything is made
-        load(WORDS, Sizes(BATCH_SIZE, WINDOW, config.updates, config.held_out), 1, config.data)
+    for job in first_jobs(config).values():  # what cannot be is said before anything is made
+        prepare(job)
     with open_workdir(config.workdir, name=NAME, resume=config.resume) as workdir:
         if config.resume:
             check_same(read_object(workdir / "config.json"), config, MAY_DIFFER, workdir)
         write_json(workdir / "config.json", dataclasses.asdict(config))
         print(
             f"{len(config.networks())} cells, {config.draws} settings, at most"
-            f" {config.updates * config.epochs:,} updates each; about 15 minutes on 2 CPU cores"
+            f" {config.updates * config.epochs:,} updates each; about 30 minutes on 2 CPU cores"
             f" without flags; writing to {workdir}",
             flush=True,
         )
         work: Callable[..., dict[str, Row]] = partial(
             work_through, seed=config.seed, resume=config.resume
         )
-        rows = work(first_units(config), workdir / "settings.jsonl")
+        units = {name: unit_of(job, config.devices) for name, job in first_jobs(config).items()}
+        rows = work(units, workdir / "settings.jsonl")
         repeats = work(second_units(config, rows), workdir / "repeats.jsonl")
         text, found = report(workdir, repeats)
         print(text)

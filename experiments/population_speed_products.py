@@ -8,7 +8,6 @@ output layer is whole, with the derivative of its loss.
 from typing import Any
 
 import jax
-import jax.numpy as jnp
 from jax import lax
 
 from seqjax.types import Array

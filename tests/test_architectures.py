@@ -9,7 +9,7 @@ import pytest
 from scipy import stats
 
 from experiments import architectures, architectures_report
-from experiments.architectures import Config, draws_of, first_units, second_units
+from experiments.architectures import Config, draws_of, first_jobs, second_units
 from experiments.published import TABLE_1, TABLE_1_TASKS
 from seqjax import InputError
 
@@ -32,7 +32,7 @@ def test_all_cells_get_the_same_settings():
     drawn = draws_of(config)
     assert sum(map(len, drawn.values())) == 7
     assert {layers for layers, _ in drawn} <= {1, 2, 3}
-    names = [*first_units(config)]
+    names = [*first_jobs(config)]
     assert len(names) == 2 * 10 * len(drawn)
     assert draws_of(config) == drawn != draws_of(dataclasses.replace(config, seed=1))
 
@@ -124,8 +124,15 @@ def test_wrong_flags(flags, message):
         Config(**flags)
 
 
-def test_a_text_that_is_not_there_leaves_nothing(tmp_path):
-    config = Config(tasks="words", data=str(tmp_path / "none"), workdir=str(tmp_path / "run"))
-    with pytest.raises(InputError, match="none"):
+@pytest.mark.parametrize(
+    ("flags", "message"),
+    [
+        ({"tasks": "words", "data": "/no/such/text"}, "/no/such/text"),
+        ({"parameters": "10"}, "layers of one unit have .* more than the 10 that are allowed"),
+    ],
+)
+def test_what_cannot_be_leaves_nothing(tmp_path, flags, message):
+    config = Config(**flags, workdir=str(tmp_path / "run"))
+    with pytest.raises(InputError, match=message):
         architectures.run(config)
     assert not (tmp_path / "run").exists()

@@ -262,7 +262,8 @@ def test_numbers_too_large_to_be_written(make):
 
 
 @given(
-    name=TEXT | st.sampled_from(("", "~", "~nobody", "a" * 300, "a/" * 3000, "run", "run/lock")),
+    name=TEXT
+    | st.sampled_from(("", "~", "~no-such-user", "a" * 300, "a/" * 3000, "run", "run/lock")),
     lock=files(encoded(JSON)),
     config=files(encoded(JSON)),
     locked=st.booleans(),
@@ -726,7 +727,10 @@ def test_a_record_of_somebody_else(saved, data):
 
 
 @SLOW
-@given(name=TEXT | st.sampled_from(("~", "~nobody", "a" * 300, "a/" * 3000, "a\0", "~\0", "file")))
+@given(
+    name=TEXT
+    | st.sampled_from(("~", "~no-such-user", "a" * 300, "a/" * 3000, "a\0", "~\0", "file"))
+)
 def test_a_checkpoint_that_is_none(name):
     with empty_directory() as directory:
         (directory / "file").write_text("")
