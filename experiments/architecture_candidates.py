@@ -1,6 +1,6 @@
 """The state of the search, read from its records: a record a step, and nothing else is remembered."""
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any, NamedTuple
 
@@ -8,12 +8,15 @@ from experiments.architecture_jobs import Setting
 from experiments.architecture_tasks import RECALL
 from seqjax.cells.graph import Graph, graph_from_json
 from seqjax.errors import InputError, check_rate, shown
-from seqjax.files import read_text
+from seqjax.files import read_bytes
 from seqjax.jsonfiles import LARGEST, parse_json, write_atomically
 
 LIST_SIZE = 100  # published
+SEEDS = ("GRU", "LSTM")  # steps 0 and 1
 ENDS = ("recall", "first task", "evaluated")  # how a candidate ended
 BASELINE = 0  # the step that evaluates the GRU
+AGAIN = {"key", "candidate", "tried"}  # fields of a record that tries a candidate again
+MADE = AGAIN | {"name", "parent", "graph", "end"}
 
 
 class Scored(NamedTuple):
@@ -42,35 +45,60 @@ class Record(NamedTuple):
     tried: Mapping[str, list[Scored]]
 
 
-def record_of(row: Any) -> Record:
+def record_of(row: Any, tasks: Sequence[str]) -> Record:
     """A record out of a row of candidates.jsonl.
+
+    Args:
+      row: JSON values.
+      tasks: of the search, without the string that is recalled.
 
     Raises:
       InputError: if it is none.
     """
-    try:
-        step = int(row["key"].removeprefix("step "))
-        number = row["candidate"]
-        tried = {task: [_scored(entry) for entry in found] for task, found in row["tried"].items()}
-        if row["key"] != f"step {step}" or type(number) is not int or step < 0:
-            raise InputError(f"a step and its candidate are integers, got {shown(row)}.")
-        if "graph" not in row:
-            return Record(step, number, None, tried)
-        name, parent, end = row["name"], row["parent"], row["end"]
-    except (AttributeError, KeyError, TypeError, ValueError) as error:
-        if isinstance(error, InputError):
-            raise
-        raise InputError(f"it is no record of a step: {shown(row)}.") from error
-    if number != step or end not in ENDS or not isinstance(name, str):
+    if not isinstance(row, dict) or set(row) not in (MADE, AGAIN):
+        raise InputError(f"it is no record of a step: {shown(row)}.")
+    key, number, tried = row["key"], row["candidate"], row["tried"]
+    step = int(key[5:]) if isinstance(key, str) and key[5:].isdecimal() and len(key) < 15 else -1
+    if key != f"step {step}" or type(number) is not int:
+        raise InputError(f"a step and its candidate are integers, got {shown(row)}.")
+    end = row.get("end", ENDS[-1])
+    if end not in ENDS or (step < len(SEEDS) and (set(row) == AGAIN or end != ENDS[-1])):
         raise InputError(f"it is no record of a candidate: {shown(row)}.")
-    if parent is not None and (type(parent) is not int or not 0 <= parent < step):
+    ended = {"recall": [RECALL], "first task": [RECALL, tasks[0]]}.get(end, [RECALL, *tasks])
+    wanted = set(ended) if "graph" in row else {*tasks}
+    if not isinstance(tried, dict) or set(tried) != wanted:
+        raise InputError(
+            f"a candidate is tried on {', '.join(sorted(wanted))}, got {shown(tried)}."
+        )
+    found = {task: _all_scored(entries) for task, entries in tried.items()}
+    if "graph" not in row:
+        if not 0 <= number < step:
+            raise InputError(f"an earlier candidate is tried again, got {number} at step {step}.")
+        return Record(step, number, None, found)
+    name, parent = row["name"], row["parent"]
+    if step >= len(SEEDS) and (type(parent) is not int or not 0 <= parent < step):
         raise InputError(f"a candidate's parent is an earlier step, got {shown(parent)}.")
-    best = {task: max(found, key=lambda s: s.valid) for task, found in tried.items() if found}
+    if number != step or name != name_of(step, parent):
+        raise InputError(f"it is no record of a candidate: {shown(row)}.")
+    best = {task: max(scores, key=lambda s: s.valid) for task, scores in found.items()}
     made = Candidate(step, name, parent, graph_from_json(row["graph"]), best, end)
-    return Record(step, number, made, tried)
+    return Record(step, number, made, found)
+
+
+def name_of(step: int, parent: int | None) -> str:
+    """What the candidate of a step is called."""
+    return SEEDS[step] if step < len(SEEDS) else f"child of {parent}"
+
+
+def _all_scored(entries: Any) -> list[Scored]:
+    if not isinstance(entries, list) or not entries:
+        raise InputError(f"settings and accuracies are a list, got {shown(entries)}.")
+    return [_scored(entry) for entry in entries]
 
 
 def _scored(entry: Any) -> Scored:
+    if not isinstance(entry, dict) or set(entry) != {*Setting._fields, "valid", "test"}:
+        raise InputError(f"a setting and its accuracies are an object, got {shown(entry)}.")
     setting = Setting(*(float(check_rate(name, entry[name])) for name in Setting._fields))
     return Scored(setting, _accuracy(entry["valid"]), _accuracy(entry["test"]))
 
@@ -85,10 +113,11 @@ def scored_to_json(scored: Scored) -> dict[str, float]:
     return {**scored.setting._asdict(), "valid": scored.valid, "test": scored.test}
 
 
-def salvage(path: Path) -> tuple[dict[int, Record], list[str]]:
+def salvage(path: Path, tasks: Sequence[str]) -> tuple[dict[int, Record], list[str]]:
     """The records of a search by step, and what was wrong with the lines that are left out.
 
     The file is written anew without those. A last line that was cut off is left out in silence.
+    Damage that leaves a possible record, as of a digit of an accuracy, cannot be told.
 
     Raises:
       InputError: if there is a file and it cannot be read.
@@ -97,11 +126,15 @@ def salvage(path: Path) -> tuple[dict[int, Record], list[str]]:
         return {}, []
     records: dict[int, Record] = {}
     good, problems = [], []
-    for number, line in enumerate(read_text(path, LARGEST).split("\n")[:-1], 1):
+    text = read_bytes(path, LARGEST).decode("utf-8", errors="replace")  # of a damaged line alone
+    for number, line in enumerate(text.split("\n")[:-1], 1):
         try:
-            record = record_of(parse_json(line, "it"))
+            record = record_of(parse_json(line, "it"), tasks)
             if record.step in records:
                 raise InputError(f"step {record.step} stands there twice.")
+            tried = records.get(record.candidate)
+            if tried is not None and (tried.made is None or tried.made.end != "evaluated"):
+                raise InputError(f"step {record.candidate} made no candidate that is tried again.")
         except InputError as error:
             problems.append(f"line {number} of {path} is left out: {error}")
             continue

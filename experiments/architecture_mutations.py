@@ -11,7 +11,8 @@ ways, of those that fit it all equally likely:
     the node is replaced by the sum, difference or product of one of its ancestors and an ancestor of
     another node, wherever no node becomes its own ancestor
 
-The paper does not say what happens to a graph that comes out as it was, is too large, computes
+Accounts of the paper differ in whether at most three nodes are changed, and whether only a node that
+one other reads is taken out; neither is asked here. The paper does not say what happens to a graph that comes out as it was, is too large, computes
 nothing, or reads no input or no state any more; here the draw is repeated.
 """
 

@@ -104,6 +104,8 @@ def units_that_fit(network: str | Graph, layers: int, vocabulary: int, parameter
         shapes = jax.eval_shape(whole.init, jax.random.key(0))
         return sum(math.prod(leaf.shape) for leaf in jax.tree.leaves(shapes))
 
+    if layers > parameters:  # not to be built in order to be counted
+        raise InputError(f"{layers} layers have more than {parameters} parameters: allow more.")
     if count(1) > parameters:
         raise InputError(
             f"{layers} layers of one unit have {count(1)} parameters, more than the {parameters}"

@@ -70,7 +70,7 @@ def _bracketed(text: str, is_sum: bool) -> str:
 
 
 def draw_graph(path: Path, graph: Graph, title: str) -> None:
-    """The graph as a PNG file: inputs on the left, the new states on the right."""
+    """The graph as a PNG file: inputs on the left, the new states on the right, what is subtracted dashed."""
     places = _places(graph)
     width = max(x for x, _ in places) + 1
     height = max(y for _, y in places) + 1
@@ -79,22 +79,25 @@ def draw_graph(path: Path, graph: Graph, title: str) -> None:
     )
     for i, (op, parents) in enumerate(graph.nodes):
         x, y = places[i]
-        for parent in parents:
+        for place, parent in enumerate(parents):
             px, py = places[parent]
             axes.annotate(
                 "",
                 (x, y),
                 (px, py),
+                zorder=1,  # behind the nodes
                 arrowprops={
                     "arrowstyle": "->",
                     "color": "0.45",
+                    "linestyle": "--" if op == "-" and place == 1 else "-",
                     "shrinkA": 14,
                     "shrinkB": 14,
                     # Long ones are bent, so as not to run through what lies between.
                     "connectionstyle": f"arc3,rad={0.0 if x - px == 1 else 0.15}",
                 },
             )
-        state = f"\n{_letter(STATES[graph.outputs.index(i)])}'" if i in graph.outputs else ""
+        names = [f"{_letter(STATES[k])}'" for k, output in enumerate(graph.outputs) if output == i]
+        state = "\n" + " = ".join(names) if names else ""
         is_input = op == INPUT or op in STATES
         text = (
             _letter(op)

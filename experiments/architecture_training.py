@@ -184,4 +184,4 @@ def accuracies(network: Network, carried: bool, params: Params, held_out: Window
 
     _, counts = lax.scan(count, start, held_out)
     right, asked = counts.sum(axis=0)
-    return right / asked
+    return right / jnp.maximum(asked, 1)  # (a window may ask for nothing)

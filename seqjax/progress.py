@@ -30,6 +30,8 @@ class Progress:
         self._initial += 1
         if self._bar is not None:
             self._bar.initial += 1
+            self._bar.n += 1
+            self._bar.last_print_n += 1
 
     def update(self, step: int, text: str) -> None:
         """Shows that `step` is done."""

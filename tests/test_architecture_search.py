@@ -17,6 +17,7 @@ from experiments.architecture_candidates import (
     Scored,
     candidates_of,
     fitness,
+    name_of,
     ranked,
     record_of,
     salvage,
@@ -56,18 +57,29 @@ def candidate(number, end="evaluated", graph=GRAPHS["GRU"], parent=0, **best):
     )
 
 
-def row(step, graph=GRAPHS["LSTM"], **changes):
-    tried = {"xml": [{**SETTING._asdict(), "valid": 0.5, "test": 0.4}]}
-    whole = {
+TASKS = ("xml", "arithmetic")
+ONE = {**SETTING._asdict(), "valid": 0.5, "test": 0.4}
+
+
+def row(step, graph=GRAPHS["LSTM"], end="evaluated"):
+    """A record as a file holds it."""
+    tasks = ["memorisation", *TASKS][: {"recall": 1, "first task": 2}.get(end)]
+    parent = None if step < 2 else 0
+    return {
         "key": f"step {step}",
         "candidate": step,
-        "name": "LSTM",
-        "parent": None,
+        "name": name_of(step, parent),
+        "parent": parent,
         "graph": graph_to_json(graph),
-        "tried": tried,
-        "end": "evaluated",
+        "tried": {task: [ONE] for task in tasks},
+        "end": end,
     }
-    return whole | changes
+
+
+def again(step, number):
+    """A record of a step that tried a candidate again."""
+    tried = {task: [ONE] for task in TASKS}
+    return {"key": f"step {step}", "candidate": number, "tried": tried}
 
 
 def test_fitness_is_the_least_share_of_the_baselines_accuracy():
@@ -90,7 +102,7 @@ def test_the_list_holds_the_hundred_best_that_were_evaluated():
 
 
 def test_what_is_tried_again_counts_if_it_is_better_and_from_then_on():
-    made = record_of(row(0))
+    made = record_of(row(0), TASKS)
     better, worse = ({"xml": [scored(v, Setting(0.3, 5.0, 1.0))]} for v in (0.7, 0.1))
     records = {0: made, 1: Record(1, 0, None, worse), 2: Record(2, 0, None, better)}
     assert candidates_of(records, before=2)[0].best["xml"] == scored(0.5)._replace(test=0.4)
@@ -137,9 +149,8 @@ def test_a_child_is_tried_until_it_fails(trained, accuracies, end, tasks):
         assert len(settings) == Config().settings
         assert (settings[0] == own) == (task == "arithmetic")  # its parent's best where it has one
         assert graph == GRAPHS["MUT1"]
-    assert (
-        record_of({"key": "step 9", **json.loads(json.dumps(found))}).made.graph == GRAPHS["MUT1"]
-    )
+    record = record_of({"key": "step 9", **json.loads(json.dumps(found))}, Config().task_names())
+    assert record.made.graph == GRAPHS["MUT1"]
 
 
 def test_a_step_is_a_function_of_its_number_and_what_came_before(trained):
@@ -149,7 +160,7 @@ def test_a_step_is_a_function_of_its_number_and_what_came_before(trained):
     for step in range(40):
         found = next_step(config, step, records)
         assert next_step(config, step, records) == found
-        records[step] = record_of({"key": f"step {step}", **found})
+        records[step] = record_of({"key": f"step {step}", **found}, config.task_names())
     assert next_step(config, 17, records) == next_step(
         config, 17, {n: r for n, r in records.items() if n < 17}
     )
@@ -248,25 +259,48 @@ def test_a_signal_stops_after_the_step_in_hand(trained, tmp_path, monkeypatch):
 @pytest.mark.parametrize(
     ("change", "message"),
     [
-        ({"key": "step x"}, "no record of a step"),
+        ({"key": "step x"}, "a step and its candidate are integers"),
         ({"key": "step 03"}, "a step and its candidate are integers"),
         ({"candidate": "3"}, "integers"),
         ({"candidate": 4}, "no record of a candidate"),
         ({"parent": 3}, "a candidate's parent is an earlier step, got 3"),
         ({"parent": -1}, "got -1"),
         ({"end": "won"}, "no record of a candidate"),
+        ({"end": "recall"}, "a candidate is tried on memorisation, got"),
+        ({"grbph": []}, "no record of a step"),
+        ({"name": "child of 1"}, "no record of a candidate"),
         ({"graph": []}, "a graph is written"),
-        ({"tried": []}, "no record of a step"),
-        ({"tried": {"xml": [{}]}}, "no record of a step"),
-        ({"tried": {"xml": [{**SETTING._asdict(), "valid": 1.5, "test": 0}]}}, r"in \[0, 1\]"),
-        ({"tried": {"xml": [{**SETTING._asdict(), "valid": "1", "test": 0}]}}, r"in \[0, 1\]"),
-        ({"tried": {"xml": [{"scale": -1, "rate": 1, "max_norm": 1}]}}, "scale must be"),
+        ({"tried": []}, "a candidate is tried on arithmetic, memorisation, xml, got"),
+        ({"tried": {"xmm": [ONE], "arithmetic": [ONE], "memorisation": [ONE]}}, "is tried on"),
+        *(
+            ({"tried": {**again(3, 0)["tried"], "memorisation": entries}}, message)
+            for entries, message in [
+                ([], "are a list, got"),
+                ([{}], "are an object, got"),
+                ([ONE | {"valid": 1.5}], r"in \[0, 1\]"),
+                ([ONE | {"valid": "1"}], r"in \[0, 1\]"),
+                ([ONE | {"scale": -1}], "scale must be"),
+            ]
+        ),
     ],
 )
 def test_a_record_that_is_none_is_named(change, message):
-    assert record_of(row(3)).step == 3
+    assert record_of(row(3), TASKS).step == 3
     with pytest.raises(InputError, match=message):
-        record_of(row(3) | change)
+        record_of(row(3) | change, TASKS)
+
+
+@pytest.mark.parametrize("number", [5, 6, -1, "0"])
+def test_only_an_earlier_candidate_is_tried_again(number):
+    assert record_of(again(5, 4), TASKS).candidate == 4
+    with pytest.raises(InputError):
+        record_of(again(5, number), TASKS)
+
+
+def test_the_first_steps_are_the_known_cells():
+    for wrong in (again(1, 0), row(1, end="recall"), row(1) | {"name": "GRU"}):
+        with pytest.raises(InputError, match="no record of a candidate"):
+            record_of(wrong, TASKS)
 
 
 @hypothesis.given(JSON, st.sampled_from([*row(3)]))
@@ -275,23 +309,30 @@ def test_any_json_is_a_record_or_an_input_error(text, field):
         value = json.loads(text)
     except (ValueError, RecursionError):
         return
-    for whole in (value, row(3) | {field: value}, row(3) | {"tried": {"xml": value}}):
+    entries = {**again(3, 0)["tried"], "memorisation": value}
+    for whole in (value, row(3) | {field: value}, row(3) | {"tried": entries}):
         try:
-            record_of(whole)
+            record_of(whole, TASKS)
         except InputError:
             continue
 
 
 def test_records_of_a_stranger_are_salvaged(tmp_path):
     path = tmp_path / "candidates.jsonl"
-    good = json.dumps(row(0)) + "\n"
-    path.write_text(good + "\0\n" + good + "[]\n" + json.dumps(row(2))[:30])
-    records, problems = salvage(path)
-    assert [*records] == [0]
-    assert [re.search(r"line (\d)", problem)[1] for problem in problems] == ["2", "3", "4"]
+    good, failed, unknown, bad = (
+        json.dumps(value).encode() + b"\n"
+        for value in (row(0), row(2, end="recall"), again(9, 5), again(4, 2))
+    )
+    flipped = good.replace(b"step 0", b"step \xb0")
+    path.write_bytes(good + b"\0\n" + good + b"[]\n" + flipped + failed + bad + unknown + good[:30])
+    records, problems = salvage(path, TASKS)
+    assert [*records] == [0, 2, 9]  # (5 may stand in a line that is done again)
+    numbers = [re.search(r"line (\d)", problem)[1] for problem in problems]
+    assert numbers == ["2", "3", "4", "5", "7"]
     assert "stands there twice" in problems[1]
-    assert path.read_text() == good
-    assert salvage(tmp_path / "none") == ({}, [])
+    assert "step 2 made no candidate that is tried again" in problems[4]
+    assert path.read_bytes() == good + failed + unknown
+    assert salvage(tmp_path / "none", TASKS) == ({}, [])
 
 
 @pytest.mark.parametrize(
@@ -376,9 +417,8 @@ def test_drawings(tmp_path):
 
 
 def test_report_counts_how_candidates_ended(tmp_path):
-    records = {0: record_of(row(0)), 1: record_of(row(1))}
-    for step, end in enumerate(["recall", "recall", "first task", "evaluated"], 2):
-        records[step] = record_of(row(step, parent=0, end=end, name="child of 0"))
+    ends = ["evaluated", "evaluated", "recall", "recall", "first task", "evaluated"]
+    records = {n: record_of(row(n, end=end), TASKS) for n, end in enumerate(ends)}
     records[6] = Record(6, 0, None, {"xml": [scored(0.2)]})
     text, found = report(tmp_path, records)
     assert found["ends"] == {"recall": 2, "first task": 1, "evaluated": 1}

@@ -3,6 +3,7 @@
 import dataclasses
 import json
 import re
+from pathlib import Path
 
 import numpy as np
 import pytest
@@ -136,3 +137,10 @@ def test_what_cannot_be_leaves_nothing(tmp_path, flags, message):
     with pytest.raises(InputError, match=message):
         architectures.run(config)
     assert not (tmp_path / "run").exists()
+
+
+@pytest.mark.parametrize("settings", [None, [], [{}], [{"valid": "1"}]])
+def test_a_damaged_row_is_named(settings):
+    row = {"task": "xml", "network": "GRU", "layers": 1, "parameters": 9, "units": 3}
+    with pytest.raises(InputError, match=r"the line 'xml, GRU' of rows.jsonl is damaged"):
+        architectures.check_rows({"xml, GRU": row | {"settings": settings}}, Path("rows.jsonl"))

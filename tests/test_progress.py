@@ -1,6 +1,7 @@
 """Progress where standard error is no terminal: few plain lines, and always the last."""
 
 import re
+import sys
 import time
 
 import pytest
@@ -29,3 +30,17 @@ def test_what_an_earlier_run_did_counts_for_no_pace(capsys, monkeypatch):
     progress.update(3, "c")
     progress.close()
     assert capsys.readouterr().out == "step 3/4  c  20.0 s a step, 20 s left\n"
+
+
+def test_nor_on_a_terminal(monkeypatch):
+    monkeypatch.setattr(sys.stderr, "isatty", lambda: True, raising=False)
+    progress = Progress(20)
+    for _ in range(15):
+        progress.pass_over()
+    progress._bar.start_t -= 45
+    progress._bar.last_print_t -= 45
+    progress.update(16, "a")
+    shown = progress._bar.format_dict
+    progress.close()
+    assert (shown["n"], shown["initial"]) == (16, 15)
+    assert shown["rate"] is None or 1 / shown["rate"] == pytest.approx(45, rel=0.1)
