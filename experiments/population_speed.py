@@ -5,7 +5,7 @@ over the plain jitted update, and as by torch's loop.
 
     python -m experiments.population_speed
 
-takes 10 minutes on 2 CPU cores, with torch if it is installed.
+takes 17 minutes on 2 CPU cores, with torch if it is installed.
 Every way does the same work: an LSTM and a sigmoid layer over 88 notes, 100 steps, one update of descent
 with momentum a sequence or batch, each member with its own rate. "population" is `seqjax.population`,
 its members shared between the cores; "loop" a jitted update of one network over
@@ -324,7 +324,7 @@ def run(config: Config) -> dict[str, Any]:
     ]
     with open_workdir(config.workdir, name="population_speed", resume=False) as workdir:
         write_json(workdir / "config.json", dataclasses.asdict(config))
-        print(f"10 minutes with the default flags on 2 CPU cores; writing to {workdir}")
+        print(f"17 minutes with the default flags on 2 CPU cores; writing to {workdir}")
         rows, progress = [], Progress(len(cases))
         for i, case in enumerate(cases, 1):
             rows.append(measure(config, *case))
