@@ -12,8 +12,9 @@ ways, of those that fit it all equally likely:
     another node, wherever no node becomes its own ancestor
 
 Accounts of the paper differ in whether at most three nodes are changed, and whether only a node that
-one other reads is taken out; neither is asked here. The paper does not say what happens to a graph that comes out as it was, is too large, computes
-nothing, or reads no input or no state any more; here the draw is repeated.
+one other reads is taken out; neither is asked here. The paper does not say what happens to a graph that
+comes out as it was, is too large, computes nothing, or reads no input or no state any more; here the
+draw is repeated.
 """
 
 from collections.abc import Callable, Iterable

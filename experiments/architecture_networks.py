@@ -108,8 +108,8 @@ def units_that_fit(network: str | Graph, layers: int, vocabulary: int, parameter
         raise InputError(f"{layers} layers have more than {parameters} parameters: allow more.")
     if count(1) > parameters:
         raise InputError(
-            f"{layers} layers of one unit have {count(1)} parameters, more than the {parameters}"
-            " that are allowed: allow more."
+            f"a network of one unit a layer, {layers} in all, has {count(1)} parameters, more than the"
+            f" {parameters} that are allowed: allow more."
         )
     low, high = 1, 2
     while count(high) <= parameters:

@@ -70,7 +70,7 @@ def _bracketed(text: str, is_sum: bool) -> str:
 
 
 def draw_graph(path: Path, graph: Graph, title: str) -> None:
-    """The graph as a PNG file: inputs on the left, the new states on the right, what is subtracted dashed."""
+    """The graph as a PNG file: inputs on the left, new states on the right; what is subtracted, dashed."""
     places = _places(graph)
     width = max(x for x, _ in places) + 1
     height = max(y for _, y in places) + 1

@@ -1,11 +1,12 @@
 """A search for better cells: graphs are changed at random, and what beats the GRU is changed again.
 
 Source: Jozefowicz, Zaremba and Sutskever (2015), who tried ten thousand cells, those that could recall,
-a thousand, at some 220 settings each, and found MUT1, MUT2 and MUT3, a little better than the GRU, and nothing far better.
+a thousand, at some 220 settings each, and found MUT1, MUT2 and MUT3, a little better than the GRU, and
+nothing far better.
 
     python -m experiments.architecture_search
 
-takes about 15 minutes on 2 CPU cores, some 45 seconds a step. Each step draws one of the list of the
+takes about 15 minutes on 2 CPU cores: 45 seconds a step, measured beside other work. Each step draws one of the list of the
 100 best cells, which begins as the GRU and the LSTM. Once in four steps it is tried at new settings.
 Else it is changed (architecture_mutations.py), and its child has to pass: it must give back 95% of a
 string of five letters; it must reach 90% of the GRU's accuracy on the first task; then it is tried

@@ -12,7 +12,7 @@ trains every cell at a few settings drawn from the paper's grid, the same for al
 weights, learning rate, largest norm of the gradient, layers, and a budget of parameters into which as many
 units are put as fit. The best by validation is trained again with new weights for several seeds, whose
 test accuracies give a mean and a 95% interval; claims are tested by Welch's t. A killed run goes on
-with `--resume --workdir=...`. With no flag it takes about 30 minutes on 2 CPU cores.
+with `--resume --workdir=...`. With no flag it takes about half an hour on 2 CPU cores.
 
 As published: inputs embedded to the size of the state, batches of 20, windows of 35 steps, the state
 carried on, plain descent, the rate halved at each of four epochs after three without a gain. Unlike

@@ -1,5 +1,5 @@
-"""The matrix products of one update and nothing else of the LSTM: what no way of training can go below
-while it uses XLA's products.
+"""The matrix products of one update and nothing else of the LSTM: about what no way of training goes below
+that makes the same products by XLA.
 
 No activation is computed, and no gate: states and cotangents are whatever the products leave. The
 output layer is whole, with the derivative of its loss.

@@ -63,7 +63,7 @@ def test_a_network_has_the_published_parameters():
 
 
 def test_too_few_parameters_are_refused():
-    with pytest.raises(InputError, match=r"one unit have 63 parameters, more than the 60 that"):
+    with pytest.raises(InputError, match=r"1 in all, has 63 parameters, more than the 60 that"):
         units_that_fit("tanh", 1, 20, 60)
 
 

@@ -129,7 +129,7 @@ def test_wrong_flags(flags, message):
     ("flags", "message"),
     [
         ({"tasks": "words", "data": "/no/such/text"}, "/no/such/text"),
-        ({"parameters": "10"}, "layers of one unit have .* more than the 10 that are allowed"),
+        ({"parameters": "10"}, "one unit a layer, .* more than the 10 that are allowed"),
     ],
 )
 def test_what_cannot_be_leaves_nothing(tmp_path, flags, message):
