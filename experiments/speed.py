@@ -68,7 +68,7 @@ SUITES = {
     "growth": Suite(OURS, ("lstm",), ("train",), ",".join(GROWTH)),
     # Streams, tokens, vocabulary, units.
     "generation": Suite(
-        ("torch", "torch_layer", "seqjax"),
+        ("torch", "torch_layer", "seqjax", "seqjax_2dev"),
         ("lstm",),
         ("greedy", "sample"),
         "1x200x100x256x1,64x200x100x256x1",

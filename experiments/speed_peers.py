@@ -130,13 +130,14 @@ def seqjax_2dev(case: Case) -> Work:
     """seqjax as it is, with the batch spread over two devices of the host."""
     if case.batch % 2:
         raise Unsupported(f"a batch of {case.batch} does not divide by 2")
+    return jax_work(seqjax_layer, case, place=on_two_devices)
+
+
+def on_two_devices(tree: Any, batch_axis: int | None) -> Any:
+    """Copied to both, or split between them."""
     mesh = jax.make_mesh((2,), ("batch",), (jax.sharding.AxisType.Auto,))
-
-    def place(tree: Any, batch_axis: int | None) -> Any:
-        spec = jax.P() if batch_axis is None else jax.P(*[None] * batch_axis, "batch")
-        return jax.device_put(tree, jax.NamedSharding(mesh, spec))
-
-    return jax_work(seqjax_layer, case, place=place)
+    spec = jax.P() if batch_axis is None else jax.P(*[None] * batch_axis, "batch")
+    return jax.device_put(tree, jax.NamedSharding(mesh, spec))
 
 
 def linen_layer(case: Case, size: int) -> Layer:
@@ -205,7 +206,9 @@ def keras_layer(case: Case, size: int) -> Layer:
     return Layer([v.value for v in layer.trainable_variables], state, apply)
 
 
-def seqjax_generation(case: Case) -> Work:
+def seqjax_generation(
+    case: Case, *, place: Callable[[Any, int | None], Any] = lambda tree, batch_axis: tree
+) -> Work:
     """`decode.generate`: `steps` tokens of `batch` streams, in one compiled loop."""
     cell = stack(*[CELLS[case.cell](case.hidden_size)] * case.layers)
     key, size = jax.random.key(0), (case.input_size, case.hidden_size)
@@ -215,9 +218,10 @@ def seqjax_generation(case: Case) -> Work:
         "head": jax.random.normal(key, size[::-1]) / 16,
         "bias": jnp.zeros(case.input_size),
     }
-    prime = jnp.zeros((case.batch, 1), jnp.int32)
+    params, key = place((params, key), None)
+    prime = place(jnp.zeros((case.batch, 1), jnp.int32), 0)
 
-    def write(params: Any, key: Any) -> Any:
+    def write(params: Any, prime: Any, key: Any) -> Any:
         def step(state: Any, token: Any) -> tuple[Any, Any]:
             state, y = cell.step(params["cell"], state, params["embedding"][token])
             return state, y @ params["head"] + params["bias"]
@@ -226,8 +230,15 @@ def seqjax_generation(case: Case) -> Work:
         return generate(step, state, prime, key, length=case.steps, temperature=temperature)
 
     function = jax.jit(write)
-    call = lambda: jax.block_until_ready(function(params, key))  # noqa: E731
-    return Work(call, partial(temp_bytes, function, params, key))
+    call = lambda: jax.block_until_ready(function(params, prime, key))  # noqa: E731
+    return Work(call, partial(temp_bytes, function, params, prime, key))
+
+
+def seqjax_2dev_generation(case: Case) -> Work:
+    """The same, half of the streams on each of two devices of the host."""
+    if case.batch % 2:
+        raise Unsupported(f"{case.batch} stream(s) do not divide by 2")
+    return seqjax_generation(case, place=on_two_devices)
 
 
 # ---------------------------------------------------------------- torch
@@ -357,7 +368,7 @@ PEERS = {
     "keras": Peer("keras", partial(jax_work, keras_layer, batch_axis=0)),
     "plain": Peer("jax", partial(jax_work, partial(seqjax_layer, plain=True))),
     "seqjax": Peer("jax", partial(jax_work, seqjax_layer), seqjax_generation),
-    "seqjax_2dev": Peer("jax", seqjax_2dev),
+    "seqjax_2dev": Peer("jax", seqjax_2dev, seqjax_2dev_generation),
 }
 TWO_DEVICES = "--xla_force_host_platform_device_count=2"
 ENVIRONMENTS = {

@@ -8,7 +8,7 @@ jaxpr (`seqjax.stepgraph`): any pure step will do, and none needs a hand-written
 """
 
 import math
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Iterable, Sequence
 from functools import partial
 from typing import Any
 
@@ -18,8 +18,9 @@ import jax.numpy as jnp
 from jax import lax
 
 from seqjax.errors import InputError, check_positive
+from seqjax.gates import join_gates
 from seqjax.loops import Loop, run_backward, run_forward
-from seqjax.stepgraph import PRODUCTS, StepGraph, flatten, program, read_step
+from seqjax.stepgraph import PRODUCTS, StepGraph, flatten, forward_alone, program, read_step
 from seqjax.types import Array, Params, State
 
 LARGE = 24 << 20  # bytes of hoisted products and cotangents above which time is cut into blocks
@@ -44,7 +45,8 @@ def scan(
     """`lax.scan(partial(step, params), state, xs, length, reverse, unroll)`, differentiated faster.
 
     Equal values; gradients equal up to the order of summation. Works under `jit`, `grad`, `vmap`
-    (over parameters too), `jax.checkpoint` and sharding. Without a gradient it is `lax.scan`.
+    (over parameters too), `jax.checkpoint` and sharding. Without a gradient it is `lax.scan`, but
+    for one sequence through gates that are cut from one array (an LSTM): twice as fast on a CPU.
     `explain` says what was found in a step.
 
     Args:
@@ -99,6 +101,11 @@ def scan(
 
     @jax.custom_vjp
     def run(fixed: list, state: list, xs: list) -> tuple[list, list]:
+        joined = join_gates(flat)
+        if joined is not flat and num_steps > 1 and _has_one_row(graph.hoist.outputs):
+            alone = forward_alone(read_step(joined, len(fixed), len(state), "gates"))
+            return run_forward(loop._replace(graph=alone, rerun=False), fixed, state, xs)[0]
+
         def body(state: list, x: list) -> tuple[list, list]:
             out = whole(*fixed, *state, *x)
             return out[: len(state)], out[len(state) :]
@@ -124,6 +131,12 @@ def _good_block(graph: StepGraph, num_steps: int) -> int:
     wanted = max(16, BLOCK_BYTES // per_step)
     divisors = [b for b in range(wanted // 2, 2 * wanted + 1) if b and num_steps % b == 0]
     return min(divisors, key=lambda b: abs(b - wanted), default=wanted)
+
+
+def _has_one_row(products: Sequence[Any]) -> bool:
+    """Whether a step reads a whole weight for one sequence; with more, hoisting hardly pays
+    where no gradient is asked for (measured: a tenth at most, and it needs memory)."""
+    return bool(products) and all(math.prod(v.aval.shape[:-1]) == 1 for v in products)
 
 
 def _num_bytes(atom: Any) -> int:

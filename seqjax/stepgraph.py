@@ -241,6 +241,13 @@ def read_step(jaxpr: jex.Jaxpr, num_params: int, num_state: int, keep: str) -> S
     )
 
 
+def forward_alone(graph: StepGraph) -> StepGraph:
+    """The same step where no gradient will be asked for: nothing is kept."""
+    inputs, eqns = graph.forward.inputs, graph.forward.eqns
+    forward = program(inputs, (*graph.ends[0], *graph.ends[1]), eqns)
+    return graph._replace(forward=forward, kept=(), kept_hoisted=(), shifted=())
+
+
 def is_plain_product(eqn: Eqn) -> bool:
     """Whether an equation is `a [..., K] @ b [K, N]`, all of one dtype."""
     if eqn.primitive.name != "dot_general":

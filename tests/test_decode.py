@@ -99,6 +99,13 @@ def test_a_tiny_temperature_is_greedy(temperature):
     np.testing.assert_array_equal(tokens, np.argmax(logits, -1))
 
 
+def test_ties_take_the_first_token_and_what_is_excluded_is_never_drawn():
+    logits = jnp.array([[0.0, 3.0, 3.0], [-jnp.inf, -jnp.inf, -1.0], [2.0, 2.0, 2.0]])
+    assert pick(logits, jax.random.key(0), temperature=0.0).tolist() == [1, 2, 0]
+    excluded = jnp.where(jnp.arange(V) == 2, 0.3, -jnp.inf)
+    assert draws(excluded, 200)[2] == 1
+
+
 @pytest.mark.parametrize(("temperature", "top_k"), [(0.0, 0), (0.9, 4)])
 def test_a_language_model_streams_as_a_loop_of_single_steps(temperature, top_k):
     cells = [lstm(5), gru(4)]

@@ -102,7 +102,7 @@ def test_every_installed_peer_computes_what_it_should():
         expected[f"{peer} train"] = [True, parameters, inputs]
     if "equinox" in INSTALLED:
         expected["equinox rnn forward"] = "no rnn"
-    for peer in {"torch", "torch_layer", "seqjax"} & set(INSTALLED):
+    for peer in {"torch", "torch_layer", "seqjax", "seqjax_2dev"} & set(INSTALLED):
         for kind in ("greedy", "sample"):
             cases.append([peer, "generation", "lstm", kind, 2, 3, 5, 4, 1])
             expected[f"{peer} lstm {kind}"] = [2, 3]
