@@ -15,6 +15,7 @@ from absl import app, flags, logging
 
 from seqjax.errors import LARGEST_INT, InputError, RunError, shown
 from seqjax.jsonfiles import read_object
+from seqjax.memory import reuse_freed_memory
 from seqjax.stopping import Stopped
 
 flags.disclaim_key_flags()  # so that --help lists them under the experiment
@@ -49,6 +50,7 @@ def run(main: Callable[..., Any], config_class: type, *, positional: bool = Fals
     Exits with 0 after success, 2 for wrong input, 1 for a run that cannot go on, 130 after Ctrl-C
     and 143 after SIGTERM.
     """
+    reuse_freed_memory()
     for field in dataclasses.fields(config_class):
         _define(field)
 

@@ -31,6 +31,7 @@ ALLOWED = {
     "train": CORE,
     "population": CORE,
     "masking": CORE,
+    "memory": set(),
     "losses": CORE,
     "optimizers": CORE,
     "ngram": CORE,
