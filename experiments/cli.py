@@ -15,7 +15,6 @@ from absl import app, flags, logging
 
 from seqjax.errors import LARGEST_INT, InputError, RunError, shown
 from seqjax.jsonfiles import read_object
-from seqjax.memory import reuse_freed_memory
 from seqjax.stopping import Stopped
 
 flags.disclaim_key_flags()  # so that --help lists them under the experiment
@@ -50,7 +49,6 @@ def run(main: Callable[..., Any], config_class: type, *, positional: bool = Fals
     Exits with 0 after success, 2 for wrong input, 1 for a run that cannot go on, 130 after Ctrl-C
     and 143 after SIGTERM.
     """
-    reuse_freed_memory()
     for field in dataclasses.fields(config_class):
         _define(field)
 
@@ -80,7 +78,14 @@ def run(main: Callable[..., Any], config_class: type, *, positional: bool = Fals
         except KeyboardInterrupt:
             _fail("interrupted.", 130)
 
-    app.run(program)
+    try:
+        try:
+            app.run(program)
+        finally:
+            sys.stdout.flush()
+    except BrokenPipeError:  # who reads `--help`, `head` say, has seen enough
+        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+        sys.exit(141)  # as of a program that SIGPIPE ends
 
 
 def _fail(message: str, code: int) -> None:

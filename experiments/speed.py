@@ -64,8 +64,6 @@ SUITES = {
         f"{SHAPES},{LARGE}",
     ),
     "cells": Suite(OURS, tuple(CELLS), BOTH, f"{SHAPES},64x128x256x256x1"),
-    # What varies within one batch size, T or H, is one line.
-    "growth": Suite(OURS, ("lstm",), ("train",), ",".join(GROWTH)),
     # Streams, tokens, vocabulary, units.
     "generation": Suite(
         ("torch", "torch_layer", "seqjax", "seqjax_2dev"),
@@ -73,6 +71,9 @@ SUITES = {
         ("greedy", "sample"),
         "1x200x100x256x1,64x200x100x256x1",
     ),
+    # What varies within one batch size, T or H, is one line. Last, for from here on every process
+    # reuses the memory that it frees: else time grows with the pages that are cleared, too.
+    "growth": Suite(OURS, ("lstm",), ("train",), ",".join(GROWTH)),
 }
 
 
@@ -85,6 +86,7 @@ class Config:
     rounds: int = cli.option(5, "turns of every peer in a case")
     burst_seconds: float = cli.option(0.4, "length of a turn; two calls at least")
     torch_compile: bool = cli.option(False, "also measure torch.compile")
+    reuse_memory: bool = cli.option(False, "every peer reuses memory it frees, as in growth")
     workdir: str = cli.option("", "where to write; runs/speed-DATE-TIME if empty")
 
     def __post_init__(self):
@@ -134,7 +136,7 @@ def plan(config: Config) -> list[tuple[Case, list[str]]]:
 class Child:
     """The parent's end of `serve`."""
 
-    def __init__(self, peer: str, log: Path):
+    def __init__(self, peer: str, log: Path, reuse_memory: bool):
         self._log = log
         env = {"JAX_PLATFORMS": "cpu", "JAX_ENABLE_COMPILATION_CACHE": "0"}
         with log.open("w") as stderr:
@@ -142,7 +144,8 @@ class Child:
                 [
                     sys.executable,
                     "-c",
-                    f"from experiments import speed_peers; speed_peers.serve({peer!r})",
+                    "from experiments import speed_peers;"
+                    f" speed_peers.serve({peer!r}, reuse_memory={reuse_memory})",
                 ],
                 cwd=ROOT,
                 env=os.environ | env | ENVIRONMENTS.get(peer, {}),
@@ -200,7 +203,7 @@ def measure_all(
     try:
         for peer in wanted:
             if peer not in missing:
-                children[peer] = Child(peer, workdir / f"{peer}.log")
+                children[peer] = Child(peer, workdir / f"{peer}.log", config.reuse_memory)
         for i, (case, peers) in enumerate(cases, 1):
             row = measure(case, {p: children[p] for p in peers if p in children}, config)
             results["cases"].append(row)

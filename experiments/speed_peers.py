@@ -389,12 +389,13 @@ def build(peer: str, case: Case) -> Work:
     return make(case)
 
 
-def serve(peer: str) -> None:
+def serve(peer: str, *, reuse_memory: bool = False) -> None:
     """The child: a JSON request a line on stdin, a JSON reply a line on stdout.
 
     `["prepare", case]` compiles and warms up; `["burst", seconds]` returns the times of calls.
     """
-    reuse_freed_memory()
+    if reuse_memory:
+        reuse_freed_memory()
     replies = os.fdopen(os.dup(1), "w")
     os.dup2(2, 1)  # what a library prints goes to the log
     work = Work(tuple, dict)
@@ -403,12 +404,15 @@ def serve(peer: str) -> None:
         reply: dict[str, Any] = {}
         try:
             if request == "prepare":
+                case = Case(*argument)
+                if case.suite == "growth":
+                    reuse_freed_memory()
                 compile_seconds = []
                 for _ in range(2):  # the first pays for what is loaded late, too
                     work = Work(tuple, dict)  # frees the case before
                     if "jax" in sys.modules:
                         sys.modules["jax"].clear_caches()
-                    work = build(peer, Case(*argument))
+                    work = build(peer, case)
                     first, *typical = time_calls(work.call, 3)
                     compile_seconds.append(max(0.0, first - min(typical)))
                 reply = {"compile_seconds": min(compile_seconds), **work.memory()}

@@ -168,6 +168,13 @@ def start(*arguments):
         signal.signal(signal.SIGINT, before)
 
 
+def test_help_into_a_reader_that_stops_is_quiet():
+    command = f"{sys.executable} -m experiments.hello --help | head -n 1"
+    done = subprocess.run(["bash", "-c", command], cwd=ROOT, capture_output=True, text=True)
+    assert done.stdout.strip()
+    assert done.stderr == ""
+
+
 def test_ctrl_c_saves_and_resume_goes_on(tmp_path):
     text, workdir = tmp_path / "text.txt", tmp_path / "run"
     text.write_text("the cat sat on the mat.\n" * 200)

@@ -49,6 +49,7 @@ def results(tmp_path_factory):
         shapes="2x3x4x4x1,1x1x4x4x1",
         rounds=1,
         burst_seconds=0.01,
+        reuse_memory=True,
         workdir=str(tmp_path_factory.mktemp("speed")),
     )
     return speed.run(config), Path(config.workdir)
@@ -184,6 +185,12 @@ def test_bad_flags_are_refused_in_one_sentence(fields, words):
     assert re.fullmatch(r"[^\n]+\.", str(caught.value))
     for word in words:
         assert word in str(caught.value)
+
+
+def test_growth_comes_last_for_it_changes_how_a_process_allocates():
+    assert list(speed.SUITES)[-1] == "growth"
+    cases = [case.suite for case, _ in speed.plan(speed.Config(suite="all"))]
+    assert cases.index("growth") == len(cases) - cases.count("growth")
 
 
 def test_plan_takes_the_peers_it_is_told():
