@@ -46,7 +46,8 @@ def scan(
 
     Equal values; gradients equal up to the order of summation. Works under `jit`, `grad`, `vmap`
     (over parameters too), `jax.checkpoint` and sharding. Without a gradient it is `lax.scan`, but
-    for one sequence through gates that are cut from one array (an LSTM): twice as fast on a CPU.
+    for one sequence through gates that are cut from one array, as an LSTM's: 1.4 to 2.5 times as
+    fast on a CPU.
     `explain` says what was found in a step.
 
     Args:

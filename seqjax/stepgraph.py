@@ -131,7 +131,7 @@ def flatten(closed: jex.ClosedJaxpr) -> tuple[jex.Jaxpr, list[Array]]:
         return [value(atom) for atom in jaxpr.outvars]
 
     inputs = [*closed.jaxpr.constvars, *closed.jaxpr.invars]
-    flat = jax.make_jaxpr(lambda *values: run(closed.jaxpr, values))(*map(_struct, inputs))
+    flat = jax.make_jaxpr(lambda *values: run(closed.jaxpr, values))(*map(struct, inputs))
     jaxpr = flat.jaxpr
     named = _jaxpr([*jaxpr.constvars, *jaxpr.invars], jaxpr.outvars, jaxpr.eqns)
     return named, [*flat.consts, *closed.consts]
@@ -330,12 +330,12 @@ def _trace_backward(
         return [ct for group in groups for ct in group if ct is not None]
 
     closed = jax.make_jaxpr(differentiate)(
-        [_struct(v) for v in values],
+        [struct(v) for v in values],
         [
             jax.ShapeDtypeStruct(w.shape[::-1], w.dtype)
             for w in (deferred[i].weight.aval for i in plain)
         ],
-        [_struct(v) for v in float_outputs],
+        [struct(v) for v in float_outputs],
     )
     jaxpr, consts = flatten(closed)
     inputs = jaxpr.invars[len(consts) :]
@@ -400,7 +400,7 @@ def _transpose(product: Deferred, value: dict[Var, Array], ct: Array) -> Array:
         inputs = [a if v is operand else value[weight] for v in eqn.invars]
         return evaluate(eqn, inputs)[0]
 
-    return jax.linear_transpose(multiply, _struct(operand))(ct)[0]
+    return jax.linear_transpose(multiply, struct(operand))(ct)[0]
 
 
 def _vjp(eqn: Eqn, value: dict[Var, Array], cts: list[Array | None]) -> list[tuple[Var, Array]]:
@@ -431,6 +431,7 @@ def _is_read(v: Var) -> bool:
     return not isinstance(v, jex.DropVar)
 
 
-def _struct(atom: Atom) -> jax.ShapeDtypeStruct:
+def struct(atom: Atom) -> jax.ShapeDtypeStruct:
+    """What `jax.make_jaxpr` takes for a value."""
     aval = atom.aval
     return jax.ShapeDtypeStruct(aval.shape, aval.dtype, weak_type=aval.weak_type)

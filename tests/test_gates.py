@@ -37,6 +37,18 @@ def test_joined_gates_are_the_same_function():
             np.testing.assert_allclose(a, b, rtol=1e-15)
 
 
+def test_functions_of_constants_and_weak_types_are_kept():
+    def function(scale, a):
+        i, f = jnp.split(a, 2)
+        return jax.nn.sigmoid(2.0) * jax.nn.sigmoid(i) * scale, jax.nn.sigmoid(f), scale + 1
+
+    closed = jax.make_jaxpr(function)(1.0, np.ones(4, np.float32))
+    flat, _ = flatten(closed)
+    joined = join_gates(flat)
+    assert joined is not flat
+    assert [v.aval for v in joined.outvars] == [v.aval for v in flat.outvars]
+
+
 def test_nothing_to_join_is_left_as_it_is():
     flat, _ = flatten(jax.make_jaxpr(lambda a: jnp.tanh(a) + jax.nn.sigmoid(a[:1]))(jnp.ones(3)))
     assert join_gates(flat) is flat
