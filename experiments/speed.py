@@ -51,6 +51,7 @@ class Suite(NamedTuple):
     shapes: str  # batch, steps, input size, hidden size, layers
 
 
+REUSE_MEMORY = ("growth",)  # else time grows with the pages that are cleared, too
 OURS, BOTH = ("plain", "seqjax"), ("train", "forward")
 SHAPES = "4x100x64x64x1,32x128x128x128x1,16x1000x128x128x1"
 GROWTH = [f"4x{t}x64x64x1" for t in (100, 300, 1000, 3000, 10000)]
@@ -64,6 +65,8 @@ SUITES = {
         f"{SHAPES},{LARGE}",
     ),
     "cells": Suite(OURS, tuple(CELLS), BOTH, f"{SHAPES},64x128x256x256x1"),
+    # What varies within one batch size, T or H, is one line.
+    "growth": Suite(OURS, ("lstm",), ("train",), ",".join(GROWTH)),
     # Streams, tokens, vocabulary, units.
     "generation": Suite(
         ("torch", "torch_layer", "seqjax", "seqjax_2dev"),
@@ -71,9 +74,6 @@ SUITES = {
         ("greedy", "sample"),
         "1x200x100x256x1,64x200x100x256x1",
     ),
-    # What varies within one batch size, T or H, is one line. Last, for from here on every process
-    # reuses the memory that it frees: else time grows with the pages that are cleared, too.
-    "growth": Suite(OURS, ("lstm",), ("train",), ",".join(GROWTH)),
 }
 
 
@@ -86,7 +86,7 @@ class Config:
     rounds: int = cli.option(5, "turns of every peer in a case")
     burst_seconds: float = cli.option(0.4, "length of a turn; two calls at least")
     torch_compile: bool = cli.option(False, "also measure torch.compile")
-    reuse_memory: bool = cli.option(False, "every peer reuses memory it frees, as in growth")
+    reuse_memory: bool = cli.option(False, "every peer reuses memory it frees, as always in growth")
     workdir: str = cli.option("", "where to write; runs/speed-DATE-TIME if empty")
 
     def __post_init__(self):
@@ -139,7 +139,7 @@ class Child:
     def __init__(self, peer: str, log: Path, reuse_memory: bool):
         self._log = log
         env = {"JAX_PLATFORMS": "cpu", "JAX_ENABLE_COMPILATION_CACHE": "0"}
-        with log.open("w") as stderr:
+        with log.open("a") as stderr:
             self._process = subprocess.Popen(
                 [
                     sys.executable,
@@ -200,11 +200,16 @@ def measure_all(
     print(f"{len(cases)} cases, about {minutes:.1f} minutes; writing to {workdir}", flush=True)
     start = time.monotonic()
     children: dict[str, Child] = {}
+    reusing = None
     try:
-        for peer in wanted:
-            if peer not in missing:
-                children[peer] = Child(peer, workdir / f"{peer}.log", config.reuse_memory)
         for i, (case, peers) in enumerate(cases, 1):
+            reuse = config.reuse_memory or case.suite in REUSE_MEMORY
+            if reuse != reusing:  # for good, once a process has it
+                while children:
+                    children.popitem()[1].close()
+                for peer in (p for p in wanted if p not in missing):
+                    children[peer] = Child(peer, workdir / f"{peer}.log", reuse)
+                reusing = reuse
             row = measure(case, {p: children[p] for p in peers if p in children}, config)
             results["cases"].append(row)
             write_json(workdir / "results.json", results)

@@ -2,9 +2,10 @@
 
 A cell cuts its pre-activations into gates and takes the sigmoid of each. XLA on a CPU fuses the cuts,
 the functions and the new state into one kernel, which is not vectorised where the pre-activations
-are read from an array of all steps: up to 2.4 times as slow, the product included. The function of
-the uncut array is a kernel of its own, and a fast one, even if a part of its result (a candidate,
-which takes another function) is not used. A training step does not need it: there the gates are
+are read from an array of all steps: an LSTM's step takes 2.4 times as long with a batch of 8 and 64
+units, 1.1 times with 64 and 512 (two cores of a Xeon). The function of the uncut array is a kernel of
+its own, and a fast one, even if a part of its result (a candidate, which takes another function) is
+not used. A training step does not need it: there the gates are
 kept, each a kernel already.
 """
 
@@ -17,7 +18,7 @@ from typing import Any
 import jax
 import jax.extend.core as jex
 
-from seqjax.stepgraph import evaluate, flatten, struct
+from seqjax.stepgraph import evaluate, flatten, interpret, struct
 from seqjax.types import Array
 
 CUTS = ("slice", "split")
@@ -30,42 +31,38 @@ def join_gates(jaxpr: jex.Jaxpr) -> jex.Jaxpr:
     Args:
       jaxpr: straight-line equations without constants, from `seqjax.stepgraph.flatten`.
     """
-    producer: dict[Any, Any] = {v: eqn for eqn in jaxpr.eqns for v in eqn.outvars}
-    parts = defaultdict(list)  # (function, uncut array) -> the equations of its parts
+    cuts: dict[Any, Any] = {
+        v: eqn for eqn in jaxpr.eqns if eqn.primitive.name in CUTS for v in eqn.outvars
+    }
+    parts = defaultdict(list)  # (function, uncut array) -> its parts, results of the function
     for eqn in jaxpr.eqns:
-        if eqn.primitive.name not in FUNCTIONS or not isinstance(eqn.invars[0], jex.Var):
-            continue
-        cut = producer.get(eqn.invars[0])
-        if cut is not None and cut.primitive.name in CUTS:
-            parts[eqn.primitive.name, cut.invars[0]].append(eqn)
+        argument = eqn.invars[0] if eqn.invars else None
+        if eqn.primitive.name in FUNCTIONS and isinstance(argument, jex.Var) and argument in cuts:
+            parts[eqn.primitive.name, cuts[argument].invars[0]].append(eqn.outvars[0])
     joined = {
-        eqn.outvars[0]: source
-        for source, eqns in parts.items()
-        if len(eqns) > 1 and 2 * sum(e.outvars[0].aval.size for e in eqns) > source[1].aval.size
-        for eqn in eqns
+        v: source
+        for source, results in parts.items()
+        if len(results) > 1 and 2 * sum(v.aval.size for v in results) > source[1].aval.size
+        for v in results
     }
     if not joined:
         return jaxpr
+    uncut: dict[Any, Array] = {}
+    whole: dict[Any, Array] = {}
+
+    def rule(eqn: jex.JaxprEqn, inputs: list[Any]) -> list[Any]:
+        if eqn.primitive.name in CUTS:
+            uncut[eqn.invars[0]] = inputs[0]
+        source = joined.get(eqn.outvars[0])
+        if source is None:
+            return evaluate(eqn, inputs)
+        if source not in whole:
+            whole[source] = eqn.primitive.bind(uncut[source[1]], **eqn.params)
+        cut = cuts[eqn.invars[0]]
+        return [evaluate(cut, [whole[source]])[cut.outvars.index(eqn.invars[0])]]
 
     def run(*inputs: Array) -> list[Any]:
-        env: dict[Any, Any] = dict(zip(jaxpr.invars, inputs, strict=True))
-        whole: dict[Any, Array] = {}
-
-        def value(atom: Any) -> Any:
-            return env[atom] if isinstance(atom, jex.Var) else atom.val
-
-        for eqn in jaxpr.eqns:
-            source = joined.get(eqn.outvars[0])
-            if source is None:
-                results = evaluate(eqn, [value(atom) for atom in eqn.invars])
-                env.update(zip(eqn.outvars, results, strict=True))
-                continue
-            if source not in whole:
-                whole[source] = eqn.primitive.bind(env[source[1]], **eqn.params)
-            cut = producer[eqn.invars[0]]
-            results = evaluate(cut, [whole[source]])
-            env[eqn.outvars[0]] = results[cut.outvars.index(eqn.invars[0])]
-        return [value(atom) for atom in jaxpr.outvars]
+        return interpret(jaxpr, inputs, rule)
 
     found, consts = flatten(jax.make_jaxpr(run)(*map(struct, jaxpr.invars)))
     assert not consts

@@ -1,6 +1,5 @@
 """Products in a low precision, everything else as it was: a policy of the caller."""
 
-from collections.abc import Sequence
 from typing import Any
 
 import jax
@@ -8,7 +7,7 @@ import jax.extend.core as jex
 import jax.numpy as jnp
 from jax import lax
 
-from seqjax.stepgraph import evaluate, flatten, is_float
+from seqjax.stepgraph import evaluate, flatten, interpret, is_float
 from seqjax.types import Array, Cell, Params, State
 
 
@@ -25,29 +24,18 @@ def low_precision_products(cell: Cell, dtype: Any = jnp.bfloat16) -> Cell:
       dtype: a float type, bfloat16 or float16.
     """
 
+    def rule(eqn: jex.JaxprEqn, inputs: list[Any]) -> list[Any]:
+        if eqn.primitive.name == "dot_general" and is_float(eqn.outvars[0]):
+            return [_product(eqn, inputs[0], inputs[1], dtype)]
+        return evaluate(eqn, inputs)
+
     def step(params: Params, state: State, x: Array) -> tuple[State, Array]:
         closed, tree = jax.make_jaxpr(cell.step, return_shape=True)(params, state, x)
         jaxpr, consts = flatten(closed)
         values = [*consts, *jax.tree.leaves((params, state, x))]
-        return jax.tree.unflatten(jax.tree.structure(tree), _run(jaxpr, values, dtype))
+        return jax.tree.unflatten(jax.tree.structure(tree), interpret(jaxpr, values, rule))
 
     return cell._replace(step=step)
-
-
-def _run(jaxpr: jex.Jaxpr, values: Sequence[Any], dtype: Any) -> list[Any]:
-    env = dict(zip(jaxpr.invars, values, strict=True))
-
-    def value(atom: Any) -> Any:
-        return env[atom] if isinstance(atom, jex.Var) else atom.val
-
-    for eqn in jaxpr.eqns:
-        inputs = [value(atom) for atom in eqn.invars]
-        if eqn.primitive.name == "dot_general" and is_float(eqn.outvars[0]):
-            results = [_product(eqn, inputs[0], inputs[1], dtype)]
-        else:
-            results = evaluate(eqn, inputs)
-        env.update(zip(eqn.outvars, results, strict=True))
-    return [value(atom) for atom in jaxpr.outvars]
 
 
 def _product(eqn: Any, a: Array, b: Array, dtype: Any) -> Array:

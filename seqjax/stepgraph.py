@@ -111,27 +111,36 @@ def is_float(atom: Atom) -> bool:
     return jnp.issubdtype(atom.aval.dtype, jnp.inexact)
 
 
+def interpret(
+    jaxpr: jex.Jaxpr, values: Sequence[Any], rule: Callable[[Eqn, list[Any]], list[Any]]
+) -> list[Any]:
+    """Runs the equations one by one, `rule(equation, inputs)` giving the results of each.
+
+    `values` belong to the constants, then the inputs.
+    """
+    env = dict(zip([*jaxpr.constvars, *jaxpr.invars], values, strict=True))
+
+    def value(atom: Atom) -> Any:
+        return env[atom] if isinstance(atom, Var) else atom.val
+
+    for eqn in jaxpr.eqns:
+        env.update(zip(eqn.outvars, rule(eqn, [value(a) for a in eqn.invars]), strict=True))
+    return [value(atom) for atom in jaxpr.outvars]
+
+
 def flatten(closed: jex.ClosedJaxpr) -> tuple[jex.Jaxpr, list[Array]]:
     """The same equations without calls of jitted functions, and with constants as first inputs."""
 
-    def run(jaxpr: jex.Jaxpr, values: Sequence[Array]) -> list[Any]:
-        env = dict(zip([*jaxpr.constvars, *jaxpr.invars], values, strict=True))
-
-        def value(atom: Atom) -> Any:
-            return env[atom] if isinstance(atom, Var) else atom.val
-
-        for eqn in jaxpr.eqns:
-            inputs = [value(atom) for atom in eqn.invars]
-            if eqn.primitive.name in INLINED:
-                inner = eqn.params["jaxpr" if "jaxpr" in eqn.params else "call_jaxpr"]
-                results = run(inner.jaxpr, [*inner.consts, *inputs])
-            else:
-                results = evaluate(eqn, inputs)
-            env.update(zip(eqn.outvars, results, strict=True))
-        return [value(atom) for atom in jaxpr.outvars]
+    def inline(eqn: Eqn, inputs: list[Any]) -> list[Any]:
+        if eqn.primitive.name not in INLINED:
+            return evaluate(eqn, inputs)
+        inner = eqn.params["jaxpr" if "jaxpr" in eqn.params else "call_jaxpr"]
+        return interpret(inner.jaxpr, [*inner.consts, *inputs], inline)
 
     inputs = [*closed.jaxpr.constvars, *closed.jaxpr.invars]
-    flat = jax.make_jaxpr(lambda *values: run(closed.jaxpr, values))(*map(struct, inputs))
+    flat = jax.make_jaxpr(lambda *values: interpret(closed.jaxpr, values, inline))(
+        *map(struct, inputs)
+    )
     jaxpr = flat.jaxpr
     named = _jaxpr([*jaxpr.constvars, *jaxpr.invars], jaxpr.outvars, jaxpr.eqns)
     return named, [*flat.consts, *closed.consts]

@@ -23,6 +23,10 @@ def cut_and_gated(a, b):
     return jax.nn.sigmoid(i) * g, jax.nn.sigmoid(f) + i, jnp.tanh(g), small, t[..., 2:] * u[..., :2]
 
 
+def call(jaxpr):
+    return jax.extend.core.jaxpr_as_fun(jax.extend.core.ClosedJaxpr(jaxpr, ()))
+
+
 def test_joined_gates_are_the_same_function():
     with jax.enable_x64(True):
         args = tuple(np.random.default_rng(k).normal(size=(3, 6)) for k in range(2))
@@ -30,10 +34,7 @@ def test_joined_gates_are_the_same_function():
         joined = join_gates(flat)
         names = [eqn.primitive.name for eqn in joined.eqns]
         assert (names.count("logistic"), names.count("tanh")) == (1 + 2, 1 + 1)
-        actual = jax.extend.core.jaxpr_as_fun(jax.extend.core.ClosedJaxpr(joined, ()))(
-            *consts, *args
-        )
-        for a, b in zip(cut_and_gated(*args), actual, strict=True):
+        for a, b in zip(cut_and_gated(*args), call(joined)(*consts, *args), strict=True):
             np.testing.assert_allclose(a, b, rtol=1e-15)
 
 
@@ -42,11 +43,13 @@ def test_functions_of_constants_and_weak_types_are_kept():
         i, f = jnp.split(a, 2)
         return jax.nn.sigmoid(2.0) * jax.nn.sigmoid(i) * scale, jax.nn.sigmoid(f), scale + 1
 
-    closed = jax.make_jaxpr(function)(1.0, np.ones(4, np.float32))
-    flat, _ = flatten(closed)
+    args = 1.5, np.linspace(-1, 2, 4, dtype=np.float32)
+    flat, _ = flatten(jax.make_jaxpr(function)(*args))
     joined = join_gates(flat)
     assert joined is not flat
     assert [v.aval for v in joined.outvars] == [v.aval for v in flat.outvars]
+    for a, b in zip(function(*args), call(joined)(*args), strict=True):
+        np.testing.assert_allclose(a, b, rtol=1e-6)
 
 
 def test_nothing_to_join_is_left_as_it_is():
@@ -74,8 +77,9 @@ def test_the_forward_pass_alone_equals_lax_scan(name, batch):
     cell = CELLS[name](3)
     with jax.enable_x64(True):
         params, state, xs = problem(cell, steps=7, batch=batch, dtype=np.float64)
-        expected = lax.scan(partial(cell.step, params), state, xs)
-        for way in ({}, {"keep": "blocks", "block": 3}):
+        for way in ({}, {"reverse": True}, {"keep": "blocks", "block": 3}):
+            reverse = way.get("reverse", False)
+            expected = lax.scan(partial(cell.step, params), state, xs, reverse=reverse)
             actual = unroll(cell, params, xs, state, **way)
             for a, b in zip(jax.tree.leaves(actual), jax.tree.leaves(expected), strict=True):
                 np.testing.assert_allclose(a, b, rtol=1e-12, atol=1e-12)

@@ -28,6 +28,9 @@ def run(way):
 
 
 def test_the_second_array_is_where_the_first_was():
+    _, without, of = run("as it is")
+    if int(without) < int(of) / 2:
+        pytest.skip("here freed memory, or a page, is larger anyway")
     done, new, of = run("reuse")
     if done == "False":
         pytest.skip("the C library is not glibc")

@@ -187,10 +187,30 @@ def test_bad_flags_are_refused_in_one_sentence(fields, words):
         assert word in str(caught.value)
 
 
-def test_growth_comes_last_for_it_changes_how_a_process_allocates():
-    assert list(speed.SUITES)[-1] == "growth"
-    cases = [case.suite for case, _ in speed.plan(speed.Config(suite="all"))]
-    assert cases.index("growth") == len(cases) - cases.count("growth")
+@pytest.mark.parametrize("flag", [False, True])
+def test_growth_has_processes_that_reuse_memory(tmp_path, monkeypatch, flag):
+    started = []
+
+    class Idle(speed.Child):
+        def __init__(self, peer, log, reuse_memory):
+            started.append((peer, reuse_memory))
+
+        def ask(self, request, argument):
+            return {"times": [1.0]} if request == "burst" else {}
+
+        def close(self):
+            started.append("closed")
+
+    monkeypatch.setattr(speed, "Child", Idle)
+    for name, suite in speed.SUITES.items():
+        shapes = "1x1x4x4x1" if name == "generation" else "2x3x4x4x1,2x5x4x4x1"
+        monkeypatch.setitem(speed.SUITES, name, suite._replace(shapes=shapes, cells=("lstm",)))
+    speed.run(
+        speed.Config(suite="all", peers="plain", rounds=1, reuse_memory=flag, workdir=str(tmp_path))
+    )
+    once = [("plain", True), ("seqjax", True), *["closed"] * 2]
+    other = [("plain", False), ("seqjax", False), *["closed"] * 2]
+    assert started == (once if flag else [*other, *once, *other])
 
 
 def test_plan_takes_the_peers_it_is_told():
