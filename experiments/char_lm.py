@@ -55,7 +55,7 @@ from seqjax.progress import Progress
 from seqjax.records import Records
 from seqjax.results import write_results
 from seqjax.sharding import batch_mesh, place_training, use_cpu_devices
-from seqjax.stopping import Stopper
+from seqjax.stopping import Stopped, Stopper
 from seqjax.train import (
     TrainState,
     check_progress,
@@ -327,10 +327,14 @@ def train(
                         best_loss = loss
                         save(best)
             due = due or time.monotonic() - saved_at > config.save_seconds > 0
-            if due or stopper.requested:
+            asked = stopper.requested
+            if due or asked:
                 save(last)
                 saved_at = time.monotonic()
-            stopper.check(f"step {step} is saved; go on with --resume --workdir={workdir}")
+            if asked:
+                raise Stopped(
+                    asked, f"step {step} is saved; go on with --resume --workdir={workdir}"
+                )
         return best.restore(state) if best.exists() else state
 
 

@@ -55,7 +55,7 @@ from seqjax.population import Population
 from seqjax.progress import Progress
 from seqjax.results import write_results
 from seqjax.sharding import batch_mesh, use_cpu_devices
-from seqjax.stopping import Stopper
+from seqjax.stopping import Stopped, Stopper
 from seqjax.types import Array
 from seqjax.workdir import check_same, open_workdir
 
@@ -208,10 +208,12 @@ def keeper(
 
     def after_epoch(population: Population) -> None:
         nonlocal last
-        if stopper.requested or time.monotonic() - last > save_seconds:
+        asked = stopper.requested
+        if asked or time.monotonic() - last > save_seconds:
             checkpoints.save(population, {"chunk": name})
             last = time.monotonic()
-        stopper.check(f"go on with --resume --workdir={checkpoints.directory.parent}")
+        if asked:
+            raise Stopped(asked, f"go on with --resume --workdir={checkpoints.directory.parent}")
 
     return after_epoch
 

@@ -39,7 +39,7 @@ from seqjax.progress import Progress
 from seqjax.records import Records
 from seqjax.results import write_results
 from seqjax.sharding import batch_mesh, place_training, use_cpu_devices
-from seqjax.stopping import Stopper
+from seqjax.stopping import Stopped, Stopper
 from seqjax.train import check_progress, init_train_state, make_train_step, make_train_steps
 from seqjax.workdir import check_same, open_workdir
 
@@ -169,10 +169,14 @@ def train_and_report(config: Config, workdir: Path) -> dict[str, float]:
                 records.write(step, "validation", loss=loss, perplexity=perplexity(loss))
                 progress.print(f"epoch {epoch:.0f}: validation perplexity {perplexity(loss):.2f}")
             due = step == epoch_end or time.monotonic() - saved_at > config.save_seconds > 0
-            if due or stopper.requested:
+            asked = stopper.requested
+            if due or asked:
                 save()
                 saved_at = time.monotonic()
-            stopper.check(f"step {step} is saved; go on with --resume --workdir={workdir}")
+            if asked:
+                raise Stopped(
+                    asked, f"step {step} is saved; go on with --resume --workdir={workdir}"
+                )
 
     results = {
         "validation_perplexity": perplexity(float(evaluate(state.params, validation_rows))),

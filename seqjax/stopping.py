@@ -8,17 +8,30 @@ from typing import Any
 class Stopped(Exception):
     """A run that was asked to stop, and did so in good order.
 
+    Args:
+      asked: the signal that asked for it.
+      advice: what is saved, and how to go on.
+
     Attributes:
       code: the exit code, 128 plus the number of the signal, as a shell counts.
     """
 
-    def __init__(self, message: str, code: int):
-        super().__init__(message)
-        self.code = code
+    def __init__(self, asked: signal.Signals, advice: str):
+        super().__init__(f"stopped by {asked.name}; {advice}.")
+        self.code = 128 + asked
 
 
 class Stopper:
     """Within `with Stopper() as stopper`, signals wait until `stopper.requested` is looked at.
+
+    A loop that saves only when asked to stop looks once, saves, and raises what it saw: a signal
+    that comes after the look is for the next round, where it is saved again.
+
+        asked = stopper.requested
+        if asked or due:
+            save()
+        if asked:
+            raise Stopped(asked, "go on with --resume")
 
     A second Ctrl-C is not waited for: it raises KeyboardInterrupt at once. Outside the main thread,
     where Python has no signals, nothing ever asks to stop.
@@ -32,10 +45,9 @@ class Stopper:
         self._before: dict[int, Any] = {}
 
     def check(self, advice: str = "go on with --resume") -> None:
-        """Raises Stopped if a signal came. To be called where everything is saved."""
+        """Raises Stopped if a signal came. For loops in which everything is saved at all times."""
         if self.requested is not None:
-            message = f"stopped by {self.requested.name}; {advice}."
-            raise Stopped(message, 128 + self.requested)
+            raise Stopped(self.requested, advice)
 
     def _ask(self, number: int, frame: FrameType | None) -> None:
         if self.requested is not None and number == signal.SIGINT:
