@@ -12,7 +12,8 @@ calls each in every round. `train` is the value and all gradients (parameters an
 weighted sum of the outputs, `forward` the outputs alone, `stream` one time step with the state
 handed in and out. float32, laid out as the library likes it. A ratio is a peer's median time over
 seqjax's: above 1, seqjax is faster. Of two forms with the same equations we take a library's
-faster one (Flax's `OptimizedLSTMCell`, torch's cells for single steps). Equations differ in
+faster one (Flax's `OptimizedLSTMCell`, torch's cells for single steps). With `--products` a linear
+cell with the same matrix products is a peer, too: a floor for what makes its products by XLA. Equations differ in
 details: Haiku's GRU resets before the product, torch has two biases. Nothing else may run on the
 machine meanwhile: a second program slows torch's threads several times more than JAX's.
 """
@@ -51,6 +52,11 @@ class Suite(NamedTuple):
     shapes: str  # batch, steps, input size, hidden size, layers
 
 
+OPTIONAL = {  # peers that are measured when their flag, or their name, asks for it
+    "torch_compile": "torch_compile",
+    "products": "products",
+    "products_2dev": "products",
+}
 REUSE_MEMORY = ("growth",)  # else time grows with the pages that are cleared, too
 OURS, BOTH = ("plain", "seqjax"), ("train", "forward")
 SHAPES = "4x100x64x64x1,32x128x128x128x1,16x1000x128x128x1"
@@ -86,6 +92,7 @@ class Config:
     rounds: int = cli.option(5, "turns of every peer in a case")
     burst_seconds: float = cli.option(0.4, "length of a turn; two calls at least")
     torch_compile: bool = cli.option(False, "also measure torch.compile")
+    products: bool = cli.option(False, "also measure the matrix products alone")
     reuse_memory: bool = cli.option(False, "every peer reuses memory it frees, as always in growth")
     workdir: str = cli.option("", "where to write; runs/speed-DATE-TIME if empty")
 
@@ -116,8 +123,8 @@ def parse_shapes(text: str) -> list[tuple[int, ...]]:
 
 def plan(config: Config) -> list[tuple[Case, list[str]]]:
     """All cases in order, each with its peers, installed or not."""
-    wanted = set(names(config.peers) or set(PEERS) - {"torch_compile"}) | {"seqjax"}
-    wanted |= {"torch_compile"} if config.torch_compile else set()
+    wanted = set(names(config.peers) or set(PEERS) - {*OPTIONAL}) | {"seqjax"}
+    wanted |= {peer for peer, flag in OPTIONAL.items() if getattr(config, flag)}
     cases = []
     for suite in SUITES if config.suite == "all" else [config.suite]:
         all_peers, cells, kinds, shapes = SUITES[suite]

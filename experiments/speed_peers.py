@@ -19,6 +19,7 @@ import jax.numpy as jnp
 import numpy as np
 from jax import lax
 
+from experiments.speed_products import GATES, products_cell
 from seqjax.cells import CELLS
 from seqjax.compose import stack
 from seqjax.decode import generate
@@ -127,11 +128,19 @@ def seqjax_layer(case: Case, size: int, *, plain: bool = False) -> Layer:
     return Layer(cell.init(jax.random.key(0), size), cell.initial_state((case.batch,)), apply)
 
 
-def seqjax_2dev(case: Case) -> Work:
-    """seqjax as it is, with the batch spread over two devices of the host."""
+def products_layer(case: Case, size: int) -> Layer:
+    if case.cell not in GATES:
+        raise Unsupported(f"no {case.cell}")
+    cell = products_cell(case.cell, case.hidden_size)
+    params = cell.init(jax.random.key(0), size)
+    return Layer(params, cell.initial_state((case.batch,)), lambda p, s, xs: unroll(cell, p, xs, s))
+
+
+def two_devices(make_layer: Callable[[Case, int], Layer], case: Case) -> Work:
+    """As on one device, with the batch spread over two devices of the host."""
     if case.batch % 2:
         raise Unsupported(f"a batch of {case.batch} does not divide by 2")
-    return jax_work(seqjax_layer, case, place=on_two_devices)
+    return jax_work(make_layer, case, place=on_two_devices)
 
 
 def on_two_devices(tree: Any, batch_axis: int | None) -> Any:
@@ -369,13 +378,16 @@ PEERS = {
     "keras": Peer("keras", partial(jax_work, keras_layer, batch_axis=0)),
     "plain": Peer("jax", partial(jax_work, partial(seqjax_layer, plain=True))),
     "seqjax": Peer("jax", partial(jax_work, seqjax_layer), seqjax_generation),
-    "seqjax_2dev": Peer("jax", seqjax_2dev, seqjax_2dev_generation),
+    "seqjax_2dev": Peer("jax", partial(two_devices, seqjax_layer), seqjax_2dev_generation),
+    "products": Peer("jax", partial(jax_work, products_layer)),
+    "products_2dev": Peer("jax", partial(two_devices, products_layer)),
 }
 TWO_DEVICES = "--xla_force_host_platform_device_count=2"
 ENVIRONMENTS = {
-    "keras": {"KERAS_BACKEND": "jax"},
-    "seqjax_2dev": {"XLA_FLAGS": f"{os.environ.get('XLA_FLAGS', '')} {TWO_DEVICES}"},
-}
+    name: {"XLA_FLAGS": f"{os.environ.get('XLA_FLAGS', '')} {TWO_DEVICES}"}
+    for name in PEERS
+    if name.endswith("_2dev")
+} | {"keras": {"KERAS_BACKEND": "jax"}}
 
 
 # ---------------------------------------------------------------- the child process

@@ -13,8 +13,19 @@ import jax.extend.core as jex
 import jax.numpy as jnp
 from jax import lax
 
-from seqjax.stepgraph import Deferred, StepGraph, evaluate, is_float, is_plain_product
+from seqjax.products import (
+    is_large,
+    is_plain_product,
+    pays_to_turn,
+    rows_product,
+    sum_of_outer_products,
+    turned,
+    turned_product,
+)
+from seqjax.stepgraph import Deferred, Program, StepGraph, evaluate, interpret, is_float
 from seqjax.types import Array
+
+TURN_STEPS = 32  # in a loop of fewer, to transpose a weight takes too large a part
 
 
 class Loop(NamedTuple):
@@ -38,8 +49,13 @@ class Saved(NamedTuple):
 # ---------------------------------------------------------------- one block
 
 
-def _block_forward(loop: Loop, fix: dict, state: list, xs: list) -> tuple[list, list[Array], Saved]:
-    """Returns the state after the block, its ys, and what its backward loop will read."""
+def _block_forward(
+    loop: Loop, step: Callable, fix: dict, state: list, xs: list
+) -> tuple[list, list[Array], Saved]:
+    """Returns the state after the block, its ys, and what its backward loop will read.
+
+    `step` is the graph's forward step, or a faster form of it.
+    """
     graph = loop.graph
     hoisted = hoist_products(graph, fix, xs)
     by_var = {**dict(zip(graph.xs, xs, strict=True)), **hoisted}
@@ -52,7 +68,7 @@ def _block_forward(loop: Loop, fix: dict, state: list, xs: list) -> tuple[list, 
     fresh = [i for i, v in enumerate(graph.kept) if v not in shared]
 
     def body(state: list, at_t: list) -> tuple[list, tuple[list, list]]:
-        out = graph.forward.function(*fixed, *at_t, *state)
+        out = step(*fixed, *at_t, *state)
         return out[: len(state)], (out[len(state) : count], [out[count + i] for i in fresh])
 
     sequence = [by_var[v] for v in graph.sequence]
@@ -71,7 +87,8 @@ def _block_backward(
     graph, back = loop.graph, loop.graph.backward
     fixed = {v: fix[v] for v in graph.fixed}
     # Transposed once, before the loop: a product with a transposed operand is 2-4 times slower.
-    transposed = [lax.optimization_barrier(fix[graph.deferred[i].weight].T) for i in back.plain]
+    weights = [fix[graph.deferred[i].weight] for i in back.plain]
+    weights = [w if is_large(w) else turned(w) for w in weights]
     stacks = dict(zip(graph.xs, xs, strict=True))
     stacks |= dict(zip(graph.kept_hoisted, saved.hoisted, strict=True))
     stacks |= dict(zip(graph.kept, saved.kept, strict=True))
@@ -97,7 +114,7 @@ def _block_backward(
         value = {**fixed, **dict(zip(read, read_t, strict=True))}
         inputs = [value[v] if v in value else _zeros(v) for v in graph.replay.inputs]
         value |= dict(zip(graph.replay.outputs, graph.replay.function(*inputs), strict=True))
-        results = back.function([value[v] for v in back.reads], transposed, [*ct_state, *ct_y])
+        results = back.function([value[v] for v in back.reads], weights, [*ct_state, *ct_y])
         ct_state = [
             _zeros(v) if i is None else results[i]
             for v, i in zip(graph.state, back.state, strict=True)
@@ -130,13 +147,36 @@ def _block_backward(
     return ct_state, ct_fix, _unhoist(graph, fix, xs, ct_sequence, ct_fix)
 
 
+def turn_products(step: Program, fix: dict, num_steps: int) -> Callable[..., list[Array]]:
+    """The step as a function, its products with large weights of `fix` turned.
+
+    The weights are transposed before the loop, which takes as long as a few of its steps.
+    """
+    products = {
+        id(eqn): eqn.invars[1]
+        for eqn in step.eqns
+        if is_plain_product(eqn) and eqn.invars[1] in fix and pays_to_turn(eqn)
+    }
+    if num_steps < TURN_STEPS or not products:
+        return step.function
+    weights = {v: turned(fix[v]) for v in products.values()}
+
+    def rule(eqn: Any, inputs: list) -> list:
+        if id(eqn) in products:
+            return [turned_product(inputs[0], weights[eqn.invars[1]], eqn.params["precision"])]
+        return evaluate(eqn, inputs)
+
+    return lambda *inputs: interpret(step.jaxpr, inputs, rule)
+
+
 def hoist_products(graph: StepGraph, fix: dict, xs: list) -> dict[Any, Array]:
     """The hoisted products of all steps, `[steps, ...]` each."""
     stacks = dict(zip(graph.xs, xs, strict=True))
     for eqn in graph.hoist.eqns:
         operands = [v for v in eqn.invars if isinstance(v, jex.Var)]
         if is_plain_product(eqn) and operands[0] in stacks and operands[1] in fix:
-            stacks[eqn.outvars[0]] = _rows_product(stacks[operands[0]], fix[operands[1]])
+            a, b = stacks[operands[0]], fix[operands[1]]
+            stacks[eqn.outvars[0]] = rows_product(a, b, eqn.params["precision"])
             continue
 
         def one(moving: dict, eqn: Any = eqn) -> list[Array]:
@@ -151,33 +191,6 @@ def hoist_products(graph: StepGraph, fix: dict, xs: list) -> dict[Any, Array]:
         )
         stacks.update(zip(eqn.outvars, results, strict=True))
     return {v: stacks[v] for v in graph.hoist.outputs}
-
-
-@jax.custom_vjp
-def _rows_product(a: Array, b: Array) -> Array:
-    """`a [steps, ..., K] @ b [K, N]`, whose weight gradient comes out as it is stored.
-
-    JAX's own rule forms it transposed, and XLA on a CPU then copies the cotangents of all steps.
-    """
-    return a @ b
-
-
-def _rows_product_forward(a: Array, b: Array) -> tuple[Array, tuple[Array, Array]]:
-    return a @ b, (a, b)
-
-
-def _rows_product_backward(saved: tuple[Array, Array], ct: Array) -> tuple[Array, Array]:
-    a, b = saved
-    return ct @ b.T, _sum_of_outer_products(a, ct)
-
-
-_rows_product.defvjp(_rows_product_forward, _rows_product_backward)
-
-
-def _sum_of_outer_products(a: Array, b: Array) -> Array:
-    """Σ aᵀ b over all leading axes: `[..., K], [..., N] -> [K, N]`."""
-    leading = tuple(range(a.ndim - 1))  # not reshaped into one: the batch may be sharded
-    return lax.dot_general(a, b, ((leading, leading), ((), ())))
 
 
 def _unhoist(graph: StepGraph, fix: dict, xs: list, ct_sequence: dict, ct_fix: dict) -> list[Array]:
@@ -204,7 +217,7 @@ def _weight_gradient(product: Deferred, operands: Array, cts: Array, fix: dict) 
     """The gradient of a weight over all steps, by one product."""
     eqn, operand, weight = product
     if is_plain_product(eqn) and eqn.invars[1] is weight:
-        return _sum_of_outer_products(operands, cts)
+        return sum_of_outer_products(operands, cts, eqn.params["precision"])
 
     def multiply(w: Array) -> Array:
         return jax.vmap(lambda a: evaluate(eqn, [a if v is operand else w for v in eqn.invars])[0])(
@@ -224,9 +237,10 @@ def _accumulate(cts: dict, key: Any, ct: Array) -> None:
 
 def run_forward(loop: Loop, fixed: list, state: list, xs: list) -> tuple[tuple, tuple]:
     fix = dict(zip(loop.graph.fix.outputs, loop.graph.fix.function(*fixed), strict=True))
+    step = turn_products(loop.graph.forward, fix, len(xs[0]))
 
     def block(state: list, xs: list, _: None) -> tuple[list, list, Any]:
-        new_state, ys, saved = _block_forward(loop, fix, state, xs)
+        new_state, ys, saved = _block_forward(loop, step, fix, state, xs)
         return new_state, ys, state if loop.rerun else saved
 
     state, ys, saved = _over_blocks(block, state, xs, (None, None), loop.block, loop.reverse)
@@ -242,11 +256,14 @@ def run_backward(loop: Loop, residuals: tuple, cts: tuple) -> tuple[list, list, 
         for group, atoms in zip(cts, graph.ends, strict=True)
     )
     float_fix = [v for v in graph.fix.outputs if is_float(v)]
+    step = graph.forward.function
+    if loop.rerun:
+        step = turn_products(graph.forward, fix, len(xs[0]))
 
     def block(carry: tuple, inputs: tuple, saved: Any) -> tuple[tuple, list, None]:
         (ct_state, sums), (xs, ct_ys) = carry, inputs
         if loop.rerun:
-            _, _, saved = _block_forward(loop, fix, saved, xs)
+            _, _, saved = _block_forward(loop, step, fix, saved, xs)
         ct_state, ct_fix, ct_xs = _block_backward(loop, fix, saved, xs, ct_state, ct_ys)
         sums = [s + ct_fix[v] if v in ct_fix else s for v, s in zip(float_fix, sums, strict=True)]
         return (ct_state, sums), ct_xs, None

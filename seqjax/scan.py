@@ -19,7 +19,7 @@ from jax import lax
 
 from seqjax.errors import InputError, check_positive
 from seqjax.gates import join_gates
-from seqjax.loops import Loop, run_backward, run_forward
+from seqjax.loops import Loop, run_backward, run_forward, turn_products
 from seqjax.stepgraph import PRODUCTS, StepGraph, flatten, forward_alone, program, read_step
 from seqjax.types import Array, Params, State
 
@@ -97,7 +97,7 @@ def scan(
     if block is None:
         block = math.isqrt(num_steps) if keep == "blocks" else _good_block(graph, num_steps)
     loop = Loop(graph, reverse, unroll, min(block, num_steps), keep == "blocks")
-    whole = program(flat.invars, flat.outvars, flat.eqns).function
+    whole = program(flat.invars, flat.outvars, flat.eqns)
 
     @jax.custom_vjp
     def run(fixed: list, state: list, xs: list) -> tuple[list, list]:
@@ -106,8 +106,10 @@ def scan(
             alone = forward_alone(read_step(joined, len(fixed), len(state), "gates"))
             return run_forward(loop._replace(graph=alone, rerun=False), fixed, state, xs)[0]
 
+        step = turn_products(whole, dict(zip(flat.invars, fixed, strict=False)), num_steps)
+
         def body(state: list, x: list) -> tuple[list, list]:
-            out = whole(*fixed, *state, *x)
+            out = step(*fixed, *state, *x)
             return out[: len(state)], out[len(state) :]
 
         return lax.scan(body, state, xs, reverse=reverse, unroll=unroll)

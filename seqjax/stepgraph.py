@@ -21,6 +21,7 @@ import jax
 import jax.extend.core as jex
 import jax.numpy as jnp
 
+from seqjax.products import is_large, is_plain_product, turned_product
 from seqjax.types import Array
 
 Var = jex.Var
@@ -54,6 +55,10 @@ class Program(NamedTuple):
     function: Callable[..., list[Array]]
     eqns: tuple[Eqn, ...]
 
+    @property
+    def jaxpr(self) -> jex.Jaxpr:
+        return _jaxpr(self.inputs, self.outputs, self.eqns)
+
     def reads(self) -> set[Var]:
         """The inputs that are really used."""
         used = {v for eqn in self.eqns for v in eqn.invars if isinstance(v, Var)}
@@ -71,13 +76,13 @@ class Deferred(NamedTuple):
 class Backward(NamedTuple):
     """The derivative of one step, the deferred weights left out.
 
-    `function(reads, transposed weights of `plain`, cotangents) -> results`, where the cotangents
-    belong to the float leaves of (new state, y). The fields below `function` are places among the
+    `function(reads, weights of `plain`, cotangents) -> results`, where large weights are as they are
+    and others transposed, and the cotangents belong to the float leaves of (new state, y). The fields below `function` are places among the
     results, None where there is no cotangent.
     """
 
     reads: tuple[Var, ...]  # values of the forward step
-    plain: tuple[int, ...]  # which deferred products take a transposed weight
+    plain: tuple[int, ...]  # which deferred products are `a @ weight`
     function: Callable[[list[Array], list[Array], list[Array]], list[Array]]
     state: tuple[int | None, ...]
     sequence: tuple[int | None, ...]
@@ -257,19 +262,6 @@ def forward_alone(graph: StepGraph) -> StepGraph:
     return graph._replace(forward=forward, kept=(), kept_hoisted=(), shifted=())
 
 
-def is_plain_product(eqn: Eqn) -> bool:
-    """Whether an equation is `a [..., K] @ b [K, N]`, all of one dtype."""
-    if eqn.primitive.name != "dot_general":
-        return False
-    a, b = (atom.aval for atom in eqn.invars)
-    plain = (((len(a.shape) - 1,), (0,)), ((), ()))
-    return (
-        len(b.shape) == 2
-        and eqn.params["dimension_numbers"] == plain
-        and a.dtype == b.dtype == eqn.outvars[0].aval.dtype
-    )
-
-
 def _worth_keeping(
     eqns: Sequence[Eqn], needed: set[Var], free: set[Var], keep: str, products: list[Eqn]
 ) -> list[Var]:
@@ -304,9 +296,9 @@ def _trace_backward(
     float_outputs = [v for v in outputs if is_float(v)]
     missing: list[list[bool]] = []  # which results have no cotangent, learnt in tracing
 
-    def differentiate(env: list, transposed: list, cts_out: list) -> list[Array]:
+    def differentiate(env: list, weights: list, cts_out: list) -> list[Array]:
         value = dict(zip(values, env, strict=True))
-        transposed_weight = dict(zip(plain, transposed, strict=True))
+        plain_weight = dict(zip(plain, weights, strict=True))
         cts: dict[Var, Array] = {}
         product_cts: list[Array | None] = [None] * len(deferred)
 
@@ -323,8 +315,10 @@ def _trace_backward(
             if id(eqn) in products:
                 i = products[id(eqn)]
                 product_cts[i] = ct = eqn_cts[0]
-                if i in transposed_weight:
-                    add(deferred[i].operand, ct @ transposed_weight[i])
+                if i in plain_weight:
+                    multiply = turned_product if is_large(plain_weight[i]) else jnp.matmul
+                    precision = eqn.params["precision"]
+                    add(deferred[i].operand, multiply(ct, plain_weight[i], precision=precision))
                 else:
                     add(deferred[i].operand, _transpose(deferred[i], value, ct))
             elif eqn.primitive.name in FROM_OUTPUT:
@@ -341,7 +335,7 @@ def _trace_backward(
     closed = jax.make_jaxpr(differentiate)(
         [struct(v) for v in values],
         [
-            jax.ShapeDtypeStruct(w.shape[::-1], w.dtype)
+            jax.ShapeDtypeStruct(w.shape if is_large(w) else w.shape[::-1], w.dtype)
             for w in (deferred[i].weight.aval for i in plain)
         ],
         [struct(v) for v in float_outputs],
@@ -363,8 +357,8 @@ def _trace_backward(
         [*const_inputs, *read_inputs, *inputs[len(values) :]], results, jaxpr.eqns
     ).function
 
-    def function(reads: list, transposed: list, cts: list) -> list[Array]:
-        return lean(*consts, *reads, *transposed, *cts)
+    def function(reads: list, weights: list, cts: list) -> list[Array]:
+        return lean(*consts, *reads, *weights, *cts)
 
     place = {id(atom): i for i, atom in enumerate(results)}
     to_state, to_sequence, to_fixed, to_products = (

@@ -9,10 +9,13 @@ import subprocess
 import sys
 from pathlib import Path
 
+import jax
+import jax.numpy as jnp
 import pytest
 
-from experiments import speed, speed_peers, speed_report
-from seqjax import InputError
+from experiments import speed, speed_peers, speed_products, speed_report
+from seqjax import InputError, unroll
+from seqjax.cells import CELLS
 
 INSTALLED = [p for p, peer in speed_peers.PEERS.items() if importlib.util.find_spec(peer.package)]
 
@@ -97,7 +100,7 @@ def test_every_installed_peer_computes_what_it_should():
             expected[f"{peer} {cell} forward"] = [2, 3, 4] if peer == "keras" else [3, 2, 4]
         cases.append([peer, "peers", "lstm", "stream", 2, 1, 5, 4, 1])
         expected[f"{peer} lstm stream"] = [2, 1, 4] if peer == "keras" else [1, 2, 4]
-        biases = 2 if peer == "torch" else 1
+        biases = {"torch": 2, "products": 0, "products_2dev": 0}.get(peer, 1)
         parameters = 16 * (5 + 4 + biases) + 16 * (4 + 4 + biases)
         inputs = [2, 3, 5] if peer == "keras" else [3, 2, 5]
         expected[f"{peer} train"] = [True, parameters, inputs]
@@ -120,6 +123,22 @@ def test_every_installed_peer_computes_what_it_should():
     )
     assert done.returncode == 0, done.stderr
     assert json.loads(done.stdout) == expected
+
+
+@pytest.mark.parametrize("name", speed_products.GATES)
+def test_the_products_alone_are_those_of_the_cell(name):
+    """A training step's products, before, in and after its loops: as many, of the same shapes."""
+
+    def made(cell):
+        params = jax.eval_shape(lambda: cell.init(jax.random.key(0), 5))
+        xs = jax.ShapeDtypeStruct((3, 2, 5), jnp.float32)
+        loss = lambda params, xs: unroll(cell, params, xs)[1].sum()  # noqa: E731
+        text = str(jax.make_jaxpr(jax.grad(loss, (0, 1)))(params, xs))
+        return sorted(re.findall(r":(f32\[[0-9,]*\]) = dot_general", text))
+
+    found = made(speed_products.products_cell(name, 4))
+    assert len(found) >= 6
+    assert found == made(CELLS[name](4))
 
 
 def test_growth_is_fitted_and_drawn(tmp_path):
@@ -218,8 +237,9 @@ def test_plan_takes_the_peers_it_is_told():
         return {tuple(peers) for _, peers in speed.plan(speed.Config(**fields))}
 
     trained = tuple(peer for peer in speed_peers.PEERS if peer != "torch_layer")
-    assert peers() == {tuple(peer for peer in trained if peer != "torch_compile")}
-    assert peers(torch_compile=True) == {trained}
+    assert peers() == {tuple(peer for peer in trained if peer not in speed.OPTIONAL)}
+    assert peers(torch_compile=True, products=True) == {trained}
+    assert peers(peers="plain", products=True) == {("plain", "seqjax", "products", "products_2dev")}
     assert peers(peers="torch_compile,plain") == {("torch_compile", "plain", "seqjax")}
     assert peers(suite="all", peers="torch") == {("torch", "seqjax"), ("seqjax",)}
     kinds = {case.kind for case, _ in speed.plan(speed.Config(suite="all"))}
