@@ -1,10 +1,10 @@
 """Matrix products with a weight, in a loop and for all steps at once.
 
-XLA's product on a CPU rearranges its operands into tiles first. In a loop a step's few rows do not
-make up for that, and the weight as the right operand `[K, N]` is rearranged slowly where it
-is larger than a core's cache: the same product with the weight as the left operand `[N, K]`, and its
-small result transposed, takes 1.0 to 2.3 times less (16 rows x 512 x 1536: 1.45 on one core, 1.2 on
-two; x 1024 x 4096: 2.5 and 2.1; two cores of a Xeon with 2 MiB of cache each).
+XLA's product on a CPU first rearranges its operands into tiles, and the few rows of one step do not
+make up for that. A weight that is larger than a core's cache is rearranged faster as the left operand
+`[N, K]`, though the product's result has to be transposed then, than as the right operand `[K, N]`: 16
+rows x 512 x 1536 are 1.45 times as fast on one core and 1.2 on two, x 1024 x 4096 are 2.5 and 2.1
+(a Xeon with 2 MiB of cache for each core).
 """
 
 import math
@@ -17,8 +17,8 @@ from jax import lax
 
 from seqjax.types import Array
 
-LARGE = 2 << 20  # bytes of a weight; a smaller one gains nothing, and loses with few rows
-ROWS = 8  # of which a multiple is read fast in columns, as the loop's next work has to
+LARGE = 2 << 20  # bytes of a weight; turning a smaller one gains nothing, and loses with few rows
+ROWS = 8  # other numbers of rows than its multiples are read slowly in columns
 
 
 def is_plain_product(eqn: Any) -> bool:
@@ -41,7 +41,7 @@ def is_large(weight: Any) -> bool:
 
 
 def pays_to_turn(product: Any) -> bool:
-    """Whether `a @ b` is faster turned, its result, wider than `a`, being read in columns."""
+    """Whether `a @ b` is faster turned in a forward loop, where much reads its result, in columns."""
     a, b = (atom.aval for atom in product.invars)
     return is_large(b) and math.prod(a.shape[:-1]) % ROWS == 0
 
