@@ -12,10 +12,11 @@ calls each in every round. `train` is the value and all gradients (parameters an
 weighted sum of the outputs, `forward` the outputs alone, `stream` one time step with the state
 handed in and out. float32, laid out as the library likes it. A ratio is a peer's median time over
 seqjax's: above 1, seqjax is faster. Of two forms with the same equations we take a library's
-faster one (Flax's `OptimizedLSTMCell`, torch's cells for single steps). With `--products` a linear
-cell with the same matrix products is a peer, too: a floor for what makes its products by XLA. Equations differ in
-details: Haiku's GRU resets before the product, torch has two biases. Nothing else may run on the
-machine meanwhile: a second program slows torch's threads several times more than JAX's.
+faster one (Flax's `OptimizedLSTMCell`, torch's cells for single steps). Equations differ in
+details: Haiku's GRU resets before the product, torch has two biases. With `--products` a linear cell
+with the same matrix products is a peer, too: a floor for what makes its products by XLA. Nothing
+else may run on the machine meanwhile: a second program slows torch's threads several times more than
+JAX's.
 """
 
 import dataclasses
