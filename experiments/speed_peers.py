@@ -24,6 +24,7 @@ from seqjax.cells import CELLS
 from seqjax.compose import stack
 from seqjax.decode import generate
 from seqjax.memory import reuse_freed_memory
+from seqjax.sharding import batch_mesh, over_batch, replicate, split_batch
 from seqjax.unroll import unroll
 
 
@@ -140,14 +141,18 @@ def two_devices(make_layer: Callable[[Case, int], Layer], case: Case) -> Work:
     """As on one device, with the batch spread over two devices of the host."""
     if case.batch % 2:
         raise Unsupported(f"a batch of {case.batch} does not divide by 2")
-    return jax_work(make_layer, case, place=on_two_devices)
+
+    def make(case: Case, size: int) -> Layer:
+        layer = make_layer(case, size)
+        return layer._replace(apply=over_batch(layer.apply, batch_mesh(2)))
+
+    return jax_work(make, case, place=on_two_devices)
 
 
 def on_two_devices(tree: Any, batch_axis: int | None) -> Any:
     """Copied to both, or split between them."""
-    mesh = jax.make_mesh((2,), ("batch",), (jax.sharding.AxisType.Auto,))
-    spec = jax.P() if batch_axis is None else jax.P(*[None] * batch_axis, "batch")
-    return jax.device_put(tree, jax.NamedSharding(mesh, spec))
+    mesh = batch_mesh(2)
+    return replicate(tree, mesh) if batch_axis is None else split_batch(tree, mesh, batch_axis)
 
 
 def linen_layer(case: Case, size: int) -> Layer:

@@ -3,9 +3,13 @@
 A block is some steps in a row, often all of them. Forward, it hoists the products of its inputs, runs
 the step, and keeps what the way back will read. Backward, its loop carries the cotangent of the
 state; one product per weight after that loop gives the weight's gradient.
+
+What outlives a block is written straight into stacks of all steps, and read from there: a loop over
+blocks that hands on each block's own stacks would copy all of them, there and back.
 """
 
-from collections.abc import Callable
+from collections.abc import Callable, Iterable
+from functools import partial
 from typing import Any, NamedTuple
 
 import jax
@@ -22,7 +26,15 @@ from seqjax.products import (
     turned,
     turned_product,
 )
-from seqjax.stepgraph import Deferred, Program, StepGraph, evaluate, interpret, is_float
+from seqjax.stepgraph import (
+    Deferred,
+    Program,
+    StepGraph,
+    evaluate,
+    forward_alone,
+    interpret,
+    is_float,
+)
 from seqjax.types import Array
 
 TURN_STEPS = 32  # in a loop of fewer, to transpose a weight takes too large a part
@@ -38,64 +50,99 @@ class Loop(NamedTuple):
     rerun: bool  # whether blocks are run again in the backward loop
 
 
-class Saved(NamedTuple):
-    """What one block hands from the forward to the backward loop, `[steps, ...]` each."""
+class Part(NamedTuple):
+    """Steps `start ... start + size - 1` of stacks `[T, ...]`."""
 
-    kept: list[Array]
-    hoisted: list[Array]  # hoisted products that the backward loop reads
-    starts: list[Array]  # [...], the state before the block, for `StepGraph.shifted`
+    start: Any  # an int, or a traced one
+    size: int
+
+    def of(self, stack: Array) -> Array:
+        if self.size == len(stack):
+            return stack
+        return lax.dynamic_slice_in_dim(stack, self.start, self.size)
+
+    def put(self, stack: Array, part: Array) -> Array:
+        """The stack with `part` in its place."""
+        if self.size == len(stack):
+            return part
+        return lax.dynamic_update_slice_in_dim(stack, part, self.start, 0)
 
 
 # ---------------------------------------------------------------- one block
 
 
-def _block_forward(
-    loop: Loop, step: Callable, fix: dict, state: list, xs: list
-) -> tuple[list, list[Array], Saved]:
-    """Returns the state after the block, its ys, and what its backward loop will read.
+def _written(graph: StepGraph) -> tuple[list, list[int]]:
+    """What the forward loop stacks, beside the hoisted products: ys and, by place, what is kept.
 
-    `step` is the graph's forward step, or a faster form of it.
+    What is kept and is an output of the step as well is written once.
+    """
+    outputs = graph.ends[1]
+    there = {v for v in outputs if isinstance(v, jex.Var)} | {v for v, _ in graph.shifted}
+    fresh = [i for i, v in enumerate(graph.kept) if v not in there]
+    return [*outputs, *(graph.kept[i] for i in fresh)], fresh
+
+
+def _block_forward(
+    loop: Loop, step: Callable, fix: dict, state: list, xs: list, stacks: tuple, part: Part
+) -> tuple[list, tuple[list, list]]:
+    """Runs the steps `part`, whose inputs are xs `[size, ...]`.
+
+    `step` is the graph's forward step, or a faster form of it. `stacks`, of all steps, are those of
+    `_written` and of the hoisted products that the backward loop reads; returned with the part's.
     """
     graph = loop.graph
     hoisted = hoist_products(graph, fix, xs)
     by_var = {**dict(zip(graph.xs, xs, strict=True)), **hoisted}
     fixed = [fix[v] for v in graph.fixed]
-    state_out, ys_out = graph.ends
-    count = len(state_out) + len(ys_out)
-    # What is kept and is an output of the step as well is written once.
-    shared = {v: i for i, v in enumerate(ys_out) if isinstance(v, jex.Var)}
-    shared |= dict(graph.shifted)
-    fresh = [i for i, v in enumerate(graph.kept) if v not in shared]
+    count = len(state) + len(graph.ends[1])
+    _, fresh = _written(graph)
 
-    def body(state: list, at_t: list) -> tuple[list, tuple[list, list]]:
+    def body(state: list, at_t: list) -> tuple[list, list]:
         out = step(*fixed, *at_t, *state)
-        return out[: len(state)], (out[len(state) : count], [out[count + i] for i in fresh])
+        return out[: len(state)], [*out[len(state) : count], *(out[count + i] for i in fresh)]
 
+    written, kept_hoisted = stacks
     sequence = [by_var[v] for v in graph.sequence]
-    num_steps = len(xs[0])
-    starts = [state[graph.state.index(v)] for v, _ in graph.shifted]
-    state, (ys, kept) = lax.scan(body, state, sequence, num_steps, loop.reverse, loop.unroll)
-    stacks = iter(kept)
-    all_kept = [ys[shared[v]] if v in shared else next(stacks) for v in graph.kept]
-    return state, ys, Saved(all_kept, [hoisted[v] for v in graph.kept_hoisted], starts)
+    state, written = _scan_into(body, state, sequence, written, part, loop)
+    kept_hoisted = [
+        part.put(stack, hoisted[v])
+        for stack, v in zip(kept_hoisted, graph.kept_hoisted, strict=True)
+    ]
+    return state, (written, kept_hoisted)
+
+
+def _read_backward(loop: Loop, state: list, xs: list, stacks: tuple[list, list]) -> dict:
+    """Stacks of all that the backward loop may read, by variable; `state` is that before the first
+    step."""
+    graph = loop.graph
+    written, kept_hoisted = stacks
+    atoms, _ = _written(graph)
+    by_var = {v: a for v, a in zip(atoms, written, strict=True) if isinstance(v, jex.Var)}
+    found = dict(zip(graph.xs, xs, strict=True))
+    found |= dict(zip(graph.kept_hoisted, kept_hoisted, strict=True))
+    found |= {v: by_var[v] for v in graph.kept if v in by_var}
+    for v, i in graph.shifted:
+        first, rest = state[graph.state.index(v)][None], written[i]
+        found[v] = jnp.concatenate([rest[1:], first] if loop.reverse else [first, rest[:-1]])
+    return found
 
 
 def _block_backward(
-    loop: Loop, fix: dict, saved: Saved, xs: list, ct_state: list, ct_ys: list
+    loop: Loop,
+    fix: dict,
+    weights: list,
+    stacks: dict,
+    xs: list,
+    ct_state: list,
+    ct_ys: list,
+    part: Part,
 ) -> tuple[list, dict, list]:
-    """Returns cotangents: of the float state before the block, of fixed values, of float xs."""
+    """Returns cotangents: of the float state before the block, of fixed values, of float xs.
+
+    `weights` are those of `turn_back`, `stacks` and `ct_ys` of all steps, `xs` of the part's.
+    """
     graph, back = loop.graph, loop.graph.backward
     fixed = {v: fix[v] for v in graph.fixed}
-    # Transposed once, before the loop: a product with a transposed operand is 2-4 times slower.
-    weights = [fix[graph.deferred[i].weight] for i in back.plain]
-    weights = [w if is_large(w) else turned(w) for w in weights]
-    stacks = dict(zip(graph.xs, xs, strict=True))
-    stacks |= dict(zip(graph.kept_hoisted, saved.hoisted, strict=True))
-    stacks |= dict(zip(graph.kept, saved.kept, strict=True))
-    for (v, _), start in zip(graph.shifted, saved.starts, strict=True):
-        first, rest = start[None], stacks[v]
-        parts = [rest[1:], first] if loop.reverse else [first, rest[:-1]]
-        stacks[v] = jnp.concatenate(parts)
     wanted = graph.replay.reads() | {*back.reads}
     read = {v: a for v, a in stacks.items() if v in wanted}
 
@@ -124,11 +171,11 @@ def _block_backward(
         return (ct_state, sums), ([results[i] for i in emitted], [value[v] for v in operands])
 
     carry = (ct_state, [_zeros(end.inputs[0] if (end := finish[v]) else v) for v in summed])
-    (ct_state, sums), (results, operand_stacks) = lax.scan(
-        body, carry, (list(read.values()), ct_ys), len(xs[0]), not loop.reverse, loop.unroll
+    (ct_state, sums), (results, operand_stacks) = _scan_from(
+        body, carry, (list(read.values()), ct_ys), part, loop
     )
     stacked = dict(zip(emitted, results, strict=True))
-    stacks |= dict(zip(operands, operand_stacks, strict=True))
+    multiplied = dict(zip(operands, operand_stacks, strict=True))
 
     ct_fix = {
         v: end.function(total)[0] if (end := finish[v]) else total
@@ -139,12 +186,54 @@ def _block_backward(
             ct_fix[v] = jnp.sum(stacked[i], 0)
     for product, i in zip(graph.deferred, back.deferred, strict=True):
         if i is not None:
-            grad = _weight_gradient(product, stacks[product.operand], stacked[i], fix)
-            _accumulate(ct_fix, product.weight, grad)
+            v = product.operand
+            operand = multiplied[v] if v in multiplied else part.of(stacks[v])
+            _accumulate(ct_fix, product.weight, _weight_gradient(product, operand, stacked[i], fix))
     ct_sequence = {
         v: stacked[i] for v, i in zip(graph.sequence, back.sequence, strict=True) if i is not None
     }
     return ct_state, ct_fix, _unhoist(graph, fix, xs, ct_sequence, ct_fix)
+
+
+def _scan_into(
+    body: Callable, carry: Any, xs: list, stacks: list, part: Part, loop: Loop
+) -> tuple[Any, list]:
+    """`lax.scan` over xs `[size, ...]`, its outputs written at `part` of stacks `[T, ...]`."""
+    run = partial(lax.scan, length=part.size, reverse=loop.reverse, unroll=loop.unroll)
+    if all(part.size == len(stack) for stack in stacks):
+        return run(body, carry, xs)
+
+    def write(both: tuple, at_t: tuple) -> tuple[tuple, None]:
+        (carry, stacks), (t, x) = both, at_t
+        carry, outputs = body(carry, x)
+        put = partial(lax.dynamic_update_index_in_dim, index=t, axis=0)
+        return (carry, [put(a, b) for a, b in zip(stacks, outputs, strict=True)]), None
+
+    return run(write, (carry, stacks), (part.start + jnp.arange(part.size), xs))[0]
+
+
+def _scan_from(
+    body: Callable, carry: Any, stacks: tuple[list, list], part: Part, loop: Loop
+) -> tuple[Any, Any]:
+    """`lax.scan`, the other way in time, over `part` of stacks `[T, ...]`."""
+    run = partial(lax.scan, length=part.size, reverse=not loop.reverse, unroll=loop.unroll)
+    if all(part.size == len(stack) for stack in jax.tree.leaves(stacks)):
+        return run(body, carry, stacks)
+
+    def read(carry: Any, t: Array) -> tuple[Any, Any]:
+        at_t = partial(lax.dynamic_index_in_dim, index=t, keepdims=False)
+        return body(carry, jax.tree.map(at_t, stacks))
+
+    return run(read, carry, part.start + jnp.arange(part.size))
+
+
+def turn_back(graph: StepGraph, fix: dict) -> list[Array]:
+    """The weights of the backward step's plain products.
+
+    Transposed once, before the loop: a product with a transposed operand is 2-4 times slower.
+    """
+    weights = [fix[graph.deferred[i].weight] for i in graph.backward.plain]
+    return [w if is_large(w) else turned(w) for w in weights]
 
 
 def turn_products(step: Program, fix: dict, num_steps: int) -> Callable[..., list[Array]]:
@@ -236,93 +325,96 @@ def _accumulate(cts: dict, key: Any, ct: Array) -> None:
 
 
 def run_forward(loop: Loop, fixed: list, state: list, xs: list) -> tuple[tuple, tuple]:
-    fix = dict(zip(loop.graph.fix.outputs, loop.graph.fix.function(*fixed), strict=True))
-    step = turn_products(loop.graph.forward, fix, len(xs[0]))
+    if loop.rerun:
+        loop = loop._replace(graph=forward_alone(loop.graph))
+    graph, num_steps = loop.graph, len(xs[0])
+    fix = dict(zip(graph.fix.outputs, graph.fix.function(*fixed), strict=True))
+    step = turn_products(graph.forward, fix, num_steps)
+    starts = _empty(graph.state, -(-num_steps // loop.block)) if loop.rerun else state
 
-    def block(state: list, xs: list, _: None) -> tuple[list, list, Any]:
-        new_state, ys, saved = _block_forward(loop, step, fix, state, xs)
-        return new_state, ys, state if loop.rerun else saved
+    def block(carry: tuple, part: Part) -> tuple:
+        state, stacks, starts = carry
+        if loop.rerun:
+            starts = [
+                lax.dynamic_update_index_in_dim(a, s, part.start // loop.block, 0)
+                for a, s in zip(starts, state, strict=True)
+            ]
+        here = [part.of(x) for x in xs]
+        return *_block_forward(loop, step, fix, state, here, stacks, part), starts
 
-    state, ys, saved = _over_blocks(block, state, xs, (None, None), loop.block, loop.reverse)
-    return (state, ys), (fixed, xs, saved)
+    carry = (state, _stacks(graph, num_steps), starts)
+    state, stacks, starts = _over_blocks(block, carry, num_steps, loop.block, loop.reverse)
+    ys = stacks[0][: len(graph.ends[1])]
+    return (state, ys), (fixed, xs, starts, None if loop.rerun else stacks)
 
 
 def run_backward(loop: Loop, residuals: tuple, cts: tuple) -> tuple[list, list, list]:
     graph = loop.graph
-    fixed, xs, saved = residuals
+    fixed, xs, starts, stacks = residuals
     fix = dict(zip(graph.fix.outputs, graph.fix.function(*fixed), strict=True))
+    num_steps, weights = len(xs[0]), turn_back(graph, fix)
     ct_state, ct_ys = (
         [ct for ct, v in zip(group, atoms, strict=True) if is_float(v)]
         for group, atoms in zip(cts, graph.ends, strict=True)
     )
     float_fix = [v for v in graph.fix.outputs if is_float(v)]
-    step = graph.forward.function
     if loop.rerun:
-        step = turn_products(graph.forward, fix, len(xs[0]))
+        step = turn_products(graph.forward, fix, num_steps)
+    else:
+        read = _read_backward(loop, starts, xs, stacks)
 
-    def block(carry: tuple, inputs: tuple, saved: Any) -> tuple[tuple, list, None]:
-        (ct_state, sums), (xs, ct_ys) = carry, inputs
+    def block(carry: tuple, part: Part) -> tuple:
+        ct_state, sums, ct_xs = carry
+        here = [part.of(x) for x in xs]
         if loop.rerun:
-            _, _, saved = _block_forward(loop, step, fix, saved, xs)
-        ct_state, ct_fix, ct_xs = _block_backward(loop, fix, saved, xs, ct_state, ct_ys)
+            whole, state = Part(0, part.size), [a[part.start // loop.block] for a in starts]
+            empty = _stacks(graph, part.size)
+            made = _block_forward(loop, step, fix, state, here, empty, whole)[1]
+            inputs = _read_backward(loop, state, here, made), here
+            found = _block_backward(
+                loop, fix, weights, *inputs, ct_state, [part.of(ct) for ct in ct_ys], whole
+            )
+        else:
+            found = _block_backward(loop, fix, weights, read, here, ct_state, ct_ys, part)
+        ct_state, ct_fix, ct_here = found
         sums = [s + ct_fix[v] if v in ct_fix else s for v, s in zip(float_fix, sums, strict=True)]
-        return (ct_state, sums), ct_xs, None
+        return ct_state, sums, [part.put(a, b) for a, b in zip(ct_xs, ct_here, strict=True)]
 
-    carry = (ct_state, [_zeros(v) for v in float_fix])
-    (ct_state, sums), ct_xs, _ = _over_blocks(
-        block, carry, (xs, ct_ys), saved, loop.block, not loop.reverse
-    )
+    float_xs = [v for v in graph.xs if is_float(v)]
+    carry = (ct_state, [_zeros(v) for v in float_fix], _empty(float_xs, num_steps))
+    ct_state, sums, ct_xs = _over_blocks(block, carry, num_steps, loop.block, not loop.reverse)
     ct_fixed = pull_back(graph.fix.function, fixed, sums)
     return ct_fixed, _spread(ct_state, graph.state), _spread(ct_xs, graph.xs)
 
 
 def _over_blocks(
-    block: Callable[[Any, Any, Any], tuple[Any, Any, Any]],
-    carry: Any,
-    steps: Any,
-    blocks: tuple[Any, Any],
-    size: int,
-    reverse: bool,
-) -> tuple[Any, Any, tuple[Any, Any]]:
-    """A scan over blocks of `size` steps, and a shorter block at the end for the rest.
+    block: Callable[[Any, Part], Any], carry: Any, num_steps: int, size: int, reverse: bool
+) -> Any:
+    """`carry = block(carry, part)` for parts of `size` steps, and one of the rest at the end of time.
 
-    Args:
-      block: `(carry, steps of the block, extra) -> (carry, outputs of its steps, extra output)`.
-      carry: before the first block.
-      steps: a pytree `[T, ...]`.
-      blocks: extras of the full blocks `[T // size, ...]`, and of the rest.
-      size: steps per block.
-      reverse: from the last block to the first.
-
-    Returns:
-      The last carry, outputs `[T, ...]`, and the extra outputs, as `blocks`.
+    `reverse` is from the last to the first.
     """
-    num_steps = len(jax.tree.leaves(steps)[0])
     count = num_steps // size
-    full = jax.tree.map(lambda a: a[: count * size].reshape(count, size, *a.shape[1:]), steps)
-    rest = jax.tree.map(lambda a: a[count * size :], steps)
-    done: dict[str, tuple[Any, Any]] = {}
+    rest = Part(count * size, num_steps - count * size)
+    if rest.size and reverse:
+        carry = block(carry, rest)
+    if count == 1:
+        carry = block(carry, Part(0, size))
+    else:
+        starts = size * jnp.arange(count)
+        body = lambda carry, start: (block(carry, Part(start, size)), None)  # noqa: E731
+        carry, _ = lax.scan(body, carry, starts, reverse=reverse)
+    if rest.size and not reverse:
+        carry = block(carry, rest)
+    return carry
 
-    def body(carry: Any, inputs: tuple) -> tuple[Any, tuple]:
-        carry, outputs, extra = block(carry, *inputs)
-        return carry, (outputs, extra)
 
-    for part in ("rest", "full") if reverse else ("full", "rest"):
-        if part == "full" and count > 1:
-            carry, done[part] = lax.scan(body, carry, (full, blocks[0]), reverse=reverse)
-        elif part == "full":
-            first = jax.tree.map(lambda a: a[0], (full, blocks[0]))
-            carry, (outputs, extra) = body(carry, first)
-            done[part] = jax.tree.map(lambda a: a[None], (outputs, extra))
-        elif num_steps % size:
-            carry, done[part] = body(carry, (rest, blocks[1]))
-    outputs, extra = done["full"]
-    outputs = jax.tree.map(lambda a: a.reshape(count * size, *a.shape[2:]), outputs)
-    if "rest" not in done:
-        return carry, outputs, (extra, None)
-    last, last_extra = done["rest"]
-    outputs = jax.tree.map(lambda a, b: jnp.concatenate([a, b]), outputs, last)
-    return carry, outputs, (extra, last_extra)
+def _stacks(graph: StepGraph, num_steps: int) -> tuple[list[Array], list[Array]]:
+    return _empty(_written(graph)[0], num_steps), _empty(graph.kept_hoisted, num_steps)
+
+
+def _empty(atoms: Iterable[Any], num_steps: int) -> list[Array]:
+    return [lax.empty((num_steps, *v.aval.shape), v.aval.dtype) for v in atoms]
 
 
 def pull_back(function: Callable, inputs: list, cts: list) -> list[Array | None]:

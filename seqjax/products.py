@@ -85,5 +85,19 @@ rows_product.defvjp(_rows_product_forward, _rows_product_backward)
 
 def sum_of_outer_products(a: Array, b: Array, precision: Any) -> Array:
     """Σ aᵀ b over all leading axes: `[..., K], [..., N] -> [K, N]`."""
-    leading = tuple(range(a.ndim - 1))  # not reshaped into one: the batch may be sharded
+    leading = tuple(range(a.ndim - 1))
+    total = jax.ShapeDtypeStruct((a.shape[-1], b.shape[-1]), b.dtype)
+    # Rows in one axis need no transposed copy, which costs more than it gains where it is small.
+    if is_large(total) and not _may_be_split():
+        a, b, leading = a.reshape(-1, a.shape[-1]), b.reshape(-1, b.shape[-1]), (0,)
     return lax.dot_general(a, b, ((leading, leading), ((), ())), precision=precision)
+
+
+def _may_be_split() -> bool:
+    """Whether the compiler may have the batch on several devices, where axes must not be joined.
+
+    Within `jax.shard_map` all arrays are a device's own.
+    """
+    mesh = jax.sharding.get_abstract_mesh()
+    own = not mesh.empty and set(mesh.manual_axes) == set(mesh.axis_names)
+    return jax.device_count() > 1 and not own

@@ -23,8 +23,9 @@ from seqjax.loops import Loop, run_backward, run_forward, turn_products
 from seqjax.stepgraph import PRODUCTS, StepGraph, flatten, forward_alone, program, read_step
 from seqjax.types import Array, Params, State
 
-LARGE = 24 << 20  # bytes of hoisted products and cotangents above which time is cut into blocks
-BLOCK_BYTES = 8 << 20  # bytes of them in a block
+BLOCK_BYTES = 8 << 20  # of hoisted products and cotangents in a block, and
+BLOCK_WEIGHTS = 5  # times the bytes of the weights, if that is more
+FEWEST_BLOCKS = 3  # of that many bytes; less than that stays in one
 KEEP = ("gates", "products", "blocks")
 Step = Callable[[Params, State, Any], tuple[State, Any]]
 
@@ -124,13 +125,15 @@ def _good_block(graph: StepGraph, num_steps: int) -> int:
 
     Hoisted products and their cotangents are written once and read once. Where they are large,
     memory that is used again block after block is faster than fresh memory for all steps
-    (measured: seqjax's README, "Speed").
+    (measured: seqjax's README, "Speed"). But every block adds to the gradient of each weight.
     """
     per_step = sum(_num_bytes(v) for v in graph.hoist.outputs)
     per_step += sum(_num_bytes(d.eqn.outvars[0]) for d in graph.deferred)
-    if per_step * num_steps <= LARGE:
+    weights = sum(_num_bytes(v) for v in {d.weight for d in graph.deferred})
+    block_bytes = max(BLOCK_BYTES, BLOCK_WEIGHTS * weights)
+    if per_step * num_steps <= FEWEST_BLOCKS * block_bytes:
         return num_steps
-    wanted = max(16, BLOCK_BYTES // per_step)
+    wanted = max(16, block_bytes // per_step)
     divisors = [b for b in range(wanted // 2, 2 * wanted + 1) if b and num_steps % b == 0]
     return min(divisors, key=lambda b: abs(b - wanted), default=wanted)
 

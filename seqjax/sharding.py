@@ -2,9 +2,11 @@
 
 Parameters are copied to every device, batches and carried states are split. `jax.jit` does the
 rest: the one product that makes a weight gradient sums over devices, once per update. Results equal
-those of one device up to the order of that sum.
+those of one device up to the order of that sum. `over_batch` is for a layer whose devices should wait
+for one another less often.
 """
 
+from collections.abc import Callable
 from typing import Any
 
 import jax
@@ -12,8 +14,10 @@ from jax.sharding import AxisType, Mesh, NamedSharding, PartitionSpec
 
 from seqjax.errors import InputError, check_positive
 from seqjax.train import TrainState
+from seqjax.types import Array, Params, State
 
 AXIS = "batch"
+Layer = Callable[[Params, State, Array], tuple[State, Array]]
 
 
 def use_cpu_devices(count: int) -> None:
@@ -66,3 +70,27 @@ def split_batch(tree: Any, mesh: Mesh, axis: int) -> Any:
 def replicate(tree: Any, mesh: Mesh) -> Any:
     """Places a copy of every leaf on each device of the mesh."""
     return jax.device_put(tree, NamedSharding(mesh, PartitionSpec()))
+
+
+def over_batch(layer: Layer, mesh: Mesh) -> Layer:
+    """The layer as a program of each device's own, for its share of the batch.
+
+    Where time is cut into blocks (see `seqjax.scan`), the parts that `jax.jit` makes of one program
+    add up weight gradients over devices after every block; these do once, at the end, and size
+    their blocks by what one device holds.
+
+        layer = over_batch(lambda params, state, xs: unroll(cell, params, xs, state), mesh)
+
+    Args:
+      layer: `(params, state, xs [T, B, ...]) -> (state, ys [T, B, ...])`, states `[B, ...]`, whose
+        rows do not depend on one another.
+      mesh: from `batch_mesh`; B divides by its size.
+    """
+    rows, steps = PartitionSpec(AXIS), PartitionSpec(None, AXIS)
+    return jax.shard_map(
+        layer,
+        mesh=mesh,
+        in_specs=(PartitionSpec(), rows, steps),
+        out_specs=(rows, steps),
+        check_vma=False,  # the loops carry sums that start from zeros, the same on every device
+    )
