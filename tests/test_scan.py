@@ -195,27 +195,40 @@ def test_equals_lax_scan_for_steps_of_all_kinds(step, way):
     assert_equal_to_lax(step, params, state, xs, **WAYS[way])
 
 
-def test_random_keys_in_xs_and_integers_in_the_state():
+@pytest.mark.parametrize("way", ["plain call", "blocks", "cut in 3, a rest"])
+def test_random_keys_and_integers_in_xs_state_and_outputs(way):
     def step(p, state, x):
-        h, count = state
+        h, count, key = state
         noise = jax.random.bernoulli(x["key"], 0.5, h.shape)
-        h = jnp.tanh(x["x"] @ p["w"] + (h * noise) @ p["u"]) / (1 + count)
-        return (h, count + 1), h
+        h = jnp.tanh(h * jax.random.bernoulli(key, 0.8, h.shape) @ p["u"] + x["x"] @ p["w"])
+        h = h * noise / (1 + count)
+        return (h, count + 1, jax.random.split(key)[0]), (h, count, key)
 
     params = {"w": drawn((3, 4)), "u": drawn((4, 4), 1)}
-    keys = jax.random.split(jax.random.key(0), 6)
-    xs = {"x": drawn((6, 2, 3), 2), "key": keys}
-    state = (drawn((2, 4), 3), np.int32(0))
+    keys = jax.random.split(jax.random.key(0), 7)
+    xs = {"x": drawn((7, 2, 3), 2), "key": keys}
+    state = (drawn((2, 4), 3), np.int32(0), jax.random.key(1))
     with jax.enable_x64(True):
 
         def run(scanner):
-            return lambda p, h, x: scanner(p, (h, state[1]), {"x": x, "key": keys})
+            return lambda p, h, x: scanner(p, (h, *state[1:]), {"x": x, "key": keys})
 
-        fast = gradients(run(lambda p, s, x: scan(step, p, s, x)), params, state[0], xs["x"])
-        slow = gradients(
-            run(lambda p, s, x: lax.scan(partial(step, p), s, x)), params, state[0], xs["x"]
-        )
+        fast_run = run(lambda p, s, x: scan(step, p, s, x, **WAYS[way]))
+        slow_run = run(lambda p, s, x: lax.scan(partial(step, p), s, x))
+        fast = gradients(fast_run, params, state[0], xs["x"])
+        slow = gradients(slow_run, params, state[0], xs["x"])
         for a, b in zip(jax.tree.leaves(fast), jax.tree.leaves(slow), strict=True):
+            np.testing.assert_allclose(a, b, rtol=1e-12, atol=1e-12)
+        through_vjp, _ = jax.vjp(
+            fast_run, params, state[0], xs["x"]
+        )  # the forward loop of a gradient
+        for a, b in zip(
+            jax.tree.leaves(through_vjp),
+            jax.tree.leaves(slow_run(params, state[0], xs["x"])),
+            strict=True,
+        ):
+            if jnp.issubdtype(a.dtype, jax.dtypes.prng_key):
+                a, b = jax.random.key_data(a), jax.random.key_data(b)
             np.testing.assert_allclose(a, b, rtol=1e-12, atol=1e-12)
 
 
@@ -330,7 +343,8 @@ def test_runs_other_libraries_cells_as_they_are(name):
 # ------------------------------------------------------------------ transformations
 
 
-def test_under_vmap_over_parameters_inputs_and_both():
+@pytest.mark.parametrize("way", ["plain call", "blocks", "cut in 2"])
+def test_under_vmap_over_parameters_inputs_and_both(way):
     cell = gru(3)
     with jax.enable_x64(True):
         params, state, xs = problem(cell, dtype=np.float64)
@@ -350,13 +364,14 @@ def test_under_vmap_over_parameters_inputs_and_both():
                 ]
             ]
 
-        fast = grads(lambda p, x: scan(cell.step, p, state, x))
+        fast = grads(lambda p, x: scan(cell.step, p, state, x, **WAYS[way]))
         slow = grads(lambda p, x: lax.scan(partial(cell.step, p), state, x))
     for a, b in zip(jax.tree.leaves(fast), jax.tree.leaves(slow), strict=True):
         np.testing.assert_allclose(a, b, rtol=1e-11, atol=1e-12)
 
 
-def test_second_derivatives_and_checkpoint():
+@pytest.mark.parametrize("way", ["plain call", "blocks", "cut in 2"])
+def test_second_derivatives_and_checkpoint(way):
     cell = lstm(2)
     with jax.enable_x64(True):
         params, state, xs = problem(cell, steps=3, batch=(), dtype=np.float64)
@@ -367,8 +382,9 @@ def test_second_derivatives_and_checkpoint():
 
             return jax.grad(lambda u: jnp.sum(jax.grad(loss)(u) ** 2))(params["u"])
 
-        fast = hessian_row(lambda p, s, x: scan(cell.step, p, s, x))
-        again = hessian_row(jax.checkpoint(lambda p, s, x: scan(cell.step, p, s, x)))
+        run = lambda p, s, x: scan(cell.step, p, s, x, **WAYS[way])  # noqa: E731
+        fast = hessian_row(run)
+        again = hessian_row(jax.checkpoint(run))
         slow = hessian_row(lambda p, s, x: lax.scan(partial(cell.step, p), s, x))
     np.testing.assert_allclose(fast, slow, rtol=1e-11, atol=1e-12)
     np.testing.assert_allclose(again, slow, rtol=1e-11, atol=1e-12)
@@ -416,6 +432,45 @@ def test_the_backward_loop_has_no_weight_sized_accumulator():
 
     assert largest(jax.grad(loss)) <= 3 * 4 * 64
     assert largest(jax.grad(plain_loss)) == 64 * 4 * 64  # as a plain scan does
+
+
+@pytest.mark.parametrize("keep", ["gates", "products"])
+def test_blocks_write_what_they_keep_where_it_stays(keep):
+    """A loop over blocks that hands on the blocks' stacks would copy all of them."""
+    cell = lstm(4)
+    params, state, xs = problem(cell, steps=9)
+
+    def loss(params, xs):
+        return jnp.sum(unroll(cell, params, xs, state, block=2, keep=keep)[1])
+
+    def loops_over_blocks(jaxpr):
+        for eqn in jaxpr.eqns:
+            inside = list(jax.extend.core.jaxprs_in_params(eqn.params))
+            if eqn.primitive.name == "scan":
+                names = [e.primitive.name for body in inside for e in body.eqns]
+                if "scan" in names:
+                    yield eqn
+            for inner in inside:
+                yield from loops_over_blocks(inner)
+
+    found = list(loops_over_blocks(jax.make_jaxpr(jax.grad(loss, (0, 1)))(params, xs).jaxpr))
+    assert len(found) == 2
+    for eqn in found:
+        assert len(eqn.outvars) == eqn.params["num_carry"]
+
+
+@pytest.mark.parametrize(
+    ("batch", "steps", "hidden", "whole"),
+    [(64, 50, 512, True), (64, 128, 256, False), (64, 500, 512, False), (16, 100, 128, True)],
+)
+def test_time_is_cut_where_blocks_are_large_beside_the_weights(batch, steps, hidden, whole):
+    cell = lstm(hidden)
+    shapes = jax.eval_shape(lambda: cell.init(jax.random.key(0), hidden))
+    xs = jax.ShapeDtypeStruct((steps, batch, hidden), jnp.float32)
+    loss = lambda params, xs: jnp.sum(unroll(cell, params, xs)[1])  # noqa: E731
+    jaxpr = jax.make_jaxpr(jax.grad(loss))(shapes, xs).jaxpr
+    lengths = {eqn.params["length"] for eqn in jaxpr.eqns if eqn.primitive.name == "scan"}
+    assert (lengths == {steps}) == whole
 
 
 # ------------------------------------------------------------------ at the door

@@ -4,9 +4,10 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 import pytest
+from jax.sharding import AxisType, PartitionSpec
 
 from seqjax import CELLS, InputError, unroll
-from seqjax.sharding import batch_mesh, replicate, split_batch
+from seqjax.sharding import AXIS, batch_mesh, over_batch, replicate, split_batch
 from tests.randomness import problem
 
 LENGTHS = np.array([5, 0, 2, 3])
@@ -39,6 +40,63 @@ def test_two_devices_equal_one(name):
     assert len(ys.sharding.device_set) == 2
     assert not ys.sharding.is_fully_replicated
     assert grads[0]["w"].sharding.is_fully_replicated
+
+
+def value_and_grad(layer, *args):
+    def loss(params, state, xs):
+        state, ys = layer(params, state, xs)
+        return jnp.sum(jnp.sin(ys)) + sum(jnp.sum(s) for s in jax.tree.leaves(state)), ys
+
+    return jax.jit(jax.value_and_grad(loss, (0, 1, 2), has_aux=True))(*args)
+
+
+@pytest.mark.parametrize("block", [None, 2])
+@pytest.mark.parametrize("name", ["lstm", "gru", "mut1", "lstm_peephole"])
+def test_a_program_of_each_devices_own_equals_one_device(name, block):
+    cell, mesh = CELLS[name](3), batch_mesh(2)
+    params, state, xs = problem(cell, batch=(4,))
+    layer = lambda params, state, xs: unroll(cell, params, xs, state, block=block)  # noqa: E731
+    placed = replicate(params, mesh), split_batch(state, mesh, 0), split_batch(xs, mesh, 1)
+    two = value_and_grad(over_batch(layer, mesh), *placed)
+    one = value_and_grad(layer, params, state, xs)
+    for a, b in zip(jax.tree.leaves(two), jax.tree.leaves(one), strict=True):
+        np.testing.assert_allclose(a, b, rtol=1e-5, atol=1e-5)
+    assert not two[0][1].sharding.is_fully_replicated
+    assert two[1][0]["u"].sharding.is_fully_replicated
+
+
+def test_devices_meet_once_and_not_in_the_loops():
+    cell, mesh = CELLS["lstm"](3), batch_mesh(2)
+    params, state, xs = problem(cell, batch=(4,))
+    layer = lambda params, state, xs: unroll(cell, params, xs, state, block=2)  # noqa: E731
+    loss = lambda *args: jnp.sum(over_batch(layer, mesh)(*args)[1])  # noqa: E731
+    text = jax.jit(jax.grad(loss)).lower(params, state, xs).compile().as_text()
+    computations = [part for part in text.split("\n\n") if " all-reduce(" in part]
+    assert len(computations) == 1
+    assert "ENTRY" in computations[0]
+
+
+@pytest.mark.parametrize("block", [None, 2])
+def test_types_that_tell_devices_take_the_plain_scan(block):
+    """Explicit mesh axes, and shard_map that checks what varies: as lax.scan takes them."""
+    cell = CELLS["lstm"](3)
+    params, state, xs = problem(cell, batch=(4,))
+    layer = lambda params, state, xs: unroll(cell, params, xs, state, block=block)  # noqa: E731
+    one = value_and_grad(layer, params, state, xs)
+    mesh = jax.make_mesh((2,), (AXIS,), (AxisType.Explicit,))
+    placed = replicate(params, mesh), split_batch(state, mesh, 0), split_batch(xs, mesh, 1)
+    with jax.set_mesh(mesh):
+        explicit = value_and_grad(layer, *placed)
+    rows, steps = PartitionSpec(AXIS), PartitionSpec(None, AXIS)
+    checked = jax.shard_map(
+        layer,
+        mesh=batch_mesh(2),
+        in_specs=(PartitionSpec(), rows, steps),
+        out_specs=(rows, steps),
+    )
+    for two in explicit, value_and_grad(checked, params, state, xs):
+        for a, b in zip(jax.tree.leaves(two), jax.tree.leaves(one), strict=True):
+            np.testing.assert_allclose(a, b, rtol=1e-5, atol=1e-5)
 
 
 def test_errors_name_the_numbers():
