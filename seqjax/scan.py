@@ -17,9 +17,10 @@ import jax.extend.core as jex
 import jax.numpy as jnp
 from jax import lax
 
+from seqjax.blocks import Loop
 from seqjax.errors import InputError, check_positive
 from seqjax.gates import join_gates
-from seqjax.loops import Loop, run_backward, run_forward, turn_products
+from seqjax.loops import run_backward, run_forward, turn_products
 from seqjax.stepgraph import PRODUCTS, StepGraph, flatten, forward_alone, program, read_step
 from seqjax.types import Array, Params, State
 

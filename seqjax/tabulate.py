@@ -10,7 +10,7 @@ from collections.abc import Callable
 import jax
 import jax.numpy as jnp
 
-from seqjax.loops import hoist_products
+from seqjax.blocks import hoist_products
 from seqjax.stepgraph import flatten, read_step
 from seqjax.types import Array, State
 

@@ -11,6 +11,7 @@ from jax import lax
 
 from seqjax import loops, lstm, products, scan
 from seqjax.cells import CELLS
+from seqjax.products import sum_of_outer_products
 
 
 @pytest.fixture
@@ -159,3 +160,30 @@ def test_a_steps_precision_is_that_of_every_product(turn, request):
     made = re.findall(r"dot_general\[.*?\n *\]", text, re.S)
     assert len(made) == text.count("dot_general[") >= 6  # x w, h u, both cotangents of each
     assert [p for p in made if "HIGHEST" not in p] == []
+
+
+def test_rows_are_joined_where_no_compiler_splits_them(monkeypatch):
+    """A large weight's gradient; the tests run on two devices, either of which is its own here."""
+    monkeypatch.setattr(products, "LARGE", 1)
+    rng = np.random.default_rng(0)
+    a, b = rng.normal(size=(3, 4, 5)), rng.normal(size=(3, 4, 6))
+    mesh = jax.make_mesh((2,), ("rows",), axis_types=(jax.sharding.AxisType.Auto,))
+
+    def sum_all(a, b):
+        return jax.lax.psum(sum_of_outer_products(a, b, None), "rows")
+
+    split = jax.P(None, "rows")
+    own = jax.shard_map(sum_all, mesh=mesh, in_specs=(split, split), out_specs=jax.P())
+    for function, axes in (partial(sum_of_outer_products, precision=None), 2), (own, 1):
+        (product,) = dots(jax.make_jaxpr(function)(a, b).jaxpr)
+        contracted, _ = product.params["dimension_numbers"][0]
+        assert len(contracted) == axes
+        np.testing.assert_allclose(function(a, b), np.einsum("tbk,tbn->kn", a, b), rtol=1e-5)
+
+
+def dots(jaxpr):
+    for eqn in jaxpr.eqns:
+        if eqn.primitive.name == "dot_general":
+            yield eqn
+        for inner in jax.extend.core.jaxprs_in_params(eqn.params):
+            yield from dots(inner)
