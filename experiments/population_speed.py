@@ -8,12 +8,13 @@ over the plain jitted update, and as by torch's loop.
 takes 17 minutes on 2 CPU cores, with torch if it is installed.
 Every way does the same work: an LSTM and a sigmoid layer over 88 notes, 100 steps, one update of descent
 with momentum a sequence or batch, each member with its own rate. "population" is `seqjax.population`,
-its members shared between the cores; "loop" a jitted update of one network over
-`lax.scan`, called for every member and every update; "unroll" the same with `seqjax.unroll`, so that what
-the population adds to the fast scan can be told; "torch" the same loop over `torch.nn.LSTM`, with as
-many threads as are fastest. "products" is a population that computes the matrix products and the loss of
-these updates and nothing else, about the bound of every way that makes the same products by XLA. A round of a population has as many updates as a turn; the epochs of
-`experiments.lstm_variants` on JSB Chorales have 229. Ways take turns; a time is the median over turns, a ratio that of medians.
+its members shared between the cores; "loop" a jitted update of one network over `lax.scan`, called for
+every member and every update; "unroll" the same with `seqjax.unroll`, so that what the population adds
+to the fast scan can be told; "torch" the same loop over `torch.nn.LSTM`, with as many threads as are
+fastest. "products" is a population that computes the matrix products and the loss of these updates and
+nothing else, about the bound of every way that makes the same products by XLA. A round of a population
+has as many updates as a turn; the epochs of `experiments.lstm_variants` on JSB Chorales have 229. Ways
+take turns; a time is the median over turns, a ratio that of medians.
 """
 
 import dataclasses

@@ -5,8 +5,7 @@ the functions and the new state into one kernel, which is not vectorised where t
 are read from an array of all steps: an LSTM's step takes 2.4 times as long with a batch of 8 and 64
 units, 1.1 times with 64 and 512 (two cores of a Xeon). The function of the uncut array is a kernel of
 its own, and a fast one, even if a part of its result (a candidate, which takes another function) is
-not used. A training step does not need it: there the gates are
-kept, each a kernel already.
+not used. A training step does not need it: there the gates are kept, each a kernel already.
 """
 
 # mypy: disable-error-code="attr-defined, arg-type"

@@ -84,7 +84,10 @@ def over_batch(layer: Layer, mesh: Mesh) -> Layer:
     Args:
       layer: `(params, state, xs [T, B, ...]) -> (state, ys [T, B, ...])`, states `[B, ...]`, whose
         rows do not depend on one another.
-      mesh: from `batch_mesh`; B divides by its size.
+      mesh: from `batch_mesh`.
+
+    Raises:
+      ValueError: by the layer, of `jax.shard_map`, if B does not divide by the mesh's size.
     """
     rows, steps = PartitionSpec(AXIS), PartitionSpec(None, AXIS)
     return jax.shard_map(

@@ -77,8 +77,8 @@ class Backward(NamedTuple):
     """The derivative of one step, the deferred weights left out.
 
     `function(reads, weights of `plain`, cotangents) -> results`, where large weights are as they are
-    and others transposed, and the cotangents belong to the float leaves of (new state, y). The fields below `function` are places among the
-    results, None where there is no cotangent.
+    and others transposed, and the cotangents belong to the float leaves of (new state, y). The fields
+    below `function` are places among the results, None where there is no cotangent.
     """
 
     reads: tuple[Var, ...]  # values of the forward step

@@ -219,9 +219,8 @@ def test_random_keys_and_integers_in_xs_state_and_outputs(way):
         slow = gradients(slow_run, params, state[0], xs["x"])
         for a, b in zip(jax.tree.leaves(fast), jax.tree.leaves(slow), strict=True):
             np.testing.assert_allclose(a, b, rtol=1e-12, atol=1e-12)
-        through_vjp, _ = jax.vjp(
-            fast_run, params, state[0], xs["x"]
-        )  # the forward loop of a gradient
+        # The forward loop of a gradient:
+        through_vjp, _ = jax.vjp(fast_run, params, state[0], xs["x"])
         for a, b in zip(
             jax.tree.leaves(through_vjp),
             jax.tree.leaves(slow_run(params, state[0], xs["x"])),

@@ -83,10 +83,12 @@ def test_types_that_tell_devices_take_the_plain_scan(block):
     params, state, xs = problem(cell, batch=(4,))
     layer = lambda params, state, xs: unroll(cell, params, xs, state, block=block)  # noqa: E731
     one = value_and_grad(layer, params, state, xs)
+    assert "custom_vjp" in str(jax.make_jaxpr(layer)(params, state, xs))
     mesh = jax.make_mesh((2,), (AXIS,), (AxisType.Explicit,))
     placed = replicate(params, mesh), split_batch(state, mesh, 0), split_batch(xs, mesh, 1)
     with jax.set_mesh(mesh):
         explicit = value_and_grad(layer, *placed)
+        assert "custom_vjp" not in str(jax.make_jaxpr(layer)(*placed))
     rows, steps = PartitionSpec(AXIS), PartitionSpec(None, AXIS)
     checked = jax.shard_map(
         layer,
@@ -94,6 +96,7 @@ def test_types_that_tell_devices_take_the_plain_scan(block):
         in_specs=(PartitionSpec(), rows, steps),
         out_specs=(rows, steps),
     )
+    assert "custom_vjp" not in str(jax.make_jaxpr(checked)(params, state, xs))
     for two in explicit, value_and_grad(checked, params, state, xs):
         for a, b in zip(jax.tree.leaves(two), jax.tree.leaves(one), strict=True):
             np.testing.assert_allclose(a, b, rtol=1e-5, atol=1e-5)
