@@ -178,7 +178,8 @@ def test_rows_are_joined_where_no_compiler_splits_them(monkeypatch):
         (product,) = dots(jax.make_jaxpr(function)(a, b).jaxpr)
         contracted, _ = product.params["dimension_numbers"][0]
         assert len(contracted) == axes
-        np.testing.assert_allclose(function(a, b), np.einsum("tbk,tbn->kn", a, b), rtol=1e-5)
+        expected = np.einsum("tbk,tbn->kn", a, b)
+        np.testing.assert_allclose(function(a, b), expected, rtol=1e-5, atol=1e-5)
 
 
 def dots(jaxpr):
