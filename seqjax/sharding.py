@@ -57,14 +57,18 @@ def split_batch(tree: Any, mesh: Mesh, axis: int) -> Any:
     Raises:
       InputError: if the batch does not divide.
     """
+    _check_batch(tree, mesh, axis)
+    spec = PartitionSpec(*[None] * axis, AXIS)
+    return jax.device_put(tree, NamedSharding(mesh, spec))
+
+
+def _check_batch(tree: Any, mesh: Mesh, axis: int) -> None:
     sizes = {leaf.shape[axis] for leaf in jax.tree.leaves(tree)}
     if any(size % mesh.size for size in sizes):
         raise InputError(
             f"a batch of {sorted(sizes)} cannot be split over {mesh.size} devices: make it a"
             " multiple."
         )
-    spec = PartitionSpec(*[None] * axis, AXIS)
-    return jax.device_put(tree, NamedSharding(mesh, spec))
 
 
 def replicate(tree: Any, mesh: Mesh) -> Any:
@@ -87,13 +91,19 @@ def over_batch(layer: Layer, mesh: Mesh) -> Layer:
       mesh: from `batch_mesh`.
 
     Raises:
-      ValueError: by the layer, of `jax.shard_map`, if B does not divide by the mesh's size.
+      InputError: when the layer is called, if B does not divide by the mesh's size.
     """
     rows, steps = PartitionSpec(AXIS), PartitionSpec(None, AXIS)
-    return jax.shard_map(
+    own = jax.shard_map(
         layer,
         mesh=mesh,
         in_specs=(PartitionSpec(), rows, steps),
         out_specs=(rows, steps),
         check_vma=False,  # the loops carry sums that start from zeros, the same on every device
     )
+
+    def checked(params: Params, state: State, xs: Array) -> tuple[State, Array]:
+        _check_batch(xs, mesh, 1)
+        return own(params, state, xs)
+
+    return checked

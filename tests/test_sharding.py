@@ -107,3 +107,8 @@ def test_errors_name_the_numbers():
         batch_mesh(3)
     with pytest.raises(InputError, match=r"a batch of \[5\] cannot be split over 2 devices"):
         split_batch(np.ones((3, 5)), batch_mesh(2), 1)
+    cell = CELLS["lstm"](3)
+    params, state, xs = problem(cell, batch=(5,))
+    layer = over_batch(lambda params, state, xs: unroll(cell, params, xs, state), batch_mesh(2))
+    with pytest.raises(InputError, match=r"a batch of \[5\] cannot be split over 2 devices"):
+        layer(params, state, xs)
