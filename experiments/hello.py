@@ -19,10 +19,10 @@ import numpy as np
 import optax
 from jax import lax
 
-from experiments import cli
+from experiments.common import cli
 from seqjax.cells import CELLS
 from seqjax.errors import check_positive, check_rate
-from seqjax.unroll import unroll
+from seqjax.recurrence.unroll import unroll
 
 LETTERS = "helo"
 WORD = "hello"

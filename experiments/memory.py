@@ -26,16 +26,16 @@ import jax.numpy as jnp
 import numpy as np
 from jax import lax
 
-from experiments import cli, plots
+from experiments.common import cli, plots
 from seqjax.cells import CELLS
 from seqjax.errors import InputError, check_positive
-from seqjax.jsonfiles import write_json
-from seqjax.precision import low_precision_products
-from seqjax.progress import Progress
-from seqjax.results import write_results
+from seqjax.files.json import write_json
+from seqjax.recurrence.unroll import unroll
+from seqjax.runs.progress import Progress
+from seqjax.runs.results import write_results
+from seqjax.runs.workdir import open_workdir
 from seqjax.types import Cell
-from seqjax.unroll import unroll
-from seqjax.workdir import open_workdir
+from seqjax.wrappers.precision import low_precision_products
 
 # for the table of precision; variants differ from these in a gate
 ONE_OF_EACH_KIND = (

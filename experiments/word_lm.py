@@ -25,23 +25,23 @@ from pathlib import Path
 
 from flax import nnx
 
-from experiments import cli, plots
-from seqjax import init
-from seqjax.cells import lstm
-from seqjax.checkpoint import Checkpoints
+from experiments.common import cli, plots
+from seqjax import init, lstm
 from seqjax.data import batch_at, build_vocabulary, evaluation_rows, load_text, training_rows
+from seqjax.devices.mesh import batch_mesh, use_cpu_devices
 from seqjax.errors import InputError, check_not_negative, check_positive, check_rate
-from seqjax.jsonfiles import read_lines, read_object, write_json
-from seqjax.language_modelling import make_evaluate, make_loss, split_model
+from seqjax.files.json import read_lines, read_object, write_json
 from seqjax.models import LanguageModel
-from seqjax.optimizers import make_optimizer, make_schedule
-from seqjax.progress import Progress
-from seqjax.records import Records
-from seqjax.results import write_results
-from seqjax.sharding import batch_mesh, place_training, use_cpu_devices
-from seqjax.stopping import Stopped, Stopper
-from seqjax.train import check_progress, init_train_state, make_train_step, make_train_steps
-from seqjax.workdir import check_same, open_workdir
+from seqjax.runs.checkpoint import Checkpoints
+from seqjax.runs.metrics import Records
+from seqjax.runs.progress import Progress
+from seqjax.runs.results import write_results
+from seqjax.runs.stopping import Stopped, Stopper
+from seqjax.runs.workdir import check_same, open_workdir
+from seqjax.training.language_modelling import make_evaluate, make_loss, split_model
+from seqjax.training.optimizers import make_optimizer, make_schedule
+from seqjax.training.place import place_training
+from seqjax.training.step import check_progress, init_train_state, make_train_step, make_train_steps
 
 PENN_TREEBANK_WORDS = 929_589  # by which its training text is known
 MAY_DIFFER_ON_RESUME = {"workdir", "resume", "epochs", "devices", "save_seconds"}

@@ -27,7 +27,7 @@ import optax
 from flax import linen, nnx
 
 import seqjax
-from seqjax import init, models
+from seqjax import init, layers
 
 T, B, D, H = 20, 8, 5, 16
 key = jax.random.key(0)
@@ -211,10 +211,10 @@ print("\nlargest relative difference of a gradient from lax.scan:", gradient_err
 # %% [markdown]
 # ## In Flax NNX
 #
-# `seqjax.models.RNN` is a layer over any cell, batch-major `[B, T, D]` as Flax is.
+# `seqjax.layers.RNN` is a layer over any cell, batch-major `[B, T, D]` as Flax is.
 
 # %%
-layer = models.RNN(my_cell, D, rngs=nnx.Rngs(0))
+layer = layers.RNN(my_cell, D, rngs=nnx.Rngs(0))
 _, nnx_ys = layer(jnp.swapaxes(xs, 0, 1), lengths=lengths)
 print("NNX layer:", nnx_ys.shape)
 

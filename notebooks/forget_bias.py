@@ -35,8 +35,9 @@ from pathlib import Path
 
 from IPython.display import Image
 
-from experiments import forget_bias, forget_bias_report
-from seqjax.jsonfiles import read_object
+from experiments.forget_bias import program as forget_bias
+from experiments.forget_bias import report as forget_bias_report
+from seqjax.files.json import read_object
 
 RUN = os.environ.get("SEQJAX_RUN", "")  # of experiments.forget_bias; empty: a small one
 OUT = Path(tempfile.mkdtemp(prefix="forget_bias-"))

@@ -31,10 +31,11 @@ from pathlib import Path
 import numpy as np
 from IPython.display import Image
 
-from experiments import char_lm, plots
-from experiments.look_inside_model import choose_text, load, mean_bits, read, texts_of
-from experiments.look_inside_ranking import rank_units
-from experiments.look_inside_text import properties
+from experiments.char_lm import program as char_lm
+from experiments.common import plots
+from experiments.look_inside.model import choose_text, load, mean_bits, read, texts_of
+from experiments.look_inside.ranking import rank_units
+from experiments.look_inside.text import properties
 
 RUN = os.environ.get("SEQJAX_RUN", "")  # of experiments.char_lm; empty: a small one
 DATA = os.environ.get("SEQJAX_DATA_OF_RUN", "")  # the run's --data, if not the standard library

@@ -29,10 +29,9 @@ from pathlib import Path
 
 from IPython.display import Image
 
-from experiments import lstm_variants
-from experiments import lstm_variants_analysis as analysis
-from experiments import lstm_variants_figures as figures
-from seqjax.jsonfiles import read_object
+from experiments.lstm_variants import analysis, figures
+from experiments.lstm_variants import program as lstm_variants
+from seqjax.files.json import read_object
 
 RUN = os.environ.get("SEQJAX_RUN", "")  # of experiments.lstm_variants; empty: a small one
 OUT = Path(tempfile.mkdtemp(prefix="odyssey-"))

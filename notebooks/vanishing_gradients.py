@@ -32,15 +32,17 @@ import numpy as np
 from IPython.display import Image
 
 import seqjax
-from experiments import (
-    latch,
-    latch_report,
-    plots,
-    vanishing_gradient,
-    vanishing_gradient_figures,
+from experiments.common import plots
+from experiments.latch import program as latch
+from experiments.latch import report as latch_report
+from experiments.vanishing_gradient import (
+    figures as vanishing_gradient_figures,
+)
+from experiments.vanishing_gradient import (
+    program as vanishing_gradient,
 )
 from seqjax import diagnose, init
-from seqjax.jsonfiles import read_object
+from seqjax.files.json import read_object
 
 RUN = os.environ.get("SEQJAX_RUN", "")  # of experiments.vanishing_gradient; empty: a small one
 LATCH_RUN = os.environ.get("SEQJAX_LATCH_RUN", "")  # of experiments.latch; empty: a small one

@@ -1,34 +1,53 @@
-"""seqjax: recurrent networks as pure functions, unrolled by one compiled scan."""
+"""seqjax: recurrent networks as pure functions, unrolled by one compiled scan.
+
+The names below are what most programs need. The rest is in packages, `seqjax.models`,
+`seqjax.training` and so on, each of which is imported when it is first named, so that
+`import seqjax` takes no longer than `import jax`.
+"""
+
+import importlib
+from typing import Any
 
 from seqjax import init
-from seqjax.cells import (
-    CELLS,
-    FGRState,
-    GRUState,
-    LSTMState,
-    RNNState,
-    Variant,
-    gru,
-    gru_reset_before,
-    irnn,
-    lstm,
-    lstm_fgr,
-    lstm_variant,
-    mut1,
-    mut2,
-    mut3,
-    rnn,
-    rnn_linear,
-    rnn_relu,
-)
-from seqjax.compose import dense_stack, leaky, residual, stack, time_skip
+from seqjax.cells import CELLS, FGRState, GRUState, LSTMState, RNNState, Variant
+from seqjax.cells.gru import gru
+from seqjax.cells.gru_reset_before import gru_reset_before
+from seqjax.cells.lstm import lstm
+from seqjax.cells.lstm_fgr import lstm_fgr
+from seqjax.cells.lstm_variants import lstm_variant
+from seqjax.cells.mut import mut1, mut2, mut3
+from seqjax.cells.rnn import irnn, rnn, rnn_linear, rnn_relu
 from seqjax.errors import InputError, RunError
-from seqjax.precision import low_precision_products
-from seqjax.scan import explain, scan
+from seqjax.fast_scan.scan import explain, scan
+from seqjax.recurrence.unroll import bidirectional, unroll, unroll_loop, unroll_truncated
 from seqjax.types import Cell
-from seqjax.unroll import bidirectional, unroll, unroll_loop, unroll_truncated
+from seqjax.wrappers import (
+    dense_stack,
+    leaky,
+    low_precision_products,
+    residual,
+    stack,
+    time_skip,
+)
 
 __version__ = "0.1.0"
+
+_PACKAGES = (
+    "cells",
+    "data",
+    "decode",
+    "devices",
+    "diagnose",
+    "files",
+    "layers",
+    "losses",
+    "models",
+    "runs",
+    "search",
+    "tasks",
+    "training",
+    "wrappers",
+)
 
 __all__ = [
     "CELLS",
@@ -66,3 +85,13 @@ __all__ = [
     "unroll_loop",
     "unroll_truncated",
 ]
+
+
+def __getattr__(name: str) -> Any:
+    if name in _PACKAGES:
+        return importlib.import_module(f"seqjax.{name}")
+    raise AttributeError(f"module 'seqjax' has no attribute {name!r}")
+
+
+def __dir__() -> list[str]:
+    return sorted([*__all__, *_PACKAGES, "__version__"])

@@ -1,57 +1,46 @@
-"""The direction of data flow: who may import whom."""
+"""The direction of data flow: which room may import which, and what a room shows."""
 
 import ast
+import importlib
 import subprocess
 import sys
 from pathlib import Path
+from types import ModuleType
 
 import pytest
 
 ROOT = Path(__file__).parents[1]
-CORE = {"errors", "types"}
-ALLOWED = {
-    "errors": set(),
-    "types": set(),
-    "init": CORE,
-    "cells": CORE | {"init"},
-    "compose": CORE,
-    "tasks": CORE,
-    "omega": CORE | {"cells", "scan"},
-    "products": CORE,
-    "stepgraph": CORE | {"products"},
-    "precision": CORE | {"stepgraph"},
-    "sharding": CORE | {"train"},
-    "blocks": CORE | {"products", "stepgraph"},
-    "loops": CORE | {"blocks", "products", "stepgraph"},
-    "scan": CORE | {"blocks", "gates", "loops", "stepgraph"},
-    "unroll": CORE | {"scan"},
-    "models": CORE | {"init", "unroll"},
-    "gates": CORE | {"stepgraph"},
-    "tabulate": CORE | {"blocks", "stepgraph"},
-    "decode": CORE | {"tabulate"},
-    "diagnose": CORE | {"unroll"},
-    "train": CORE,
-    "population": CORE,
-    "masking": CORE,
-    "memory": set(),
-    "losses": CORE,
-    "optimizers": CORE,
-    "ngram": CORE,
-    "ctc": CORE,
-    "data": CORE | {"files", "jsonfiles"},
-    "files": CORE,
-    "jsonfiles": CORE | {"files"},
-    "ledger": CORE | {"jsonfiles"},
-    "results": CORE | {"jsonfiles"},
-    "stopping": set(),
-    "study": CORE | {"ledger", "progress", "stopping"},
-    "records": CORE | {"jsonfiles"},
-    "progress": set(),
-    "workdir": CORE,
-    "checkpoint": CORE | {"files", "jsonfiles"},
-    "language_modelling": CORE | {"data", "decode", "models", "train"},
+CORE = {"errors", "types", "init"}
+ALLOWED = {  # from the ground floor up; every room may import CORE and itself
+    "files": set(),
+    "losses": set(),
+    "tasks": set(),
+    "cells": set(),
+    "fast_scan": set(),
+    "devices": set(),
+    "search": set(),
+    "data": {"files"},
+    "wrappers": {"fast_scan"},
+    "recurrence": {"fast_scan"},
+    "runs": {"files"},
+    "decode": {"fast_scan"},
+    "diagnose": {"recurrence"},
+    "layers": {"recurrence", "wrappers"},
+    "models": {"layers"},
+    "training": {"cells", "data", "decode", "devices", "fast_scan", "losses", "models"},
 }
+PURE = {
+    "cells",
+    "fast_scan",
+    "wrappers",
+    "recurrence",
+    "decode",
+    "diagnose",
+    "tasks",
+}  # of JAX alone
 MODULES = [p for p in (ROOT / "seqjax").rglob("*.py") if p != ROOT / "seqjax" / "__init__.py"]
+PROGRAMS = sorted((ROOT / "experiments").rglob("*.py"))
+BUILT_ON = {("architecture_search", "architectures"), ("look_inside", "char_lm")}
 
 
 def imports(path):
@@ -64,38 +53,35 @@ def imports(path):
             yield from (alias.name for alias in node.names)
 
 
+def test_no_room_is_above_another_that_is_above_it():
+    rooms = list(ALLOWED)
+    for place, (room, below) in enumerate(ALLOWED.items()):
+        assert below <= set(rooms[:place]), f"{room} may import {below}: list it after them"
+
+
 @pytest.mark.parametrize("path", MODULES, ids=lambda p: str(p.relative_to(ROOT)))
 def test_library_modules_import_only_what_lies_below(path):
-    part = path.relative_to(ROOT / "seqjax").parts[0].removesuffix(".py")
+    room = path.relative_to(ROOT / "seqjax").parts[0].removesuffix(".py")
+    allowed = ALLOWED[room] | CORE | {room} if room in ALLOWED else CORE
     for name in imports(path):
         top, *rest = name.split(".")
         assert top not in ("experiments", "tests", "torch", "tensorflow"), name
         if top == "seqjax":
-            assert rest[0] in ALLOWED[part] | {part}, f"{path.name} imports {name}"
-        if part in (
-            "cells",
-            "unroll",
-            "compose",
-            "init",
-            "types",
-            "decode",
-            "diagnose",
-            "tabulate",
-            "scan",
-        ):
-            allowed = {"seqjax", "jax", *sys.stdlib_module_names}
-            assert top in allowed, f"{path.name} imports {name}"
+            assert rest[0] in allowed, f"{path.relative_to(ROOT)} imports {name}"
+        elif room in PURE | CORE:
+            allowed_here = {"jax", "numpy", *sys.stdlib_module_names}
+            assert top in allowed_here, f"{path.relative_to(ROOT)} imports {name}"
 
 
-@pytest.mark.parametrize("path", list((ROOT / "experiments").glob("*.py")), ids=lambda p: p.name)
-def test_experiments_never_import_each_other(path):
-    """... but for a long program's own parts, which carry its name, or that of a pair of programs."""
-    shared = tuple(f"experiments.{name}" for name in ("cli", "plots", "published", "tables"))
-    first = path.stem.split("_")[0]
-    own = (f"experiments.{first}_", f"experiments.{first.removesuffix('s')}_")
+@pytest.mark.parametrize("path", PROGRAMS, ids=lambda p: str(p.relative_to(ROOT)))
+def test_studies_do_not_import_each_other(path):
+    """... but `common`, and what a study is built on."""
+    room = path.relative_to(ROOT / "experiments").parts[0].removesuffix(".py")
     for name in imports(path):
-        if name.startswith("experiments"):
-            assert name.startswith((*shared, *own)), f"{path.name} imports {name}"
+        if name.startswith("experiments."):
+            other = name.split(".")[1]
+            assert other in ("common", room) or (room, other) in BUILT_ON, f"{path} imports {name}"
+            assert room != "common" or other == "common", f"{path} imports {name}"
 
 
 @pytest.mark.parametrize("path", list((ROOT / "notebooks").glob("*.py")), ids=lambda p: p.name)
@@ -105,13 +91,44 @@ def test_notebooks_read_what_experiments_and_the_library_give(path):
         assert name.split(".")[0] in allowed | sys.stdlib_module_names, f"{path.name}: {name}"
 
 
+def names_of_modules(*paths):
+    return [
+        p.relative_to(ROOT).with_suffix("").as_posix().replace("/", ".").removesuffix(".__init__")
+        for p in paths
+    ]
+
+
 def test_importing_computes_nothing():
     """A module that makes an array starts JAX's backend, after which no flag can choose devices."""
-    names = [p.relative_to(ROOT).with_suffix("").as_posix().replace("/", ".") for p in MODULES]
-    names += [f"experiments.{p.stem}" for p in (ROOT / "experiments").glob("*.py")]
+    names = names_of_modules(*MODULES, *PROGRAMS)
     code = f"import importlib\nfor name in {sorted(names)}: importlib.import_module(name)\n"
     code += (
         "import jax\njax.config.update('jax_num_cpu_devices', 3)\nassert len(jax.devices()) == 3"
+    )
+    done = subprocess.run([sys.executable, "-c", code], cwd=ROOT, capture_output=True, text=True)
+    assert done.returncode == 0, done.stderr
+
+
+@pytest.mark.parametrize("name", names_of_modules(*MODULES))
+def test_a_module_is_found_under_its_name(name):
+    """`import seqjax.cells.lstm as m` is the module: no function of the same name hides it."""
+    importlib.import_module(name)
+    found = sys.modules["seqjax"]
+    for part in name.split(".")[1:]:
+        found = getattr(found, part)
+    assert isinstance(found, ModuleType)
+
+
+def test_packages_are_attributes_and_internals_are_not_shown():
+    code = (
+        "import sys, seqjax\n"
+        "heavy = {'flax', 'optax', 'orbax', 'numpy.testing', 'datasets', 'tqdm'} & set(sys.modules)\n"
+        "assert not heavy, heavy\n"
+        "shown = set(dir(seqjax))\n"
+        "assert {'models', 'training', 'lstm', 'scan', 'unroll', 'CELLS'} <= shown\n"
+        "assert not {'fast_scan', 'errors', 'types', 'importlib'} & shown, shown\n"
+        "assert seqjax.models.LanguageModel and seqjax.training.make_optimizer\n"
+        "for name in shown: getattr(seqjax, name)\n"
     )
     done = subprocess.run([sys.executable, "-c", code], cwd=ROOT, capture_output=True, text=True)
     assert done.returncode == 0, done.stderr

@@ -16,20 +16,24 @@ import numpy as np
 import pytest
 from nbclient import NotebookClient
 
-from experiments import (
-    char_lm,
-    forget_bias,
-    latch,
-    lstm_variants,
-    vanishing_gradient,
-    vanishing_gradient_theory,
-    vanishing_gradient_training,
+from experiments.char_lm import program as char_lm
+from experiments.forget_bias import program as forget_bias
+from experiments.forget_bias.memory import retained
+from experiments.latch import program as latch
+from experiments.lstm_variants import program as lstm_variants
+from experiments.lstm_variants.analysis import LETTERS
+from experiments.vanishing_gradient import (
+    program as vanishing_gradient,
 )
-from experiments.forget_bias_memory import retained
-from experiments.lstm_variants_analysis import LETTERS
-from seqjax.checkpoint import Checkpoints
-from seqjax.jsonfiles import write_json
-from tests.randomness import randomise
+from experiments.vanishing_gradient import (
+    theory as vanishing_gradient_theory,
+)
+from experiments.vanishing_gradient import (
+    training as vanishing_gradient_training,
+)
+from seqjax.files.json import write_json
+from seqjax.runs.checkpoint import Checkpoints
+from tests.support.randomness import randomise
 
 NOTEBOOKS = Path(__file__).parents[1] / "notebooks"
 PATHS = sorted(NOTEBOOKS.glob("*.py"))

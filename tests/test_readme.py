@@ -6,6 +6,7 @@ from pathlib import Path
 import jax
 import numpy as np
 
+from experiments.__main__ import programs
 from seqjax import CELLS
 
 README = (Path(__file__).parents[1] / "README.md").read_text(encoding="utf-8")
@@ -23,6 +24,5 @@ def test_the_example_runs():
 def test_names_every_cell_and_every_experiment():
     for name in CELLS:
         assert f"`{name}`" in README
-    for path in (Path(__file__).parents[1] / "experiments").glob("*.py"):
-        if "cli.run(" in path.read_text(encoding="utf-8") and path.stem != "cli":
-            assert f"python -m experiments.{path.stem}" in README
+    for name in programs():
+        assert f"python -m experiments.{name}" in README

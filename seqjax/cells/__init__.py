@@ -1,52 +1,15 @@
-"""Every cell, one file each. `CELLS` feeds the flags, the conformance tests and the docs."""
+"""Recurrent cells: one file each, the equations of a paper and nothing else.
 
-from collections.abc import Callable
-from functools import partial
+`CELLS` names every one. A cell is built by the function of its name, `seqjax.lstm(128)`; the module
+`seqjax.cells.lstm` holds that function, the state and the gates. Nothing here knows of time,
+lengths, noise, training or files.
+"""
 
-from seqjax.cells.gru import GRUState, gru
-from seqjax.cells.gru_reset_before import gru_reset_before
-from seqjax.cells.lstm import LSTMState, lstm
-from seqjax.cells.lstm_fgr import FGRState, lstm_fgr
-from seqjax.cells.lstm_variants import ABLATIONS, VARIANTS, Variant, lstm_variant
-from seqjax.cells.mut import mut1, mut2, mut3
-from seqjax.cells.rnn import RNNState, irnn, rnn, rnn_linear, rnn_relu
-from seqjax.types import Cell
+from seqjax.cells.gru import GRUState
+from seqjax.cells.lstm import LSTMState
+from seqjax.cells.lstm_fgr import FGRState
+from seqjax.cells.lstm_variants import Variant
+from seqjax.cells.rnn import RNNState
+from seqjax.cells.table import CELLS
 
-CELLS: dict[str, Callable[..., Cell]] = {
-    "rnn": rnn,
-    "rnn_relu": rnn_relu,
-    "rnn_linear": rnn_linear,
-    "irnn": irnn,
-    "lstm": lstm,
-    **{
-        name: partial(lstm_variant, variant=variant)
-        for name, variant in (VARIANTS | ABLATIONS).items()
-    },
-    "lstm_fgr": lstm_fgr,
-    "gru": gru,
-    "gru_reset_before": gru_reset_before,
-    "mut1": mut1,
-    "mut2": mut2,
-    "mut3": mut3,
-}
-
-__all__ = [
-    "CELLS",
-    "FGRState",
-    "GRUState",
-    "LSTMState",
-    "RNNState",
-    "Variant",
-    "gru",
-    "gru_reset_before",
-    "irnn",
-    "lstm",
-    "lstm_fgr",
-    "lstm_variant",
-    "mut1",
-    "mut2",
-    "mut3",
-    "rnn",
-    "rnn_linear",
-    "rnn_relu",
-]
+__all__ = ["CELLS", "FGRState", "GRUState", "LSTMState", "RNNState", "Variant"]

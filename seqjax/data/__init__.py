@@ -1,9 +1,9 @@
 """Data: text, speech, handwriting, vocabularies, and batches that are pure functions of the step."""
 
 from seqjax.data.batches import Rows, TokenBatch, batch_at, evaluation_rows, training_rows
-from seqjax.data.handwriting import load_iam_ondb, load_unipen
 from seqjax.data.sequences import Example, Sequences, normalised
-from seqjax.data.speech import load_fsdd, load_timit
+from seqjax.data.sets.handwriting import load_iam_ondb, load_unipen
+from seqjax.data.sets.speech import load_fsdd, load_timit
 from seqjax.data.text import TextSplits, load_text
 from seqjax.data.vocabulary import Vocabulary, build_vocabulary
 

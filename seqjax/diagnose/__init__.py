@@ -4,7 +4,6 @@
 `gates` at what the gates do, `matrices` at the recurrent weights alone.
 """
 
-from seqjax.diagnose.gates import Saturation, gate_saturation, gates_of
 from seqjax.diagnose.gradients import StateGradients, memory_horizon, state_gradients
 from seqjax.diagnose.jacobians import (
     StateJacobians,
@@ -14,7 +13,8 @@ from seqjax.diagnose.jacobians import (
     step_jacobians,
     trajectory,
 )
-from seqjax.diagnose.matrices import Spectrum, recurrent_spectra, spectrum
+from seqjax.diagnose.saturation import Saturation, gate_saturation, gates_of
+from seqjax.diagnose.spectra import Spectrum, recurrent_spectra, spectrum
 
 __all__ = [
     "Saturation",

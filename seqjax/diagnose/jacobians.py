@@ -22,8 +22,8 @@ import jax.numpy as jnp
 from jax import lax
 
 from seqjax.errors import InputError
+from seqjax.recurrence.unroll import unroll
 from seqjax.types import Array, Cell, Params, State
-from seqjax.unroll import unroll
 
 
 class StateJacobians(NamedTuple):

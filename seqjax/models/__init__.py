@@ -1,6 +1,9 @@
-"""Flax NNX modules over the pure cells."""
+"""Whole models, one file each: Flax NNX modules made of `seqjax.layers`, and n-gram counts.
+
+A model maps inputs to outputs. Its loss, its training and its files live elsewhere.
+"""
 
 from seqjax.models.language_model import LanguageModel, next_token_losses
-from seqjax.models.rnn import RNN
+from seqjax.models.ngram import witten_bell
 
-__all__ = ["RNN", "LanguageModel", "next_token_losses"]
+__all__ = ["LanguageModel", "next_token_losses", "witten_bell"]

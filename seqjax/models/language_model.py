@@ -9,7 +9,7 @@ from flax import nnx
 
 from seqjax import init as initializers
 from seqjax.errors import InputError, check_positive
-from seqjax.models.rnn import RNN
+from seqjax.layers.rnn import RNN
 from seqjax.types import Array, Cell, Initializer, State
 
 _EMBEDDING_INIT = jax.nn.initializers.variance_scaling(1.0, "fan_in", "normal", out_axis=0)

@@ -16,7 +16,6 @@ from seqjax.tasks.adding import (
     multiplication_hs97,
     multiplication_pascanu,
 )
-from seqjax.tasks.arithmetic import arithmetic
 from seqjax.tasks.episode import Episode
 from seqjax.tasks.order import (
     temporal_order_2_bit,
@@ -33,7 +32,8 @@ from seqjax.tasks.recall import (
     memorisation_filter,
     selective_copying,
 )
-from seqjax.tasks.xml import xml
+from seqjax.tasks.sums import arithmetic
+from seqjax.tasks.tags import xml
 
 TASKS: dict[str, Callable[..., Episode]] = {
     **{f"adding_{name}": task for name, task in ADDING.items()},

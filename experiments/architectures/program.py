@@ -1,0 +1,232 @@
+"""Which gates matter, and whether MUT1 to 3 are better: ten cells on the same tasks and budget.
+
+Claims (Jozefowicz, Zaremba and Sutskever, 2015, Table 1, next-step accuracies): without its forget gate
+an LSTM is no better than a tanh network on sums and nested tags; a forget bias of 1 closes most of its
+distance to the GRU; the input gate matters more than the output gate; on each task one of MUT1 to 3 is
+the best.
+
+    python -m experiments.architectures
+    python -m experiments.architectures --tasks=words --data=PATH/ptb_word --parameters=1000000
+
+trains every cell at a few settings drawn from the paper's grid, the same for all cells: scale of the
+weights, learning rate, largest norm of the gradient, layers, and a budget of parameters into which as many
+units are put as fit. The best by validation is trained again with new weights for several seeds, whose
+test accuracies give a mean and a 95% interval; claims are tested by Welch's t. A killed run goes on
+with `--resume --workdir=...`. With no flag it takes about half an hour on 2 CPU cores.
+
+As published: inputs embedded to the size of the state, batches of 20, windows of 35 steps, the state
+carried on, plain descent, the rate halved at each of four epochs after three without a gain. Unlike
+the paper: 6 draws instead of some 220, 20,000 parameters instead of 250,000 and a million (5 million for
+words), 1 or 2 layers instead of 1 to 4, numbers of at most 4 digits instead of 8, at most 6 epochs of
+1,000 windows, each of new text for sums and tags. All accuracies are therefore lower than the published
+ones; what can be compared is the order.
+"""
+
+import dataclasses
+import time
+from collections.abc import Callable
+from functools import partial
+from itertools import product
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+from experiments.architectures.jobs import Job, Setting, draw_setting
+from experiments.architectures.networks import NETWORKS
+from experiments.architectures.report import report
+from experiments.architectures.tasks import STREAMS, WORDS, Sizes
+from experiments.architectures.training import evaluate, prepare
+from experiments.common import cli
+from seqjax.devices.mesh import use_cpu_devices
+from seqjax.errors import InputError, check_not_negative, check_positive
+from seqjax.files.json import read_object, write_atomically, write_json
+from seqjax.runs.results import write_results
+from seqjax.runs.study import Unit, work_through
+from seqjax.runs.workdir import check_same, open_workdir
+from seqjax.tasks.sums import MOST_DIGITS
+from seqjax.types import Array
+
+NAME = "architectures"
+BATCH_SIZE, WINDOW = 20, 35
+MAY_DIFFER = {"resume", "workdir", "devices"}
+Row = dict[str, Any]
+FIELDS = {"task", "network", "layers", "parameters", "units", "settings"}  # of a row
+
+
+@dataclasses.dataclass(frozen=True)
+class Config:
+    """What a person may choose."""
+
+    tasks: str = cli.option(
+        "arithmetic,xml", f"out of {', '.join((*STREAMS, WORDS))}; separated by commas"
+    )
+    cells: str = cli.option("all", f"out of {', '.join(NETWORKS)}; separated by commas, or all")
+    draws: int = cli.option(6, "settings of the paper's grid that every cell is trained at")
+    layers: str = cli.option("1,2", "numbers of layers to draw from; published: 1,2,3,4")
+    parameters: str = cli.option("20000", "budgets to draw from; published: 250000,1000000")
+    updates: int = cli.option(1000, "of an epoch, a window each")
+    epochs: int = cli.option(6, "at most")
+    held_out: int = cli.option(40, "windows of validation, and of the test")
+    seeds: int = cli.option(4, "trainings of the best setting, for the interval")
+    max_digits: int = cli.option(4, "of the numbers of arithmetic, 1 to 9; published: 8")
+    data: str = cli.option("stdlib", "the text for words: stdlib, hf:NAME or a path")
+    devices: int = cli.option(2, "CPU cores, or other devices, that share the settings, at most")
+    seed: int = cli.option(0, "of settings and weights")
+    workdir: str = cli.option("", f"where to write; runs/{NAME}-DATE-TIME if empty")
+    resume: bool = cli.option(False, "go on with the run in --workdir")
+
+    def __post_init__(self) -> None:
+        for name in ("draws", "updates", "epochs", "held_out", "devices"):
+            check_positive(f"--{name}", getattr(self, name))
+        if check_positive("--seeds", self.seeds) < 2:
+            raise InputError("--seeds must be at least 2, for an interval, got 1.")
+        check_positive("--max_digits", self.max_digits, MOST_DIGITS)
+        check_not_negative("--seed", self.seed)
+        if self.resume and not self.workdir:
+            raise InputError("--resume needs the --workdir of an earlier run, got ''.")
+        self.task_names(), self.networks()
+        for name in ("layers", "parameters"):
+            self.numbers(name)
+
+    def task_names(self) -> tuple[str, ...]:
+        return cli.chosen("--tasks", self.tasks, (*STREAMS, WORDS))
+
+    def networks(self) -> tuple[str, ...]:
+        return (
+            tuple(NETWORKS) if self.cells == "all" else cli.chosen("--cells", self.cells, NETWORKS)
+        )
+
+    def numbers(self, name: str) -> tuple[int, ...]:
+        """The integers of a flag."""
+        parts = [part.strip() for part in getattr(self, name).split(",")]
+        if not all(part.isdecimal() and len(part) < 10 and int(part) for part in parts):
+            raise InputError(
+                f"--{name} takes integers of at least 1, separated by commas, got"
+                f" {getattr(self, name)!r}."
+            )
+        return tuple(int(part) for part in parts)
+
+
+def draws_of(config: Config) -> dict[tuple[int, int], tuple[Setting, ...]]:
+    """The settings, by layers and parameters: the same for every cell and task."""
+    rng = np.random.default_rng(config.seed)
+    found: dict[tuple[int, int], tuple[Setting, ...]] = {}
+    for _ in range(config.draws):
+        shape = (
+            int(rng.choice(config.numbers("layers"))),
+            int(rng.choice(config.numbers("parameters"))),
+        )
+        found[shape] = (*found.get(shape, ()), draw_setting(rng))
+    return dict(sorted(found.items()))
+
+
+def job_of(
+    config: Config, task: str, network: str, shape: tuple[int, int], settings: tuple[Setting, ...]
+) -> Job:
+    layers, parameters = shape
+    return Job(
+        network=network,
+        task=task,
+        settings=settings,
+        parameters=parameters,
+        layers=layers,
+        sizes=Sizes(BATCH_SIZE, WINDOW, config.updates, config.held_out),
+        max_epochs=config.epochs,
+        max_digits=config.max_digits,
+        data=config.data if task == WORDS else "",
+        seed=config.seed,
+    )
+
+
+def unit_of(job: Job, devices: int) -> Unit:
+    """A unit's row: what it was, and what was found."""
+
+    def compute(key: Array) -> Row:
+        del key  # all draws are the job's own
+        found = evaluate(job, devices)
+        rows = [
+            {**setting._asdict(), **scores}
+            for setting, scores in zip(job.settings, found["settings"], strict=True)
+        ]
+        shape = {"layers": job.layers, "parameters": job.parameters, "units": found["units"]}
+        return {"task": job.task, "network": job.network, **shape, "settings": rows}
+
+    return compute
+
+
+def first_jobs(config: Config) -> dict[str, Job]:
+    """Every cell at every setting."""
+    return {
+        f"{task}, {network}, layers={shape[0]}, parameters={shape[1]}": job_of(
+            config, task, network, shape, settings
+        )
+        for task, network in product(config.task_names(), config.networks())
+        for shape, settings in draws_of(config).items()
+    }
+
+
+def check_rows(rows: dict[str, Row], path: Path) -> None:
+    """Raises InputError if a line that was there already is none that this program writes."""
+    numbers = {*Setting._fields, "valid", "test"}
+    for name, row in rows.items():
+        settings = row.get("settings")
+        if set(row) != FIELDS or not (
+            isinstance(settings, list)
+            and settings
+            and all(isinstance(s, dict) and numbers <= set(s) for s in settings)
+            and all(isinstance(s[k], int | float) for s in settings for k in numbers)
+        ):
+            raise InputError(f"the line {name!r} of {path} is damaged: take it out to do it again.")
+
+
+def best_of(rows: dict[str, Row], task: str, network: str) -> tuple[Row, Row]:
+    """The row, and in it the setting, of the best validation."""
+    own = [row for row in rows.values() if (row["task"], row["network"]) == (task, network)]
+    pairs = [(row, setting) for row in own for setting in row["settings"]]
+    return max(pairs, key=lambda pair: pair[1]["valid"])
+
+
+def second_units(config: Config, rows: dict[str, Row]) -> dict[str, Unit]:
+    """Every cell's best setting, with new weights."""
+    units = {}
+    for task, network in product(config.task_names(), config.networks()):
+        row, best = best_of(rows, task, network)
+        setting = Setting(*(best[name] for name in Setting._fields))
+        shape = (row["layers"], row["parameters"])
+        job = job_of(config, task, network, shape, (setting,) * config.seeds)
+        units[f"{task}, {network}"] = unit_of(job._replace(seed=config.seed + 1), config.devices)
+    return units
+
+
+def run(config: Config) -> dict[str, Any]:
+    """Does what is not done yet; writes results.json, table.txt and architectures.png."""
+    begin = time.monotonic()
+    use_cpu_devices(config.devices)
+    for job in first_jobs(config).values():  # what cannot be is said before anything is made
+        prepare(job)
+    with open_workdir(config.workdir, name=NAME, resume=config.resume) as workdir:
+        if config.resume:
+            check_same(read_object(workdir / "config.json"), config, MAY_DIFFER, workdir)
+        write_json(workdir / "config.json", dataclasses.asdict(config))
+        print(
+            f"{len(config.networks())} cells, {config.draws} settings, at most"
+            f" {config.updates * config.epochs:,} updates each; about 30 minutes on 2 CPU cores"
+            f" without flags; writing to {workdir}",
+            flush=True,
+        )
+        work: Callable[..., dict[str, Row]] = partial(
+            work_through, seed=config.seed, resume=config.resume
+        )
+        units = {name: unit_of(job, config.devices) for name, job in first_jobs(config).items()}
+        rows = work(units, workdir / "settings.jsonl")
+        check_rows(rows, workdir / "settings.jsonl")
+        repeats = work(second_units(config, rows), workdir / "repeats.jsonl")
+        check_rows(repeats, workdir / "repeats.jsonl")
+        text, found = report(workdir, repeats)
+        print(text)
+        write_atomically(workdir / "table.txt", text + "\n")
+        results = {"settings": rows, "repeats": repeats, **found}
+        seconds = time.monotonic() - begin
+        write_results(workdir, experiment=NAME, config=config, results=results, seconds=seconds)
+    return results

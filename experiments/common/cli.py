@@ -1,0 +1,177 @@
+"""From a frozen dataclass to absl flags, and from an error to one sentence and an exit code.
+
+Flags are defined only when the module is the program: two modules that define the same flag
+while they are imported cannot be imported together.
+"""
+
+import dataclasses
+import os
+import sys
+from collections.abc import Callable, Collection
+from pathlib import Path
+from typing import Any
+
+from absl import app, flags, logging
+
+from seqjax.errors import LARGEST_INT, InputError, RunError, shown
+from seqjax.files.json import read_object
+from seqjax.runs.stopping import Stopped
+
+flags.disclaim_key_flags()  # so that --help lists them under the experiment
+
+
+def option(default: Any, help: str, choices: tuple[str, ...] = ()) -> Any:
+    """A field of a config that becomes the flag of the same name."""
+    return dataclasses.field(default=default, metadata={"help": help, "choices": choices})
+
+
+def chosen(flag: str, text: str, names: Collection[str]) -> tuple[str, ...]:
+    """The names of a flag, separated by commas, each once.
+
+    Raises:
+      InputError: if one is not in `names`.
+    """
+    found = tuple(dict.fromkeys(part.strip() for part in text.split(",")))
+    for name in found:
+        if name not in names:
+            raise InputError(f"unknown name {name!r} in {flag}; choose from {', '.join(names)}.")
+    return found
+
+
+def run(main: Callable[..., Any], config_class: type, *, positional: bool = False) -> None:
+    """Parses the command line into a config and calls `main(config)`.
+
+    With `positional`, `main(config, arguments)` also gets what is no flag.
+
+    With `--resume`, flags that are not on the command line take the values of the run that is
+    resumed, from `config.json` in `--workdir`.
+
+    Exits with 0 after success, 2 for wrong input, 1 for a run that cannot go on, 130 after Ctrl-C
+    and 143 after SIGTERM.
+    """
+    sys.modules["__main__"].__doc__ = sys.modules[config_class.__module__].__doc__  # for --help
+    for field in dataclasses.fields(config_class):
+        _define(field)
+
+    def program(arguments: list[str]) -> None:
+        if not flags.FLAGS["verbosity"].present:
+            logging.set_verbosity(logging.WARNING)  # Orbax reports every save
+        try:
+            if positional:
+                main(_config(config_class), arguments[1:])
+                return
+            if arguments[1:]:
+                raise InputError(
+                    f"unexpected argument {arguments[1]!r}; options are written --name=value."
+                )
+            main(_config(config_class))
+        except (InputError, RunError) as error:
+            _fail(str(error), 2 if isinstance(error, InputError) else 1)
+        except OSError as error:
+            where = f"{error.filename}: " if error.filename else ""
+            _fail(f"{where}{error.strerror or error}.", 1)
+        except (MemoryError, RuntimeError) as error:
+            if isinstance(error, RuntimeError) and "RESOURCE_EXHAUSTED" not in str(error):
+                raise
+            _fail("out of memory: choose smaller sizes.", 1)
+        except Stopped as stop:
+            _fail(str(stop), stop.code)
+        except KeyboardInterrupt:
+            _fail("interrupted.", 130)
+
+    try:
+        try:
+            app.run(program)
+        finally:
+            sys.stdout.flush()
+    except BrokenPipeError:  # who reads `--help`, `head` say, has seen enough
+        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+        sys.exit(141)  # as of a program that SIGPIPE ends
+
+
+def _fail(message: str, code: int) -> None:
+    print(f"error: {message}", file=sys.stderr, flush=True)
+    sys.exit(code)
+
+
+def _define(field: dataclasses.Field) -> None:
+    name, help = field.name, field.metadata["help"]
+    default: Any = field.default
+    if field.metadata["choices"]:
+        flags.DEFINE_enum(name, default, list(field.metadata["choices"]), help)
+    elif field.type is bool:
+        flags.DEFINE_boolean(name, default, help)
+    elif field.type is int:
+        flags.DEFINE_integer(name, default, help)
+    elif field.type is float:
+        flags.DEFINE_float(name, default, help)
+    else:
+        flags.DEFINE_string(name, default, help)
+
+
+def _config(config_class: type) -> Any:
+    names = [field.name for field in dataclasses.fields(config_class)]
+    values: dict[str, Any] = {name: flags.FLAGS[name].value for name in names}
+    if values.get("resume"):
+        saved = _saved_config(config_class, values["workdir"])
+        values |= {k: v for k, v in saved.items() if not flags.FLAGS[k].present}
+        values["resume"] = True
+    for field in dataclasses.fields(config_class):
+        _check_range(f"--{field.name}", values[field.name])
+    return config_class(**values)
+
+
+def _saved_config(config_class: type, workdir: str) -> dict[str, Any]:
+    path = Path(workdir) / "config.json"
+    if not workdir or not path.is_file():
+        raise InputError(
+            f"--resume needs the --workdir of an earlier run, got {workdir!r}"
+            + (", which has no config.json." if workdir else ".")
+        )
+    return checked(config_class, read_object(path), str(path))
+
+
+def checked(config_class: type, saved: dict[str, Any], where: str) -> dict[str, Any]:
+    """The fields of a config in a file, each of its type; fields of other versions are left out.
+
+    Raises:
+      InputError: if a value is not of its field's type, or is none of its choices, or is an
+        integer that JAX could not count to.
+    """
+    if not isinstance(saved, dict):
+        raise InputError(f"{where} must hold a JSON object, got {shown(saved)}.")
+    values = {}
+    for field in dataclasses.fields(config_class):
+        if field.name not in saved:
+            continue
+        value = saved[field.name]
+        if field.type is float and type(value) is int and abs(value) < 2**53:
+            value = float(value)
+        kind: Any = field.type
+        if type(value) is not kind:
+            raise InputError(
+                f"{field.name} in {where} must be {kind.__name__}, got {shown(value)}."
+            )
+        _check_range(f"{field.name} in {where}", value)
+        if isinstance(value, str) and not _can_be_typed(value):
+            raise InputError(f"{field.name} in {where} is no text, got {shown(value)}.")
+        choices = field.metadata["choices"]
+        if choices and value not in choices:
+            raise InputError(
+                f"{field.name} in {where} must be one of {', '.join(choices)}, got {shown(value)}."
+            )
+        values[field.name] = value
+    return values
+
+
+def _check_range(name: str, value: Any) -> None:
+    if isinstance(value, int) and abs(value) > LARGEST_INT:
+        raise InputError(f"{name} must lie within {LARGEST_INT} of 0, got {shown(value)}.")
+
+
+def _can_be_typed(text: str) -> bool:
+    """Whether the system takes it as an argument of a command, or as a path."""
+    try:
+        return b"\0" not in os.fsencode(text)
+    except UnicodeEncodeError:
+        return False

@@ -1,0 +1,214 @@
+"""What an LSTM's forget bias is at the start decides how far back it can learn to look.
+
+Claims. A cell keeps f of its content at every step; with bias b, f is about σ(b) before anything is
+learnt, and f to the power of the lag is what a gradient has to find its way through: 1e-6 is left
+after 20 steps with bias 0, 2e-3 with 1, 8e-2 with 2. So the LSTM should start with a bias of 1 or more
+(Gers, Schmidhuber and Cummins, 2000; Jozefowicz, Zaremba and Sutskever, 2015: with it "LSTM-b" comes
+near or above the GRU, and the forget gate is the one gate an LSTM cannot do without), or with biases
+spread over the lags of the task ("chrono", Tallec and Ollivier, 2018).
+
+    python -m experiments.forget_bias                      temporal order and adding over 60 steps
+    python -m experiments.forget_bias --study=copying      two of four symbols, given back after 56 steps
+    python -m experiments.forget_bias --study=arithmetic   sums of the paper, see seqjax.tasks.arithmetic
+    python -m experiments.forget_bias --study=xml          nested tags, see seqjax.tasks.xml
+
+each sweeps forget bias x learning rate x seed, sets the paper's other networks beside it (GRU, tanh,
+LSTM without a gate, MUT1 to 3, and the LSTM whose output gate is a tanh, as the paper has it in
+print), draws accuracy against bias, what an untrained cell keeps, and learning curves, and says first
+how many minutes to expect. A killed run goes on with `--resume --workdir=...`, unit by unit. Every
+unit is one compiled program: a bias is an initial value, so that all biases are one batch (toys), or
+one program that is called again (streams).
+
+Protocols. Toys: 16 units, batches of 20 fresh sequences, Adam, norms clipped at 1, tested on 1000
+sequences that are the same for all biases. Streams: the paper's batches of 20, windows of 35 steps, the
+state carried on, plain descent on the mean loss of the characters that count, clipped norms; accuracy
+on those characters of a fresh stream. Unlike the paper: one layer of 100 units for all networks (there 1
+to 4 layers, 250,000 or a million weights); numbers of at most 4 digits (there 8; --max_digits); a
+fixed count of updates at a constant rate, where there the best of hundreds of settings was trained
+until it stopped improving and its rate then halved. All accuracies are therefore lower than the
+published ones; what can be compared is the order. Weights start as U(-1/√H, 1/√H), the middle of the
+paper's grid; inputs are one-hot, which an LSTM's and a GRU's own kernel embeds.
+"""
+
+import dataclasses
+import time
+from functools import partial
+from itertools import product
+from typing import Any, NamedTuple
+
+import jax
+
+from experiments.common import cli
+from experiments.forget_bias.memory import retained
+from experiments.forget_bias.report import report
+from experiments.forget_bias.tasks import CHRONO, NETWORKS, Task, tasks
+from experiments.forget_bias.training import Setting, train
+from seqjax.errors import InputError, check_positive, check_rate
+from seqjax.files.json import read_object, write_atomically, write_json
+from seqjax.runs.results import write_results
+from seqjax.runs.study import Unit, work_through
+from seqjax.runs.workdir import check_same, open_workdir
+from seqjax.types import Array
+
+OWN = "the study's own if 0"
+
+
+class Study(NamedTuple):
+    setting: Setting
+    length: int
+    rates: tuple[float, ...]
+    minutes: float  # on 2 CPU cores
+
+
+TOYS = Setting(16, 20, 1000, 10, 5, clip=1.0, optimizer="adam", test_size=1000)
+STREAM = Setting(100, 20, 5000, 20, 3, clip=5.0, optimizer="sgd", test_size=1000)
+STUDIES = {
+    "toys": Study(TOYS, 60, (0.003, 0.01), 5),
+    "copying": Study(TOYS, 60, (0.003, 0.01), 3),
+    "arithmetic": Study(STREAM, 35, (2.0,), 21),
+    "xml": Study(STREAM, 35, (2.0,), 19),
+}
+
+
+@dataclasses.dataclass(frozen=True)
+class Config:
+    study: str = cli.option("toys", "what to train on, see above", choices=tuple(STUDIES))
+    biases: str = cli.option(
+        "-2,-1,0,1,2,3,4,5,chrono", "forget biases, separated by commas, numbers or chrono"
+    )
+    networks: str = cli.option(
+        "all",
+        "beside the LSTM, out of "
+        + "; ".join(n for n in NETWORKS if n != "LSTM")
+        + "; separated by semicolons, all or none",
+    )
+    rates: str = cli.option("", "learning rates, separated by commas; the study's own if empty")
+    length: int = cli.option(0, f"steps of a sequence, or of a window; {OWN}")
+    max_digits: int = cli.option(4, "of the numbers of --study=arithmetic, 1 to 9")
+    hidden_size: int = cli.option(0, f"units; {OWN}")
+    updates: int = cli.option(0, f"of each network; {OWN}")
+    seeds: int = cli.option(0, f"networks of each kind; {OWN}")
+    seed: int = cli.option(0, "of everything")
+    workdir: str = cli.option("", "where to write; runs/forget_bias-DATE-TIME if empty")
+    resume: bool = cli.option(False, "go on with the run in --workdir")
+
+    def __post_init__(self):
+        for name in ("length", "hidden_size", "updates", "seeds"):
+            if getattr(self, name):
+                check_positive(f"--{name}", getattr(self, name))
+        check_positive("--max_digits", self.max_digits, 9)
+        self.bias_labels(), self.others(), self.learning_rates(), self.tasks()
+        if CHRONO in self.bias_labels() and self.steps() < 3:
+            raise InputError(
+                f"chrono biases need --length of at least 3 steps, got {self.steps()}."
+            )
+        if self.resume and not self.workdir:
+            raise InputError("--resume needs the --workdir of an earlier run, got ''.")
+
+    def steps(self) -> int:
+        return self.length or STUDIES[self.study].length
+
+    def tasks(self) -> dict[str, Task]:
+        return tasks(self.study, self.steps(), self.max_digits)
+
+    def setting(self) -> Setting:
+        """The study's, with what the flags change; as many tests as fit evenly."""
+        own = STUDIES[self.study].setting
+        updates = self.updates or own.updates
+        return own._replace(
+            hidden=self.hidden_size or own.hidden,
+            updates=updates,
+            checks=max(n for n in range(1, own.checks + 1) if updates % n == 0),
+            seeds=self.seeds or own.seeds,
+        )
+
+    def bias_labels(self) -> tuple[str, ...]:
+        """ "b = 3" for a number, and "chrono"."""
+        try:
+            return tuple(
+                CHRONO if part == CHRONO else f"b = {float(part):g}"
+                for part in dict.fromkeys(self.biases.split(","))
+            )
+        except ValueError as error:
+            raise InputError(
+                f"--biases takes numbers and chrono, separated by commas, got {self.biases!r}."
+            ) from error
+
+    def others(self) -> tuple[str, ...]:
+        """The networks beside the LSTM."""
+        names = tuple(name for name in NETWORKS if name != "LSTM")
+        if self.networks in ("all", "none"):
+            return names if self.networks == "all" else ()
+        chosen = tuple(dict.fromkeys(part.strip() for part in self.networks.split(";")))
+        for name in chosen:
+            if name not in names:
+                raise InputError(
+                    f"unknown network {name!r} in --networks; choose from {'; '.join(names)}."
+                )
+        return chosen
+
+    def learning_rates(self) -> tuple[float, ...]:
+        try:
+            given = tuple(float(part) for part in self.rates.split(",")) if self.rates else ()
+        except ValueError as error:
+            raise InputError(
+                f"--rates takes numbers separated by commas, got {self.rates!r}."
+            ) from error
+        return tuple(check_rate("--rates", rate) for rate in given) or STUDIES[self.study].rates
+
+
+def one_unit(
+    config: Config, task: str, network: str, labels: tuple[str, ...], rate: float, key: Array
+) -> dict[str, Any]:
+    """A unit's row. All units start from the same key, so that they share weights and sequences."""
+    del key
+    shared = jax.random.key(config.seed)
+    row = train(config.setting(), config.tasks()[task], network, labels, rate, shared)
+    return {"task": task, **row}
+
+
+def units(config: Config) -> dict[str, Unit]:
+    """Toys: all biases of a rate in one unit. Streams: each bias by itself, a minute or two."""
+    found: dict[str, Unit] = {}
+    for (name, task), rate in product(config.tasks().items(), config.learning_rates()):
+        biases = config.bias_labels()
+        for labels in [(label,) for label in biases] if task.carried else [biases]:
+            key = f"{name}, LSTM, {labels[0] if task.carried else 'all biases'}, rate={rate:g}"
+            found[key] = partial(one_unit, config, name, "LSTM", labels, rate)
+    for name, network, rate in product(config.tasks(), config.others(), config.learning_rates()):
+        key = f"{name}, {network}, rate={rate:g}"
+        found[key] = partial(one_unit, config, name, network, ("-",), rate)
+    return found
+
+
+def run(config: Config) -> dict[str, Any]:
+    """Does what is not done yet; writes results.json, table.txt and the figures."""
+    begin = time.monotonic()
+    setting, labels = config.setting(), config.bias_labels()
+    with open_workdir(config.workdir, name="forget_bias", resume=config.resume) as workdir:
+        if config.resume:
+            saved = read_object(workdir / "config.json")
+            check_same(saved, config, {"resume", "workdir"}, workdir)
+        write_json(workdir / "config.json", dataclasses.asdict(config))
+        print(
+            f"{config.study}: about {STUDIES[config.study].minutes:g} minutes on 2 CPU cores with its"
+            f" own sizes; here {setting.updates:,} updates of {setting.hidden} units,"
+            f" {setting.seeds} seeds; writing to {workdir}",
+            flush=True,
+        )
+        rows = work_through(
+            units(config), workdir / "units.jsonl", seed=config.seed, resume=config.resume
+        )
+        first = next(iter(config.tasks().values()))
+        memory = retained(setting, first, labels, jax.random.key(config.seed))
+        steps = f", T = {config.steps()}" if config.study in ("toys", "copying") else ""
+        text = report(workdir, rows, memory, steps)
+        text += f"\n\n{setting.updates:,} updates, {setting.hidden} units, {setting.seeds} seeds"
+        print(text)
+        write_atomically(workdir / "table.txt", text + "\n")
+        results = {"units": rows, "memory": memory}
+        seconds = time.monotonic() - begin
+        write_results(
+            workdir, experiment="forget_bias", config=config, results=results, seconds=seconds
+        )
+    return results

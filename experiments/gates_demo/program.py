@@ -1,0 +1,45 @@
+"""A page on which one drags the gates of an LSTM and of a GRU, and watches their memory.
+
+Claim: a forget gate at 1 with an input gate at 0 freezes the memory for as long as they stand so,
+one at 0 resets it, and one step with a small forget gate and a large input gate turns it from plural
+to singular: c = 0.1 · 0.9 + 0.9 · (-0.9) = -0.72. A GRU that keeps 0.9 of its state goes from 0.8 to
+0.67 where its candidate is -0.5, one that keeps 0.1 to -0.37.
+
+    python -m experiments.gates_demo
+
+writes gates_demo.html to --workdir in no time: one file that needs no server and no network. Its
+equations are those of `seqjax.cells.lstm` and `seqjax.cells.gru_reset_before` for one unit, with the
+gates set by hand; usual classroom examples are among its presets,
+in numbers of ours.
+"""
+
+import dataclasses
+from pathlib import Path
+
+from experiments.common import cli
+from seqjax.files.json import write_atomically
+from seqjax.runs.workdir import open_workdir
+
+HERE = Path(__file__).parent
+
+
+@dataclasses.dataclass(frozen=True)
+class Config:
+    workdir: str = cli.option("", "where to write; runs/gates_demo-DATE-TIME if empty")
+
+
+def run(config: Config) -> Path:
+    """Writes the page; returns its path."""
+    with open_workdir(config.workdir, name="gates_demo", resume=False) as workdir:
+        path = workdir / "gates_demo.html"
+        write_atomically(path, page())
+    print(f"open {path} in a browser")
+    return path
+
+
+def page() -> str:
+    """The page with its style and its script in it."""
+    html, css, js = (
+        (HERE / f"gates_demo.{name}").read_text("utf-8") for name in ("html", "css", "js")
+    )
+    return html.replace("{{style}}", css).replace("{{script}}", js)

@@ -1,0 +1,5 @@
+"""Which methods bridge a long lag, on the tasks that were made to ask it."""
+
+from experiments.long_lags.program import Config, run
+
+__all__ = ["Config", "run"]

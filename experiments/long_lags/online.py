@@ -1,0 +1,167 @@
+"""Experiments 4 and 6a of Hochreiter and Schmidhuber (1997): one sequence at a time."""
+
+import math
+from collections.abc import Callable
+from functools import partial
+from typing import Any, NamedTuple
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+from jax import lax
+
+from experiments.long_lags.cells import lstm_1997
+from experiments.long_lags.criteria import Wrong, stopping_point, wrong_number, wrong_outputs
+from experiments.long_lags.training import last_outputs
+from seqjax import init
+from seqjax.recurrence.unroll import unroll
+from seqjax.tasks import TASKS, Episode
+from seqjax.types import Array
+
+CHUNK = 5000  # sequences between two looks at the stopping rule
+TEST = 2560  # sequences, as in experiment 4
+
+
+class Experiment(NamedTuple):
+    task: str
+    length: int
+    outputs: int
+    input_gate_bias: tuple[float, ...]
+    learning_rate: float
+    mean_below: float  # of the stopping rule
+    wrong: Wrong
+    published: int  # sequences
+    output: Callable[[Array], Array]  # of the output units
+
+
+def linear(x: Array) -> Array:
+    """The identity."""
+    return x
+
+
+ADDING = Experiment(
+    "adding_hs97", 100, 1, (-3.0, -6.0), 0.5, 0.01, wrong_number, 74_000, jax.nn.sigmoid
+)
+EXPERIMENTS = {
+    "4": ADDING,
+    "4, linear output": ADDING._replace(output=linear),
+    "6a": Experiment(
+        "temporal_order_6a", 100, 4, (-2.0, -4.0), 0.5, 0.1, wrong_outputs, 31_390, jax.nn.sigmoid
+    ),
+}
+
+
+def number_of_weights(name: str) -> int:
+    """93 in experiment 4 and 156 in 6a, as in the paper."""
+    start, _, _ = programs(EXPERIMENTS[name])
+    params = jax.eval_shape(start, jax.random.key(0))
+    return sum(math.prod(leaf.shape) for leaf in jax.tree.leaves(params))
+
+
+def programs(experiment: Experiment) -> tuple[Callable, Callable, Callable]:
+    """`start(key)`, `advance(params, key, stop) -> (params, (errors, wrong))`, `test(params, key)`.
+
+    `advance` shows a chunk of sequences and learns from the first `stop` of them.
+    """
+    gate_bias = jnp.array(experiment.input_gate_bias)
+    draw = init.uniform(0.1)
+    cell = lstm_1997(len(gate_bias), 2, gate_bias)
+    task = partial(TASKS[experiment.task], length=experiment.length)
+    inputs = jax.eval_shape(lambda key: task(key, 1), jax.random.key(0)).inputs.shape[-1]
+
+    def start(key: Array) -> dict[str, Any]:
+        cell_key, w_key, b_key = jax.random.split(key, 3)
+        return {
+            "cell": cell.init(cell_key, inputs),
+            "w": draw(w_key, (cell.output_size, experiment.outputs)),
+            "b": draw(b_key, (experiment.outputs,)),
+        }
+
+    def answer(params: dict[str, Any], episode: Episode) -> Array:
+        _, ys = unroll(cell, params["cell"], episode.inputs, lengths=episode.lengths)
+        return experiment.output(last_outputs(ys, episode) @ params["w"] + params["b"])
+
+    def errors(answers: Array, episode: Episode) -> Array:
+        targets = episode.targets
+        if jnp.issubdtype(targets.dtype, jnp.integer):
+            return answers - jax.nn.one_hot(targets, experiment.outputs)
+        return answers - targets[:, None]
+
+    def update(
+        params: dict[str, Any], inputs: tuple[Array, Array]
+    ) -> tuple[dict[str, Any], tuple[Array, Array]]:
+        key, rate = inputs
+        episode = task(key, 1)
+
+        def loss(params: dict[str, Any]) -> tuple[Array, Array]:
+            answers = answer(params, episode)
+            return jnp.sum(errors(answers, episode) ** 2) / 2, answers
+
+        grads, answers = jax.grad(loss, has_aux=True)(params)
+        params = jax.tree.map(lambda p, g: p - rate * g, params, grads)
+        seen = jnp.abs(errors(answers, episode)).mean(), experiment.wrong(answers, episode)[0]
+        return params, seen
+
+    def advance(params: dict[str, Any], key: Array, stop: Array) -> tuple[Any, tuple]:
+        rates = jnp.where(jnp.arange(CHUNK) < stop, experiment.learning_rate, 0.0)
+        return lax.scan(update, params, (jax.random.split(key, CHUNK), rates))
+
+    def test(params: dict[str, Any], key: Array) -> Array:
+        episode = task(key, TEST)
+        return experiment.wrong(answer(params, episode), episode).sum()
+
+    return start, advance, test
+
+
+def train(name: str, seeds: int, most: int, key: Array) -> dict[str, Any]:
+    """Trains every seed until its stopping rule holds, or it has seen `most` sequences.
+
+    Returns:
+      A row: per seed the sequences until the rule held (null: never), the longest run of right
+      ones, and the wrong ones of 2560 fresh ones after that; and the curve of the share of wrong
+      sequences, one list of seeds per chunk.
+    """
+    experiment = EXPERIMENTS[name]
+    start, advance, test = (jax.jit(jax.vmap(f)) for f in programs(experiment))
+    keys = jax.random.split(key, seeds)
+    params = start(keys)
+    errors, wrong = np.zeros((seeds, 0)), np.zeros((seeds, 0), bool)
+    stops: list[int | None] = [None] * seeds
+    for chunk in range(math.ceil(most / CHUNK)):
+        now = jax.vmap(partial(jax.random.fold_in, data=chunk))(keys)
+        left = np.array([CHUNK if n is None else 0 for n in stops])
+        after, seen = advance(params, now, left)
+        errors, wrong = (
+            np.concatenate([a, b], axis=1) for a, b in zip((errors, wrong), seen, strict=True)
+        )
+        found = [
+            stopping_point(e, w, experiment.mean_below) for e, w in zip(errors, wrong, strict=True)
+        ]
+        stopped_now = [n is None and m is not None for n, m in zip(stops, found, strict=True)]
+        if any(stopped_now):  # the chunk once more, learning up to the very sequence
+            for seed in np.flatnonzero(stopped_now):
+                stops[seed] = found[seed]
+                left[seed] = (found[seed] or 0) - chunk * CHUNK
+            after, _ = advance(params, now, left)
+        params = after
+        if None not in stops:
+            break
+    share = wrong.reshape(seeds, -1, CHUNK).mean(axis=-1)
+    test_keys = jax.vmap(partial(jax.random.fold_in, data=most))(keys)
+    return {
+        "experiment": name,
+        "seeds": seeds,
+        "weights": number_of_weights(name),
+        "sequences": stops,
+        "longest_right": [longest_run(~w) for w in wrong],
+        "test_wrong": np.asarray(test(params, test_keys)).tolist(),
+        "most": wrong.shape[1],
+        "chunk": CHUNK,
+        "curve": share.T.tolist(),
+    }
+
+
+def longest_run(right: np.ndarray) -> int:
+    """The most true values in a row."""
+    breaks = np.flatnonzero(np.concatenate([[True], ~right, [True]]))
+    return int(np.diff(breaks).max()) - 1

@@ -1,0 +1,134 @@
+"""Which methods bridge a long lag, on the tasks that were made to ask it.
+
+Claims, each by the protocol and the criterion of its paper, on synthetic tasks of `seqjax.tasks`:
+
+    --study=default  temporal order at two lengths, nine methods; or --task, --methods, --lengths
+    --study=pascanu  clipping the gradient's norm lengthens the lag that plain descent learns, and the
+                     regulariser Ω lengthens it further (Pascanu, Mikolov and Bengio, 2013, Fig. 7)
+    --study=adding   a ReLU network that starts as the identity adds over 150 steps as well as an
+                     LSTM does, and a tanh network does not (Le, Jaitly and Hinton, 2015)
+    --study=reber    on an endless stream an LSTM needs its forget gate (Gers, Schmidhuber and
+                     Cummins, 2000)
+    --study=hs97     the LSTM of 1997 learns to add over 100 steps in 74,000 sequences and temporal
+                     order in 31,390 (Hochreiter and Schmidhuber, 1997, experiments 4 and 6a)
+
+    python -m experiments.long_lags [--study=...]
+
+prints first how many minutes to expect (CPU time of one core, as measured). A killed run goes on with
+`--resume --workdir=...`, unit by unit.
+
+Protocols. Pascanu: 50 units, batches of 20, fresh sequences, plain descent at rate .01 without
+momentum, norms clipped at 1, Ω of the paper's form (norms, summed over time) with weight 4; a seed
+succeeds when less than 1% of 10,000 fresh sequences are wrong, looked at every 500 updates. The
+paper allows 5,000,000 updates, `--updates` here far fewer. "default" trains gated networks by Adam.
+Le: 100 units, batches of 16, plain descent, a grid of rates and clips; every batch is fresh, where
+the paper has 100,000 fixed sequences; the paper does not say where the markers stand. Gers: the
+protocol of a public port: 12 units, Adam at .01, biases -1 for input and output gates and 1 for the
+forget gate, norms clipped at 5, the state carried on; chunks of 72 symbols where the port has six
+strings. Hochreiter and Schmidhuber: one sequence at a time, two blocks of two cells, the paper's
+numbers of weights (93 and 156), truncated gradient, rate .5, input gates biased -3 and -6, or -2
+and -4; the average training error of their stopping rule is taken over the same 2000 sequences. With
+logistic output units experiment 4 learns the lag in about as many sequences but never has 2000 right
+in a row: some .5% stay wrong, those whose target is within a tenth of 0 or 1, where the logistic
+unit is flat. A linear output unit (tried after that was seen) meets the rule.
+"""
+
+import dataclasses
+import time
+from functools import partial
+from typing import Any
+
+import jax
+
+from experiments.common import cli
+from experiments.long_lags.methods import METHODS
+from experiments.long_lags.studies import STUDIES, Plan
+from seqjax.errors import InputError, check_positive
+from seqjax.files.json import read_object, write_atomically, write_json
+from seqjax.runs.results import write_results
+from seqjax.runs.study import Unit, work_through
+from seqjax.runs.workdir import check_same, open_workdir
+from seqjax.tasks import TASKS
+from seqjax.types import Array
+
+OWN = "the study's own if 0"
+
+
+@dataclasses.dataclass(frozen=True)
+class Config:
+    study: str = cli.option("default", "what to reproduce, see above", choices=tuple(STUDIES))
+    task: str = cli.option(
+        "temporal_order_2_bit", "of --study=default", choices=tuple(sorted(TASKS))
+    )
+    methods: str = cli.option(
+        "sgd,clip,omega,leaky,skip,orthogonal,irnn,lstm,gru",
+        "of --study=default, separated by commas, out of " + ", ".join(METHODS),
+    )
+    lengths: str = cli.option("50,100", "of --study=default, separated by commas")
+    updates: int = cli.option(0, f"of each unit at most (hs97: sequences); {OWN}")
+    seeds: int = cli.option(0, f"networks of each unit; {OWN}")
+    seed: int = cli.option(0, "of everything")
+    workdir: str = cli.option("", "where to write; runs/long_lags-DATE-TIME if empty")
+    resume: bool = cli.option(False, "go on with the run in --workdir")
+
+    def __post_init__(self):
+        for name in ("updates", "seeds"):
+            if getattr(self, name):
+                check_positive(f"--{name}", getattr(self, name))
+        plan = self.plan()
+        if self.study == "default":
+            for length in plan.lengths:  # whether the task can be of such a length
+                jax.eval_shape(lambda key, n=length: TASKS[self.task](key, 1, n), jax.random.key(0))
+        if self.resume and not self.workdir:
+            raise InputError("--resume needs the --workdir of an earlier run, got ''.")
+
+    def plan(self) -> Plan:
+        """The flags read, and what they leave open filled in by the study."""
+        methods = cli.chosen("--methods", self.methods, METHODS)
+        try:
+            lengths = tuple(sorted({int(t) for t in self.lengths.split(",")}))
+        except ValueError as error:
+            raise InputError(
+                f"--lengths takes whole numbers separated by commas, got {self.lengths!r}."
+            ) from error
+        study = STUDIES[self.study]
+        updates, seeds = self.updates or study.updates, self.seeds or study.seeds
+        return Plan(self.task, methods, lengths, updates, seeds)
+
+
+def alone(unit: Unit, key: Array) -> dict[str, Any]:
+    """A unit's row; its programs serve no other, and are forgotten."""
+    row = unit(key)
+    jax.clear_caches()
+    return row
+
+
+def run(config: Config) -> dict[str, Any]:
+    """Does what is not done yet; writes results.json, table.txt and the study's figures."""
+    begin = time.monotonic()
+    study, plan = STUDIES[config.study], config.plan()
+    with open_workdir(config.workdir, name="long_lags", resume=config.resume) as workdir:
+        if config.resume:
+            saved = read_object(workdir / "config.json")
+            check_same(saved, config, {"resume", "workdir"}, workdir)
+        write_json(workdir / "config.json", dataclasses.asdict(config))
+        print(
+            f"{config.study}: about {study.minutes:g} minutes of one CPU core with its own budget of"
+            f" {study.updates:,} updates and {study.seeds} seeds; writing to {workdir}",
+            flush=True,
+        )
+        units = {name: partial(alone, unit) for name, unit in study.units(plan).items()}
+        rows = work_through(units, workdir / "cells.jsonl", seed=config.seed, resume=config.resume)
+        table = study.report(workdir, rows)
+        command = f"python -m experiments.long_lags --study={config.study} --seed={config.seed}"
+        command += f" --updates={plan.updates} --seeds={plan.seeds}"
+        if config.study == "default":
+            command += (
+                f" --task={config.task} --methods={config.methods} --lengths={config.lengths}"
+            )
+        table += f"\nbudget: {plan.updates:,} updates, {plan.seeds} seeds; {command}"
+        print(table)
+        write_atomically(workdir / "table.txt", table + "\n")
+        seconds = time.monotonic() - begin
+        write_results(workdir, experiment="long_lags", config=config, results=rows, seconds=seconds)
+    return rows

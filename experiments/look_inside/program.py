@@ -1,0 +1,240 @@
+"""Looks inside a trained character model: which unit follows which property of the text.
+
+Claim: after minutes of training some memory cells can be read: one follows brackets, one comments,
+one the condition of an `if` (Karpathy, Johnson and Fei-Fei, "Visualizing and Understanding Recurrent
+Networks", 2015). Which ones is found by a score on text that had no part in the choice of their
+direction, and the page says how well the best of all units does by chance.
+
+    python -m experiments.look_inside --checkpoint=RUN
+
+reads the first 20,000 characters of the run's own validation text (or --text=PATH) with a model of
+`experiments.char_lm` and writes RUN/look_inside.html (or --output=PATH), in about 30 s: one file
+that needs no server and no network. It shows the text coloured by any unit, the model's five best
+predictions at every character, the units ranked for every property, the saturation of the gates,
+and a breakdown of the errors beside the published one.
+
+The file is kept below --max_megabytes. Stored are 8 bits per value, deflated: first the states (h,
+and c of an LSTM) of all units, then their gates, those of the units that rank high for some property
+in front, until it is full. At 20,000 characters and 256 LSTM units the default of 10 holds h and c of
+all units, and the gates of 37; with --max_megabytes=25 it holds all.
+"""
+
+import dataclasses
+import time
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+from experiments.common import cli
+from experiments.look_inside.errors import PUBLISHED, Errors, break_down
+from experiments.look_inside.model import (
+    Loaded,
+    Reading,
+    choose_text,
+    load,
+    mean_bits,
+    read,
+    texts_of,
+)
+from experiments.look_inside.page import STATES, Series, build, predictions
+from experiments.look_inside.ranking import Ranked, rank_units
+from experiments.look_inside.text import Property, properties
+from seqjax.data import TextSplits
+from seqjax.errors import InputError, check_positive, check_rate
+from seqjax.files.json import write_atomically
+
+LISTED = 10  # units per property
+GOOD = 0.9  # an AUC worth a name
+
+
+@dataclasses.dataclass(frozen=True)
+class Config:
+    checkpoint: str = cli.option("", "a workdir of experiments.char_lm, or a checkpoint in it")
+    data: str = cli.option("", "the run's own --data, if it was not the standard library")
+    text: str = cli.option("", "a UTF-8 text file; the run's own validation text if empty")
+    chars: int = cli.option(20_000, "characters of the text that are read, from its start")
+    output: str = cli.option("", "where to write; look_inside.html in the run if empty")
+    max_megabytes: float = cli.option(10.0, "largest size of the file, in 10^6 bytes")
+
+    def __post_init__(self) -> None:
+        if not self.checkpoint:
+            raise InputError("give --checkpoint=RUN, the workdir of a run of experiments.char_lm.")
+        check_positive("--chars", self.chars, at_most=1_000_000)
+        check_rate("--max_megabytes", self.max_megabytes)
+
+
+def run(config: Config) -> dict[str, Any]:
+    """Writes the page; returns what it found."""
+    start = time.monotonic()
+    print("expected time: half a minute for 20,000 characters of 256 units")
+    loaded = load(config.checkpoint)
+    path = Path(config.output or loaded.directory / "look_inside.html").expanduser()
+    if path.is_dir() or not path.parent.is_dir():
+        raise InputError(f"--output={path} must name a file in a directory that is there.")
+    own = texts_of(loaded, config.data)
+    text = choose_text(config.text, loaded, own, config.chars)
+    ids = loaded.vocabulary.encode(text).ids
+    reading = read(loaded.model, loaded.run.cell, ids)
+    bits = mean_bits(reading.log_probs, ids)
+    print(f"{summary(loaded)}; {len(text):,} characters at {bits:.3f} bits each", flush=True)
+
+    found = properties(text)
+    columns = [
+        Series(layer, name, unit)
+        for layer, quantities in enumerate(reading.layers)
+        for name in STATES
+        if name in quantities
+        for unit in range(quantities[name].shape[1])
+    ]
+    activations = [q[name] for q in reading.layers for name in STATES if name in q]
+    ranking = rank_units(np.concatenate(activations, axis=1), found)
+    errors = errors_of(reading, ids, text, loaded, own)
+
+    data = page_data(loaded, reading, text, ids, found, ranking, columns, errors)
+    top = [columns[score.unit] for ranked in in_order(ranking) for score in ranked.scores[:LISTED]]
+    top = [Series(*data["first"]), *top]
+    page, stored = build(data, reading.layers, found, top, int(config.max_megabytes * 1e6))
+    if not stored:
+        raise InputError(
+            f"--max_megabytes={config.max_megabytes} is too little for this text: give more, or"
+            " fewer --chars."
+        )
+    write_atomically(path, page)
+    print_ranking(ranking, columns)
+    good = units_above(ranking, columns)
+    print(f"{len(good)} units follow a yes-or-no property with a held-out AUC above {GOOD}")
+    if errors:
+        print_errors(errors)
+    total = sum(x.shape[1] for q in reading.layers for x in q.values())
+    size = len(page.encode()) / 1e6
+    print(
+        f"{size:.1f} MB with {stored} of {total} series; {time.monotonic() - start:.0f} s: {path}"
+    )
+    return {
+        "path": path,
+        "first": Series(*data["first"]),
+        "ranking": ranking,
+        "errors": errors,
+        "bits_per_char": bits,
+        "good": good,
+    }
+
+
+def page_data(
+    loaded: Loaded,
+    reading: Reading,
+    text: str,
+    ids: np.ndarray,
+    found: dict[str, Property],
+    ranking: dict[str, Ranked],
+    columns: list[Series],
+    errors: Errors | None,
+) -> dict[str, Any]:
+    """All that the page shows, but for the series."""
+    best = max(ranking, key=lambda name: _standing(ranking[name]), default=None)
+    first = columns[ranking[best].scores[0].unit] if best else Series(0, "h", 0)
+    good = len(units_above(ranking, columns))
+    verdict = f"{good or 'no'} unit{'s' if good != 1 else ''} above a held-out AUC of {GOOD}"
+    bits = mean_bits(reading.log_probs, ids)
+    return {
+        "title": f"{loaded.run.layers} × {loaded.run.hidden_size} {loaded.run.cell}",
+        "summary": f"{summary(loaded)}. {len(text):,} characters at {bits:.2f} bits each; {verdict}.",
+        "text": text,
+        "tokens": [t if n else "\ufffd" for n, t in enumerate(loaded.vocabulary.tokens)],
+        "predictions": predictions(reading.log_probs, ids),
+        "sizes": [q["h"].shape[1] for q in reading.layers],
+        "quantities": [list(q) for q in reading.layers],
+        "rules": {name: p.rule for name, p in found.items()},
+        "ranking": {
+            name: {
+                "graded": ranked.graded,
+                "chance": round(ranked.chance, 4),
+                "units": [
+                    [*columns[s.unit], round(s.score, 6), s.sign] for s in ranked.scores[:LISTED]
+                ],
+            }
+            for name, ranked in ranking.items()
+        },
+        "property": best,
+        "first": list(first),
+        "saturation": [
+            {
+                name: {"below": _rounded(below), "above": _rounded(above)}
+                for name, (below, above) in gates.items()
+            }
+            for gates in reading.saturation
+        ],
+        "errors": errors
+        and {
+            "characters": errors.characters,
+            "errors": errors.errors,
+            "slices": [[n, count, PUBLISHED.get(n)] for n, count in errors.slices.items()],
+        },
+    }
+
+
+def errors_of(
+    reading: Reading, ids: np.ndarray, text: str, loaded: Loaded, own: TextSplits | None
+) -> Errors | None:
+    """The breakdown of the errors; None without the text the model was trained on."""
+    if own is None:
+        print("without the run's own --data: no breakdown of the errors")
+        return None
+    probability = np.ones(len(ids))
+    probability[1:] = np.exp(reading.log_probs[np.arange(len(ids) - 1), ids[1:]])
+    return break_down(probability, text, own.train, ids, loaded.vocabulary.encode(own.train).ids)
+
+
+def units_above(ranking: dict[str, Ranked], columns: list[Series]) -> set[tuple[int, int]]:
+    """`(layer, unit)` of those that follow some yes-or-no property with an AUC above GOOD."""
+    return {
+        (columns[s.unit].layer, columns[s.unit].unit)
+        for ranked in ranking.values()
+        for s in ranked.scores
+        if not ranked.graded and s.score > GOOD
+    }
+
+
+def in_order(ranking: dict[str, Ranked]) -> list[Ranked]:
+    """The properties with the clearest units first."""
+    return sorted(ranking.values(), key=_standing, reverse=True)
+
+
+def _standing(ranked: Ranked) -> tuple[bool, bool, float]:
+    """A score above chance before one that is not, an AUC before a correlation."""
+    best = ranked.scores[0].score
+    return best > ranked.chance, not ranked.graded, best
+
+
+def summary(loaded: Loaded) -> str:
+    run = loaded.run
+    layers = "layer" if run.layers == 1 else "layers"
+    data = Path(run.data).name
+    return f"{run.layers} {layers} of {run.hidden_size} {run.cell} units, {loaded.step:,} updates on {data}"
+
+
+def print_ranking(ranking: dict[str, Ranked], columns: list[Series]) -> None:
+    print(f"{'property':21} {'score':16} {'chance':>6}  best units (held-out score)")
+    for name, ranked in ranking.items():
+        kind = "rank correlation" if ranked.graded else "AUC"
+        best = []
+        for s in ranked.scores[:3]:
+            layer, quantity, unit = columns[s.unit]
+            sign = "+" if s.sign > 0 else "-"
+            best.append(f"{sign}{quantity}{unit} of layer {layer + 1} ({s.score:.3f})")
+        print(f"{name:21} {kind:16} {ranked.chance:6.3f}  {', '.join(best)}")
+
+
+def print_errors(errors: Errors) -> None:
+    share = errors.errors / errors.characters
+    print(
+        f"errors (less than 1/2): {errors.errors} of {errors.characters}, {share:.0%}; published 42%"
+    )
+    for name, count in errors.slices.items():
+        published = f"{PUBLISHED[name]:.0%}" if name in PUBLISHED else ""
+        print(f"  {name:15} {count:6} {count / max(errors.errors, 1):5.0%}  published {published}")
+
+
+def _rounded(x: np.ndarray) -> list[float]:
+    return [round(float(v), 4) for v in x]

@@ -1,0 +1,5 @@
+"""The LSTM and eight variants, each at its best over a random search (Greff et al., 2017)."""
+
+from experiments.lstm_variants.program import Config, run
+
+__all__ = ["Config", "run"]

@@ -1,0 +1,264 @@
+"""The LSTM and eight variants, each at its best over a random search (Greff et al., 2017).
+
+Claim: on JSB Chorales the forget gate and the tanh of the output matter (variants NFG and NOAF are
+significantly worse, as is FGR), the other gates, the peepholes and the coupled gates do not; the
+learning rate explains more than two thirds of the variance, and its interaction with the size is
+small. Source: K. Greff, R. K. Srivastava, J. Koutnik, B. R. Steunebrink and J. Schmidhuber, "LSTM: A
+Search Space Odyssey", IEEE Trans. Neural Networks and Learning Systems 28, 2017.
+
+    python -m experiments.lstm_variants
+
+needs no data: it trains on chords from a Markov chain of known entropy, in 3 minutes on 2 CPU cores. The
+published task, in the form of `seqjax.data.sets.piano_rolls`:
+
+    python -m experiments.lstm_variants --task=music --data_dir=PATH --trials=200
+
+Protocol, as published: hidden units log-uniform in [20, 200], learning rate log-uniform in [1e-6, 1e-2],
+multiplied by 1 - momentum, on a loss summed over time; 1 - momentum log-uniform in [.01, 1]; Gaussian
+noise of standard deviation uniform in [0, 1] added to the inputs; Nesterov's momentum, one sequence an
+update, weights from N(0, .1), no clipping; a trial stops after 15 epochs without a better validation,
+or 150. Each variant draws its own trials.
+
+The comparison was fixed before any result was seen: of each variant the best tenth of its trials by
+validation (never fewer than 5), their test results against vanilla's by Welch's t-test, p = .05. In
+the shares of the variance a trial that ended above the independent notes counts as these do.
+
+Trials are sorted by size and trained side by side in chunks; a chunk is one compiled program (whose
+arrays have the size of its largest trial, from which a smaller one's first weights are cut). Every
+trial is a line of trials.jsonl. A killed run goes on with `--resume --workdir=...`; the analysis alone,
+of a finished run or of one under way, is `--analyse_only --workdir=...`.
+"""
+
+import dataclasses
+import math
+import time
+import zlib
+from collections.abc import Callable
+from contextlib import closing
+from pathlib import Path
+from typing import Any
+
+import jax
+import numpy as np
+
+from experiments.common import cli
+from experiments.lstm_variants import analysis, figures, tasks, training
+from seqjax import CELLS
+from seqjax.devices.mesh import batch_mesh, use_cpu_devices
+from seqjax.errors import InputError, check_not_negative, check_positive, check_rate
+from seqjax.files.json import read_object, write_atomically, write_json
+from seqjax.runs.checkpoint import Checkpoints
+from seqjax.runs.ledger import Ledger
+from seqjax.runs.progress import Progress
+from seqjax.runs.results import write_results
+from seqjax.runs.stopping import Stopped, Stopper
+from seqjax.runs.workdir import check_same, open_workdir
+from seqjax.search.population import Population
+from seqjax.types import Array
+
+NAME = "lstm_variants"
+MAY_DIFFER = {"resume", "workdir", "save_seconds", "analyse_only"}
+
+
+@dataclasses.dataclass(frozen=True)
+class Config:
+    """What a person may choose."""
+
+    task: str = cli.option("harmony", "what to learn", choices=tasks.TASKS)
+    data_dir: str = cli.option("", "the data, a file or a directory; none for harmony")
+    variants: str = cli.option("", "names of cells, with commas; empty for the nine published")
+    trials: int = cli.option(8, "of each variant")
+    hidden_min: int = cli.option(20, "fewest hidden units")
+    hidden_max: int = cli.option(200, "most hidden units")
+    rate_min: float = cli.option(1e-6, "lowest learning rate")
+    rate_max: float = cli.option(1e-2, "highest learning rate")
+    momentum_min: float = cli.option(0.01, "lowest 1 - momentum; the highest is 1")
+    noise_max: float = cli.option(1.0, "highest standard deviation of the noise on the inputs")
+    patience: int = cli.option(15, "epochs without a better validation after which a trial stops")
+    max_epochs: int = cli.option(30, "epochs after which it stops in any case; published: 150")
+    chunk: int = cli.option(8, "trials trained side by side")
+    devices: int = cli.option(1, "CPU cores, or other devices, that share a chunk")
+    skip: str = cli.option("", "broken lines of handwriting to leave out, with commas")
+    seed: int = cli.option(0, "of trials, weights, noise and order, from 0")
+    save_seconds: int = cli.option(60, "save the chunk in hand after so many seconds")
+    analyse_only: bool = cli.option(False, "train nothing; analyse trials.jsonl in --workdir")
+    workdir: str = cli.option("", f"where to write; runs/{NAME}-DATE-TIME if empty")
+    resume: bool = cli.option(False, "go on with the run in --workdir")
+
+    def __post_init__(self) -> None:
+        for name in ("trials", "patience", "max_epochs", "chunk", "devices", "save_seconds"):
+            check_positive(f"--{name}", getattr(self, name))
+        for name in ("hidden_min", "hidden_max"):
+            check_positive(f"--{name}", getattr(self, name), at_most=4096)
+        for name in ("rate_min", "rate_max", "momentum_min"):
+            check_rate(f"--{name}", getattr(self, name))
+        check_not_negative("--noise_max", self.noise_max)
+        check_not_negative("--seed", self.seed)
+        for low, high in (("hidden_min", "hidden_max"), ("rate_min", "rate_max")):
+            a, b = getattr(self, low), getattr(self, high)
+            if a > b:
+                raise InputError(f"--{low} must be at most --{high}, got {a} and {b}.")
+        if self.momentum_min > 1:
+            raise InputError(f"--momentum_min must be at most 1, got {self.momentum_min}.")
+        if (self.resume or self.analyse_only) and not self.workdir:
+            raise InputError("--resume and --analyse_only need --workdir=DIRECTORY, the run.")
+        self.names()
+
+    def names(self) -> list[str]:
+        """The variants' cells."""
+        known = [name for name in CELLS if name in analysis.PUBLISHED]
+        names = [name.strip() for name in self.variants.split(",") if name.strip()] or known
+        for name in names:
+            if name not in known:
+                raise InputError(f"unknown variant {name!r}; there are {', '.join(known)}.")
+        if len(set(names)) < len(names):
+            raise InputError(f"--variants names one twice: {self.variants}.")
+        return names
+
+
+def draw_trial(config: Config, key: Array) -> training.Trial:
+    """One trial's hyperparameters: a pure function of its key."""
+    seed = int(jax.random.bits(key))
+    size, rate, momentum, noise = np.random.default_rng(seed).random(4)
+
+    def log(u: float, low: float, high: float) -> float:
+        return float(low * (high / low) ** u)
+
+    return training.Trial(
+        hidden_size=round(log(size, config.hidden_min, config.hidden_max)),
+        learning_rate=log(rate, config.rate_min, config.rate_max),
+        momentum=1 - log(momentum, config.momentum_min, 1.0),
+        noise=float(noise * config.noise_max),
+    )
+
+
+def chunks_of(config: Config, variant: str) -> dict[tuple[int, ...], training.Chunk]:
+    """Trials of similar size together, by their numbers."""
+    key = jax.random.fold_in(jax.random.key(config.seed), zlib.crc32(variant.encode()))
+    keys = jax.random.split(key, config.trials)
+    trials = [draw_trial(config, jax.random.fold_in(k, 1)) for k in keys]
+    order = sorted(range(config.trials), key=lambda i: trials[i].hidden_size)
+    cuts = [tuple(order[i : i + config.chunk]) for i in range(0, len(order), config.chunk)]
+    return {
+        numbers: training.Chunk(variant, [trials[i] for i in numbers], keys[np.array(numbers)])
+        for numbers in cuts
+    }
+
+
+def search(config: Config, task: tasks.Task, workdir: Path) -> None:
+    """Trains what trials.jsonl lacks, chunk by chunk."""
+    work = [item for name in config.names() for item in chunks_of(config, name).items()]
+    mesh = batch_mesh(config.devices) if config.devices > 1 else None
+    plan = training.Plan(config.seed, config.patience, config.max_epochs, mesh)
+    checkpoints = Checkpoints(workdir / "population")
+    with (
+        Ledger(workdir / "trials.jsonl", config.resume) as ledger,
+        Stopper() as stopper,
+        closing(checkpoints),
+        closing(Progress(len(work))) as progress,
+    ):
+        if ledger.get("task") is None:
+            ledger.write("task", {"task": config.task, "unit": task.unit} | task.levels)
+        for done, (numbers, chunk) in enumerate(work, 1):
+            names = [f"{chunk.variant}/{number}" for number in numbers]
+            missing = [name for name in names if ledger.get(name) is None]
+            if not missing:
+                progress.pass_over()
+                continue
+            rows = train_chunk(config, task, plan, chunk, numbers, checkpoints, stopper)
+            for name, row in zip(names, rows, strict=True):
+                if name in missing:  # not all are, if it was killed while they were written
+                    ledger.write(name, row)
+            scores = [ledger.rows[name]["valid"] for name in names]
+            best = min((score for score in scores if score is not None), default=math.inf)
+            progress.update(done, f"{chunk.variant}, {chunk.size} units: best {best:.3f}")
+
+
+def train_chunk(
+    config: Config,
+    task: tasks.Task,
+    plan: training.Plan,
+    chunk: training.Chunk,
+    numbers: tuple[int, ...],
+    checkpoints: Checkpoints,
+    stopper: Stopper,
+) -> list[dict[str, Any]]:
+    """The rows of a chunk's trials, from its last checkpoint on if the run is resumed."""
+    name = f"{chunk.variant} {numbers}"
+    population, hyper = training.begin(chunk, task, plan)
+    population = saved(checkpoints, name, population) if config.resume else population
+    if not int(population.step):
+        checkpoints.drop_after(-1)  # those of another chunk, whose epochs count from 0 as well
+    after_epoch = keeper(name, checkpoints, stopper, config.save_seconds)
+    population, seconds = training.train(chunk, task, plan, population, hyper, after_epoch)
+    rows = training.report(chunk, task, population)
+    jax.clear_caches()  # no other chunk has these programs
+    return [row | {"seconds_per_epoch": seconds} for row in rows]
+
+
+def keeper(
+    name: str, checkpoints: Checkpoints, stopper: Stopper, save_seconds: int
+) -> Callable[[Population], None]:
+    """What is done after every epoch of a chunk: it is saved from time to time, and when asked to
+    stop."""
+    last = time.monotonic()
+
+    def after_epoch(population: Population) -> None:
+        nonlocal last
+        asked = stopper.requested
+        if asked or time.monotonic() - last > save_seconds:
+            checkpoints.save(population, {"chunk": name})
+            last = time.monotonic()
+        if asked:
+            raise Stopped(asked, f"go on with --resume --workdir={checkpoints.directory.parent}")
+
+    return after_epoch
+
+
+def saved(checkpoints: Checkpoints, name: str, population: Population) -> Population:
+    """The population of this chunk where it was saved; as it is if that is not of this chunk."""
+    if checkpoints.exists() and checkpoints.read_record().get("chunk") == name:
+        return checkpoints.restore(population)
+    return population
+
+
+def run(config: Config) -> dict[str, Any]:
+    """Trains what is not trained yet; writes trials.jsonl, results.json, table.txt and figures."""
+    start = time.monotonic()
+    if config.analyse_only:
+        workdir = Path(config.workdir)
+        before = cli.checked(Config, read_object(workdir / "config.json"), str(workdir))
+        return analyse(workdir, dataclasses.asdict(Config(**before | {"workdir": str(workdir)})))
+    use_cpu_devices(config.devices)
+    task = tasks.load(config.task, config.data_dir, config.seed, config.skip)
+    with open_workdir(config.workdir, name=NAME, resume=config.resume) as workdir:
+        if config.resume:
+            before = read_object(workdir / "config.json")
+            check_same(before, config, MAY_DIFFER, workdir)
+        write_json(workdir / "config.json", dataclasses.asdict(config))
+        sizes = ", ".join(
+            f"{len(split)} {name}"
+            for name, split in zip(("train", "valid", "test"), task.sequences, strict=False)
+        )
+        total = config.trials * len(config.names())
+        print(f"{config.task}: sequences: {sizes}; {total} trials; writing to {workdir}")
+        print(
+            "without flags about 3 minutes on 2 CPU cores; JSB Chorales: 8 s a trial of 60 epochs"
+        )
+        search(config, task, workdir)
+        results = analyse(workdir, dataclasses.asdict(config))
+        elapsed = time.monotonic() - start
+        write_results(workdir, experiment=NAME, config=config, results=results, seconds=elapsed)
+    return results
+
+
+def analyse(workdir: Path, ranges: dict[str, Any]) -> dict[str, Any]:
+    """The table and the figures, from trials.jsonl and the ranges of the search."""
+    task, variants = analysis.read_trials(workdir / "trials.jsonl")
+    shares = analysis.variance_shares(task, variants, ranges)
+    found = analysis.analyse(task, variants, shares)
+    table = analysis.table(found)
+    print(table)
+    write_atomically(workdir / "table.txt", table + "\n")
+    figures.draw(workdir, found, variants, shares, ranges)
+    return found

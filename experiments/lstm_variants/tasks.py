@@ -1,0 +1,112 @@
+"""The data sets of the search, and what is trained and counted on each."""
+
+from collections.abc import Callable
+from pathlib import Path
+from typing import NamedTuple
+
+import jax.numpy as jnp
+import optax
+
+from seqjax.data.sequences import Sequences, normalised
+from seqjax.data.sets.handwriting import load_iam_ondb, load_unipen
+from seqjax.data.sets.harmony import harmony, independent_entropy
+from seqjax.data.sets.piano_rolls import NOTES, independent_notes, load_piano_rolls
+from seqjax.data.sets.speech import load_fsdd, load_timit
+from seqjax.decode.ctc import ctc_loss, greedy_errors
+from seqjax.errors import InputError
+from seqjax.losses import binary_cross_entropy
+from seqjax.types import Array
+
+TASKS = ("harmony", "music", "handwriting", "phones")
+POINTS = 20.0  # a second, of the stand-in for handwriting: lines are then about as long as IAM's
+
+
+class Task(NamedTuple):
+    """One data set. Sequences stand alone, without a batch axis."""
+
+    sequences: Sequences
+    outputs: int  # of the network, before sigmoid or softmax
+    both_ways: bool  # one network forward, one backward
+    loss: Callable[[Array, Array, Array, Array], Array]
+    """`(logits [T, V], targets, length, target length) -> nats of the sequence`, a sum over time."""
+    score: Callable[[Array, Array, Array, Array], tuple[Array, Array]]
+    """The same arguments; what validation counts, as `(amount, weight)`: the score is their ratio."""
+    unit: str  # of the score
+    levels: dict[str, float]  # what a score is compared with: "baseline" above, "floor" below
+
+
+def frame_nll(logits: Array, targets: Array, length: Array, _: Array) -> Array:
+    """Nats of a piano roll, a sum over notes and time."""
+    nats = binary_cross_entropy(logits, targets.astype(jnp.float32)).sum(-1)
+    return jnp.sum(nats, where=_inside(nats, length))
+
+
+def frame_nll_score(
+    logits: Array, targets: Array, length: Array, target_length: Array
+) -> tuple[Array, Array]:
+    return frame_nll(logits, targets, length, target_length), length
+
+
+def class_loss(logits: Array, targets: Array, length: Array, _: Array) -> Array:
+    """Nats of the class of every frame, a sum over time."""
+    nats = optax.softmax_cross_entropy_with_integer_labels(logits, targets)
+    return jnp.sum(nats, where=_inside(nats, length))
+
+
+def wrong_frames(logits: Array, targets: Array, length: Array, _: Array) -> tuple[Array, Array]:
+    wrong = (logits.argmax(-1) != targets) & _inside(targets, length)
+    return wrong.sum(), length
+
+
+def ctc(logits: Array, targets: Array, length: Array, target_length: Array) -> Array:
+    """Nats of the labels under connectionist temporal classification; the last class is the blank."""
+    return ctc_loss(logits[:, None], length[None], targets[None], target_length[None])[0]
+
+
+def wrong_labels(
+    logits: Array, targets: Array, length: Array, target_length: Array
+) -> tuple[Array, Array]:
+    """Edit distance between the best path's labels and the targets, and the number of targets."""
+    return greedy_errors(logits, length, targets, target_length), target_length
+
+
+def _inside(x: Array, length: Array) -> Array:
+    return jnp.arange(x.shape[0]) < length
+
+
+def load(task: str, data_dir: str, seed: int, skip: str = "") -> Task:
+    """The task by name.
+
+    Raises:
+      InputError: if it needs data and `data_dir` is empty, or they are not of its form.
+    """
+    if task == "harmony":
+        sequences = harmony(seed)
+        steps = len(sequences.train[0].inputs)  # the first chord is any of all
+        first = independent_entropy(uniform=True)
+        floor = (first + (steps - 1) * independent_entropy()) / steps
+        return _music(sequences, {"floor": floor})
+    if not data_dir:
+        raise InputError(f"--task={task} needs --data_dir=PATH; --task=harmony needs no data.")
+    directory = Path(data_dir).expanduser()
+    if directory.name == "fsdd.npz":
+        directory = directory.parent
+    if task == "music":
+        return _music(load_piano_rolls(directory), {})
+    if task == "handwriting":
+        stand_in = (directory / "unipen_train.npz").is_file()
+        lines = normalised(
+            load_unipen(directory, points_per_second=POINTS)
+            if stand_in
+            else load_iam_ondb(directory, skip=[name for name in skip.split(",") if name])
+        )
+        outputs = len(lines.names) + 1
+        return Task(lines, outputs, True, ctc, wrong_labels, "wrong labels per label", {})
+    stand_in = (directory / "fsdd.npz").is_file()
+    speech = normalised(load_fsdd(directory) if stand_in else load_timit(directory))
+    return Task(speech, len(speech.names), True, class_loss, wrong_frames, "wrong frames", {})
+
+
+def _music(sequences: Sequences, levels: dict[str, float]) -> Task:
+    levels = {"baseline": independent_notes(sequences)} | levels
+    return Task(sequences, NOTES, False, frame_nll, frame_nll_score, "nats per frame", levels)

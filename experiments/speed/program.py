@@ -1,0 +1,284 @@
+"""How fast recurrent layers run on the CPU: seqjax, a plain `lax.scan`, and six other libraries.
+
+Claim: `seqjax.unroll` trains LSTMs and GRUs faster than a `lax.scan` over the same cell, and so
+than the recurrent layers of Flax (Linen and NNX), Haiku, Equinox and Keras on JAX, which are such
+scans. How it stands against torch depends on the shape, and is measured here.
+
+    python -m experiments.speed    # prints first how long it will take
+    python -m experiments.speed --peers=torch,plain --cells=lstm --shapes=32x128x128x128x1
+
+Protocol: every peer is a process of its own; all compile and warm up, then take turns, a burst of
+calls each in every round. `train` is the value and all gradients (parameters and inputs) of a
+weighted sum of the outputs, `forward` the outputs alone, `stream` one time step with the state
+handed in and out. float32, laid out as the library likes it. A ratio is a peer's median time over
+seqjax's: above 1, seqjax is faster. Of two forms with the same equations we take a library's
+faster one (Flax's `OptimizedLSTMCell`, torch's cells for single steps). Equations differ in
+details: Haiku's GRU resets before the product, torch has two biases. With `--products` a linear cell
+with the same matrix products is a peer, too: a floor for what makes its products by XLA. Nothing
+else may run on the machine meanwhile: a second program slows torch's threads several times more than
+JAX's.
+"""
+
+import dataclasses
+import datetime
+import importlib.metadata
+import importlib.util
+import json
+import os
+import platform
+import re
+import subprocess
+import sys
+import time
+from pathlib import Path
+from typing import Any, NamedTuple
+
+import numpy as np
+
+from experiments.common import cli
+from experiments.speed.peers import ENVIRONMENTS, PEERS, Case, cores
+from experiments.speed.report import report, show
+from seqjax.cells import CELLS
+from seqjax.errors import InputError, RunError, check_positive, check_rate, shown
+from seqjax.files.json import write_json
+from seqjax.runs.workdir import open_workdir
+
+ROOT = Path(__file__).parents[2]
+
+
+class Suite(NamedTuple):
+    peers: tuple[str, ...]
+    cells: tuple[str, ...]
+    kinds: tuple[str, ...]
+    shapes: str  # batch, steps, input size, hidden size, layers
+
+
+OPTIONAL = {  # peers that are measured when their flag, or their name, asks for it
+    "torch_compile": "torch_compile",
+    "products": "products",
+    "products_2dev": "products",
+}
+REUSE_MEMORY = ("growth",)  # else time grows with the pages that are cleared, too
+OURS, BOTH = ("plain", "seqjax"), ("train", "forward")
+SHAPES = "4x100x64x64x1,32x128x128x128x1,16x1000x128x128x1"
+GROWTH = [f"4x{t}x64x64x1" for t in (100, 300, 1000, 3000, 10000)]
+GROWTH += [f"16x100x{h}x{h}x1" for h in (32, 64, 128, 256, 512, 1024)]
+LARGE = "20x35x650x650x2,64x50x512x512x2,64x128x256x256x2,1x1x512x512x1"
+SUITES = {
+    "peers": Suite(
+        tuple(name for name, peer in PEERS.items() if peer.build),
+        ("lstm", "gru", "rnn"),
+        BOTH,
+        f"{SHAPES},{LARGE}",
+    ),
+    "cells": Suite(OURS, tuple(CELLS), BOTH, f"{SHAPES},64x128x256x256x1"),
+    # What varies within one batch size, T or H, is one line.
+    "growth": Suite(OURS, ("lstm",), ("train",), ",".join(GROWTH)),
+    # Streams, tokens, vocabulary, units.
+    "generation": Suite(
+        ("torch", "torch_layer", "seqjax", "seqjax_2dev"),
+        ("lstm",),
+        ("greedy", "sample"),
+        "1x200x100x256x1,64x200x100x256x1",
+    ),
+}
+
+
+@dataclasses.dataclass(frozen=True)
+class Config:
+    suite: str = cli.option("peers", "what to compare", choices=(*SUITES, "all"))
+    peers: str = cli.option("", "some peers, with commas, seqjax always among them; empty for all")
+    cells: str = cli.option("", "names of cells, with commas; empty for the suite's own")
+    shapes: str = cli.option("", "BxTxDxHxLAYERS, with commas; empty for the suite's own")
+    rounds: int = cli.option(5, "turns of every peer in a case")
+    burst_seconds: float = cli.option(0.4, "length of a turn; two calls at least")
+    torch_compile: bool = cli.option(False, "also measure torch.compile")
+    products: bool = cli.option(False, "also measure the matrix products alone")
+    reuse_memory: bool = cli.option(False, "every peer reuses memory it frees, as always in growth")
+    workdir: str = cli.option("", "where to write; runs/speed-DATE-TIME if empty")
+
+    def __post_init__(self):
+        check_positive("--rounds", self.rounds)
+        check_rate("--burst_seconds", self.burst_seconds)
+        parse_shapes(self.shapes)
+        for flag, known in (("peers", PEERS), ("cells", CELLS)):
+            for name in names(getattr(self, flag)):
+                if name not in known:
+                    raise InputError(f"--{flag} takes some of {', '.join(known)}, got {name!r}.")
+
+
+def names(text: str) -> list[str]:
+    return text.split(",") if text else []
+
+
+def parse_shapes(text: str) -> list[tuple[int, ...]]:
+    """`"4x100x64x64x1,..."` as tuples of five."""
+    for shape in names(text):
+        if not re.fullmatch(r"[1-9][0-9]{0,8}(x[1-9][0-9]{0,8}){4}", shape):
+            raise InputError(
+                "--shapes takes five integers of at least 1 and at most 9 digits for every shape,"
+                f" BxTxDxHxLAYERS, as 4x100x64x64x1, got {shown(shape)}."
+            )
+    return [tuple(map(int, shape.split("x"))) for shape in names(text)]
+
+
+def plan(config: Config) -> list[tuple[Case, list[str]]]:
+    """All cases in order, each with its peers, installed or not."""
+    wanted = set(names(config.peers) or set(PEERS) - {*OPTIONAL}) | {"seqjax"}
+    wanted |= {peer for peer, flag in OPTIONAL.items() if getattr(config, flag)}
+    cases = []
+    for suite in SUITES if config.suite == "all" else [config.suite]:
+        all_peers, cells, kinds, shapes = SUITES[suite]
+        peers = [peer for peer in all_peers if peer in wanted]
+        for cell in names(config.cells) or cells:
+            for shape in parse_shapes(config.shapes or shapes):
+                stream = kinds == BOTH and shape[1] == 1
+                for kind in ("stream",) if stream else kinds:
+                    cases.append((Case(suite, cell, kind, *shape), peers))
+    return cases
+
+
+# ---------------------------------------------------------------- one process for each peer
+
+
+class Child:
+    """The parent's end of `serve`."""
+
+    def __init__(self, peer: str, log: Path, reuse_memory: bool):
+        self._log = log
+        env = {"JAX_PLATFORMS": "cpu", "JAX_ENABLE_COMPILATION_CACHE": "0"}
+        with log.open("a") as stderr:
+            self._process = subprocess.Popen(
+                [
+                    sys.executable,
+                    "-c",
+                    "from experiments.speed import peers;"
+                    f" peers.serve({peer!r}, reuse_memory={reuse_memory})",
+                ],
+                cwd=ROOT,
+                env=os.environ | env | ENVIRONMENTS.get(peer, {}),
+                stdin=subprocess.PIPE,
+                stdout=subprocess.PIPE,
+                stderr=stderr,
+                text=True,
+                start_new_session=True,  # Ctrl-C is the parent's
+            )
+
+    def ask(self, request: str, argument: Any) -> dict[str, Any]:
+        """Sends a request and waits, without a spin, for the reply."""
+        try:
+            print(json.dumps([request, argument]), file=self._process.stdin, flush=True)
+            return json.loads(self._process.stdout.readline())  # type: ignore[union-attr]
+        except (BrokenPipeError, json.JSONDecodeError):  # it is gone
+            return {"skipped": f"ended with code {self._process.wait()}; see {self._log}"}
+
+    def close(self) -> None:
+        """Stops the child; an empty log is removed."""
+        self._process.kill()
+        self._process.communicate()
+        if not self._log.stat().st_size:
+            self._log.unlink()
+
+
+# ---------------------------------------------------------------- measuring
+
+
+def run(config: Config) -> dict[str, Any]:
+    """Measures, writes results.json, table.md and figures, and returns what results.json holds."""
+    cases = plan(config)  # the flags' mistakes, before the directory is made
+    with open_workdir(config.workdir, name="speed", resume=False) as workdir:
+        return measure_all(config, cases, workdir)
+
+
+def measure_all(
+    config: Config, cases: list[tuple[Case, list[str]]], workdir: Path
+) -> dict[str, Any]:
+    wanted = [peer for peer in PEERS if any(peer in peers for _, peers in cases)]
+    missing = [p for p in wanted if importlib.util.find_spec(PEERS[p].package) is None]
+    settings = dataclasses.asdict(config)
+    write_json(workdir / "config.json", settings)
+    results: dict[str, Any] = {"experiment": "speed", "config": settings, "machine": machine()}
+    results |= {"not_installed": missing, "cases": []}
+    for peer in missing:
+        print(f"{peer} is skipped: {PEERS[peer].package} is not installed")
+    if results["machine"]["load_average"] > 0.5:
+        print("this machine is busy with something else: times will be wrong, torch's most of all")
+    guesses = [guess_seconds(case, len(set(p) - set(missing)), config) for case, p in cases]
+    minutes = (sum(guesses) + 2 * len(wanted)) / 60
+    print(f"{len(cases)} cases, about {minutes:.1f} minutes; writing to {workdir}", flush=True)
+    start = time.monotonic()
+    children: dict[str, Child] = {}
+    reusing = None
+    try:
+        for i, (case, peers) in enumerate(cases, 1):
+            reuse = config.reuse_memory or case.suite in REUSE_MEMORY
+            if reuse != reusing:  # for good, once a process has it
+                while children:
+                    children.popitem()[1].close()
+                for peer in (p for p in wanted if p not in missing):
+                    children[peer] = Child(peer, workdir / f"{peer}.log", reuse)
+                reusing = reuse
+            row = measure(case, {p: children[p] for p in peers if p in children}, config)
+            results["cases"].append(row)
+            write_json(workdir / "results.json", results)
+            left = (time.monotonic() - start) / sum(guesses[:i]) * sum(guesses[i:]) / 60
+            print(f"{i}/{len(cases)} {show(row)}  {left:.1f} minutes left", flush=True)
+    finally:
+        for child in children.values():
+            child.close()
+        report(workdir, results)
+    if not any("seqjax" in row["peers"] for row in results["cases"]):
+        raise RunError(f"seqjax ran in no case; {workdir / 'results.json'} says why.")
+    return results
+
+
+def guess_seconds(case: Case, num_peers: int, config: Config) -> float:
+    """About how long a case takes, at 60 GFLOP/s and 20 µs a step."""
+    flops = 8 * case.batch * case.hidden_size * (case.input_size + case.hidden_size)
+    call = (3 if case.kind == "train" else 1) * case.steps * case.layers * (flops / 6e10 + 2e-5)
+    return num_peers * (1 + 3 * call + config.rounds * (call + max(2 * call, config.burst_seconds)))
+
+
+def measure(case: Case, children: dict[str, Child], config: Config) -> dict[str, Any]:
+    """Runs a case on all children in turns, and returns its row of results.json."""
+    replies = {peer: child.ask("prepare", case) for peer, child in children.items()}
+    times: dict[str, list[float]] = {peer: [] for peer in children}
+    for turn in range(config.rounds):
+        for peer in list(children)[:: -1 if turn % 2 else 1]:
+            if "skipped" not in replies[peer]:
+                burst = children[peer].ask("burst", config.burst_seconds)
+                times[peer] += burst.pop("times", [])
+                replies[peer] |= burst
+    done = {p: figures(times[p], case) | r for p, r in replies.items() if "skipped" not in r}
+    skipped = {p: r["skipped"] for p, r in replies.items() if "skipped" in r}
+    ours = done.get("seqjax", {}).get("median_ms")
+    ratios = {p: r["median_ms"] / ours for p, r in done.items() if ours and p != "seqjax"}
+    return {**case._asdict(), "peers": done, "skipped": skipped, "ratios": ratios}
+
+
+def figures(times: list[float], case: Case) -> dict[str, Any]:
+    low, median, high = (1000 * float(q) for q in np.percentile(times, (25, 50, 75)))
+    row = {"median_ms": median, "min_ms": 1000 * min(times), "interval": [low, high]}
+    if case.suite == "generation":
+        row["tokens_per_second"] = 1000 * case.batch * case.steps / median
+    return row | {"calls": len(times)}
+
+
+def machine() -> dict[str, Any]:
+    """Where and with what the figures were made."""
+    info = Path("/proc/cpuinfo")
+    model = re.search(r"model name\s*: (.*)", info.read_text() if info.exists() else "")
+    packages = "jax jaxlib torch flax dm-haiku equinox keras numpy".split()
+    installed = {d.name.lower(): d.version for d in importlib.metadata.distributions()}
+    return {
+        "cpu": model[1] if model else platform.processor(),
+        "cores": cores(),
+        "python": platform.python_version(),
+        "versions": {name: installed[name] for name in packages if name in installed},
+        "date": datetime.datetime.now().isoformat(timespec="seconds"),
+        "load_average": os.getloadavg()[0],
+    }
+
+
+def main(config: Config) -> None:
+    run(config)

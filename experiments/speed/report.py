@@ -1,0 +1,182 @@
+"""What `experiments.speed` makes of its times: means, exponents, a table and two charts."""
+
+import math
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+from experiments.common import plots
+from experiments.speed.peers import PEERS, Case
+from seqjax.files.json import write_json
+
+HATCHES = ("", "//", "..", "\\\\", "xx", "--", "oo", "++", "**")
+
+
+def title(row: dict[str, Any]) -> str:
+    return f"{row['cell']} {shape_of(row)} {row['kind']}"
+
+
+def shape_of(row: dict[str, Any]) -> str:
+    return "x".join(str(row[name]) for name in Case._fields[3:])
+
+
+def show(row: dict[str, Any]) -> str:
+    """A case in one line: medians, and ratios in brackets."""
+    parts = []
+    for peer, figure in row["peers"].items():
+        rate = figure.get("tokens_per_second")
+        parts.append(f"  {peer} {figure['median_ms']:.4g} ms")
+        parts += [f", {rate:,.0f} tokens/s"] if rate else []
+        parts += [f" ({row['ratios'][peer]:.2f})"] if peer in row["ratios"] else []
+    parts += [f"  [{peer}: {why}]" for peer, why in row["skipped"].items()]
+    return f"{title(row)}:{''.join(parts)}"
+
+
+def report(workdir: Path, results: dict[str, Any]) -> None:
+    """Adds to `results` what follows from the cases, and writes all files."""
+    lines = growth_lines(results["cases"])
+    results["geometric_means"] = geometric_means(results["cases"])
+    results["growth_exponents"] = {
+        name: float(np.polyfit(np.log([x for x, _ in line]), np.log([y for _, y in line]), 1)[0])
+        for name, line in lines.items()
+        if len({x for x, _ in line}) > 1
+    }
+    write_json(workdir / "results.json", results)
+    text = table(results)
+    (workdir / "table.md").write_text(text, encoding="utf-8")
+    draw_ratios(workdir / "ratios.png", results["cases"])
+    draw_growth(workdir / "growth.png", lines, results["growth_exponents"])
+    print(f"\n{text}\nresults.json, table.md and figures are in {workdir}")
+
+
+def geometric_means(rows: list[dict[str, Any]]) -> dict[str, dict[str, float]]:
+    """Over the training of LSTMs and GRUs: seqjax's speed as a multiple of each peer's.
+
+    By medians, and by the fastest calls, which other programs disturb less.
+    """
+    rows = [r for r in rows if (r["suite"], r["kind"]) == ("peers", "train") and r["ratios"]]
+    rows = [row for row in rows if row["cell"] in ("lstm", "gru")]
+    means = {}
+    for ours in (("seqjax",), ("seqjax", "seqjax_2dev")):
+        for field in ("median_ms", "min_ms"):
+            logs: dict[str, list[float]] = {peer: [] for peer in PEERS if peer not in ours}
+            for times in ({p: f[field] for p, f in row["peers"].items()} for row in rows):
+                best = min(times[peer] for peer in ours if peer in times)
+                for peer in logs.keys() & times.keys():
+                    logs[peer].append(math.log(times[peer] / best))
+            name = f"{' or '.join(ours)}, {field}"
+            means[name] = {p: math.exp(float(np.mean(found))) for p, found in logs.items() if found}
+    return means
+
+
+def growth_lines(rows: list[dict[str, Any]]) -> dict[str, list[tuple[int, float]]]:
+    """The suite growth: `{"T, lstm, plain": [(T, median ms), ...], ...}`, and over H."""
+    lines: dict[str, list[tuple[int, float]]] = {}
+    rows = [row for row in rows if row["suite"] == "growth"]
+    for row in rows:
+        widths = {other["hidden_size"] for other in rows if other["batch"] == row["batch"]}
+        axis, size = ("H", row["hidden_size"]) if len(widths) > 1 else ("T", row["steps"])
+        for peer, figure in row["peers"].items():
+            name = f"{axis}, {row['cell']}, {peer}"
+            lines.setdefault(name, []).append((size, figure["median_ms"]))
+    return lines
+
+
+def table(results: dict[str, Any]) -> str:
+    """Markdown: a table for each suite, and what follows from them."""
+    text = ""
+    for suite in dict.fromkeys(row["suite"] for row in results["cases"]):
+        rows = [row for row in results["cases"] if row["suite"] == suite]
+        peers = [p for p in PEERS if p != "seqjax" and any(p in row["ratios"] for row in rows)]
+        lines = [[f"{suite}, BxTxDxHxlayers", "seqjax, ms", *peers], ["---"] * (2 + len(peers))]
+        for row in rows:
+            ours = (
+                f"{row['peers']['seqjax']['median_ms']:.4g}"
+                if "seqjax" in row["peers"]
+                else "failed"
+            )
+            ratios = [f"{row['ratios'][p]:.2f}" if p in row["ratios"] else "" for p in peers]
+            lines.append([title(row), ours, *ratios])
+        if rows:
+            text += "".join(f"| {' | '.join(line)} |\n" for line in lines) + "\n"
+    text += "A peer's time as a multiple of seqjax's: above 1, seqjax is faster.\n"
+    for name, means in results["geometric_means"].items():
+        shown = ", ".join(f"{peer} {mean:.2f}" for peer, mean in means.items())
+        text += f"\nGeometric mean over LSTM and GRU training, {name}: {shown}.\n" if shown else ""
+    for name, exponent in results["growth_exponents"].items():
+        text += f"\nTime grows as {name[0]} to the power {exponent:.2f} ({name[3:]}).\n"
+    for row in results["cases"]:
+        for peer, figure in row["peers"].items():
+            if rate := figure.get("tokens_per_second"):
+                text += f"\n{title(row)}, {peer}: {rate:,.0f} tokens/s.\n"
+    return text
+
+
+def draw_ratios(path: Path, rows: list[dict[str, Any]]) -> None:
+    """seqjax's speed as a multiple of each peer's, a panel for each cell; forward left out."""
+    rows = [r for r in rows if r["suite"] == "peers" and r["kind"] != "forward" and r["ratios"]]
+    cells = list(dict.fromkeys(row["cell"] for row in rows))
+    shapes = list(dict.fromkeys(f"{shape_of(row)}\n{row['kind']}" for row in rows))
+    peers = [p for p in PEERS if p != "seqjax" and any(p in row["ratios"] for row in rows)]
+    if not peers:
+        return
+    figure, panels = plots.plt.subplots(
+        1,
+        len(cells),
+        figsize=(3 + 3 * len(cells), 2 + len(shapes) * (0.1 * len(peers) + 0.3)),
+        sharex=True,
+        sharey=True,
+        squeeze=False,
+        layout="constrained",
+    )
+    for axes, cell in zip(panels[0], cells, strict=True):
+        own = {f"{shape_of(row)}\n{row['kind']}": row for row in rows if row["cell"] == cell}
+        for i, peer in enumerate(peers):
+            axes.barh(
+                [k - 0.4 + 0.8 * (i + 0.5) / len(peers) for k in range(len(shapes))],
+                [own[s]["ratios"].get(peer, 1) - 1 if s in own else 0 for s in shapes],
+                0.8 / len(peers),
+                left=1,
+                label=peer,
+                color=plots.COLOURS[i % len(plots.COLOURS)],
+                hatch=HATCHES[i % len(HATCHES)],
+                edgecolor="white",
+                linewidth=0.3,
+            )
+        axes.axvline(1, color="black", linewidth=1)
+        axes.set_xscale("log", base=2)
+        axes.set(title=cell, xlabel="speed of seqjax, peer = 1")
+        axes.xaxis.set_major_formatter("{x:g}")
+        axes.grid(axis="x", alpha=0.25)
+        axes.spines[["top", "right"]].set_visible(False)
+    panels[0][0].set(ylabel="batch x steps x inputs x units x layers")
+    panels[0][0].set_yticks(range(len(shapes)), shapes)
+    panels[0][0].invert_yaxis()
+    figure.legend(
+        *panels[0][0].get_legend_handles_labels(), loc="outside right upper", frameon=False
+    )
+    figure.savefig(path, dpi=150)
+    plots.plt.close(figure)
+
+
+def draw_growth(path: Path, lines: dict[str, list], exponents: dict[str, float]) -> None:
+    """Time of a training step over T, and over H."""
+    titles = {"T": "steps T", "H": "inputs D and units H"}
+    axes_names = [axis for axis in titles if any(name.startswith(axis) for name in lines)]
+    if not lines:
+        return
+    figure, panels = plots.plt.subplots(
+        1, len(axes_names), figsize=(4.5 * len(axes_names), 4), squeeze=False, layout="constrained"
+    )
+    for panel, axis in zip(panels[0], axes_names, strict=True):
+        for i, name in enumerate(name for name in lines if name.startswith(axis)):
+            label = f"{name[3:]}: power {exponents.get(name, math.nan):.2f}"
+            style = {"color": plots.COLOURS[i % 6], "marker": "os^v"[i % 4], "label": label}
+            panel.loglog(*zip(*lines[name], strict=True), plots.LINES[i % 4], **style)
+        panel.set(xlabel=titles[axis], ylabel="ms for one training step")
+        panel.grid(alpha=0.25)
+        panel.spines[["top", "right"]].set_visible(False)
+        panel.legend(frameon=False)
+    figure.savefig(path, dpi=150)
+    plots.plt.close(figure)

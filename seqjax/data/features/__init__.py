@@ -1,0 +1,1 @@
+"""Features of sound: reading audio files, and mel-frequency cepstral coefficients."""

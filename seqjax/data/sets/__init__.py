@@ -1,0 +1,1 @@
+"""Readers of data sets by name, each from files to `Sequences`."""

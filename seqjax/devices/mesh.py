@@ -1,0 +1,100 @@
+"""The batch over local devices: GPUs, TPU cores, or the cores of a CPU.
+
+Parameters are copied to every device, batches and carried states are split. `jax.jit` does the
+rest: the one product that makes a weight gradient sums over devices, once per update. Results equal
+those of one device up to the order of that sum. `over_batch` is for a layer whose devices should wait
+for one another less often.
+"""
+
+from collections.abc import Callable
+from typing import Any
+
+import jax
+from jax.sharding import AxisType, Mesh, NamedSharding, PartitionSpec
+
+from seqjax.errors import InputError, check_positive
+from seqjax.types import Array, Params, State
+
+AXIS = "batch"
+Layer = Callable[[Params, State, Array], tuple[State, Array]]
+
+
+def use_cpu_devices(count: int) -> None:
+    """Lets JAX see `count` CPU devices; call it before anything is computed."""
+    check_positive("devices", count)
+    if count > 1:
+        jax.config.update("jax_num_cpu_devices", count)
+
+
+def batch_mesh(count: int) -> Mesh:
+    """A mesh of the first `count` local devices.
+
+    Raises:
+      InputError: if there are fewer.
+    """
+    check_positive("devices", count)
+    devices = jax.local_devices()
+    if len(devices) < count:
+        raise InputError(
+            f"--devices={count}, but this machine shows {len(devices)}"
+            f" {devices[0].platform} device(s)."
+        )
+    return jax.make_mesh((count,), (AXIS,), devices=devices[:count], axis_types=(AxisType.Auto,))
+
+
+def split_batch(tree: Any, mesh: Mesh, axis: int) -> Any:
+    """Places every leaf with its `axis`, the batch, split over the mesh.
+
+    Raises:
+      InputError: if the batch does not divide.
+    """
+    _check_batch(tree, mesh, axis)
+    spec = PartitionSpec(*[None] * axis, AXIS)
+    return jax.device_put(tree, NamedSharding(mesh, spec))
+
+
+def _check_batch(tree: Any, mesh: Mesh, axis: int) -> None:
+    sizes = {leaf.shape[axis] for leaf in jax.tree.leaves(tree)}
+    if any(size % mesh.size for size in sizes):
+        raise InputError(
+            f"a batch of {sorted(sizes)} cannot be split over {mesh.size} devices: make it a"
+            " multiple."
+        )
+
+
+def replicate(tree: Any, mesh: Mesh) -> Any:
+    """Places a copy of every leaf on each device of the mesh."""
+    return jax.device_put(tree, NamedSharding(mesh, PartitionSpec()))
+
+
+def over_batch(layer: Layer, mesh: Mesh) -> Layer:
+    """The layer as a program of each device's own, for its share of the batch.
+
+    Where time is cut into blocks (see `seqjax.scan`), the parts that `jax.jit` makes of one program
+    add up weight gradients over devices after every block; these do once, at the end, and size
+    their blocks by what one device holds.
+
+        layer = over_batch(lambda params, state, xs: unroll(cell, params, xs, state), mesh)
+
+    Args:
+      layer: `(params, state, xs [T, B, ...]) -> (state, ys [T, B, ...])`, states `[B, ...]`, whose
+        rows do not depend on one another.
+      mesh: from `batch_mesh`.
+
+    Raises:
+      InputError: when the layer is called, if B does not divide by the mesh's size.
+    """
+    rows, steps = PartitionSpec(AXIS), PartitionSpec(None, AXIS)
+    own = jax.shard_map(
+        layer,
+        mesh=mesh,
+        in_specs=(PartitionSpec(), rows, steps),
+        out_specs=(rows, steps),
+        check_vma=False,  # the loops carry sums that start from zeros, the same on every device
+    )
+
+    def checked(params: Params, state: State, xs: Array) -> tuple[State, Array]:
+        _check_batch(xs, mesh, 1)
+        return own(params, state, xs)
+
+    return checked

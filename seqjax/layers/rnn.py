@@ -1,0 +1,48 @@
+"""A cell as a Flax NNX layer. Batch-major, `[B, T, D]`, as Flax is."""
+
+import jax
+import jax.numpy as jnp
+from flax import nnx
+
+from seqjax.recurrence.unroll import unroll
+from seqjax.types import Array, Cell, Params, State
+
+
+class RNN(nnx.Module):
+    """Runs a cell over a batch of sequences; holds the cell's parameters.
+
+    Attributes:
+      cell: the cell, a static value.
+      params: the cell's parameters, each leaf an `nnx.Param`.
+    """
+
+    def __init__(self, cell: Cell, input_size: int, *, rngs: nnx.Rngs):
+        self.cell = nnx.static(cell)
+        self.params = nnx.data(jax.tree.map(nnx.Param, cell.init(rngs.params(), input_size)))
+
+    def initial_state(self, batch_size: int) -> State:
+        """The state before the first step, each leaf `[B, H]`."""
+        return self.cell.initial_state((batch_size,))
+
+    def __call__(
+        self,
+        xs: Array,
+        state: State | None = None,
+        *,
+        lengths: Array | None = None,
+        reverse: bool = False,
+    ) -> tuple[State, Array]:
+        """`xs [B, T, D] -> (final_state, ys [B, T, output_size])`; arguments as `unroll`."""
+        xs = jnp.swapaxes(xs, 0, 1)
+        state, ys = unroll(self.cell, self.arrays(), xs, state, lengths=lengths, reverse=reverse)
+        return state, jnp.swapaxes(ys, 0, 1)
+
+    def step(self, x: Array, state: State) -> tuple[State, Array]:
+        """One step: `x [..., D] -> (state, y [..., output_size])`."""
+        return self.cell.step(self.arrays(), state, x)
+
+    def arrays(self) -> Params:
+        """The cell's parameters as plain arrays."""
+        return jax.tree.map(
+            lambda p: p.get_value(), self.params, is_leaf=lambda p: isinstance(p, nnx.Param)
+        )

@@ -1,0 +1,201 @@
+"""Running a cell over time. Everything about time lives here, and nowhere else.
+
+Sequences are time-major, `[T, ..., D]`, as in `lax.scan`.
+"""
+
+from typing import Any
+
+import jax
+import jax.numpy as jnp
+from jax import lax
+
+from seqjax.errors import InputError, check_positive
+from seqjax.fast_scan.scan import scan
+from seqjax.types import Array, Cell, Params, State
+
+
+def unroll(
+    cell: Cell,
+    params: Params,
+    xs: Array,
+    state: State | None = None,
+    *,
+    lengths: Array | None = None,
+    reverse: bool = False,
+    keep: str = "gates",
+    block: int | None = None,
+    forward_mode: bool = False,
+) -> tuple[State, Array]:
+    """Runs `cell` over a sequence: one compiled `seqjax.scan`.
+
+    `unroll_loop` below is the definition. With `lengths`, a row's state freezes after its last
+    step, its outputs past it are zeros, and whatever stands in its padding, NaN included,
+    changes neither values nor gradients; a row of length 0 keeps its initial state. Reversed,
+    a row starts at its own last step.
+
+    Args:
+      cell: the cell.
+      params: from `cell.init`.
+      xs: inputs `[T, ..., D]`, any number of batch axes.
+      state: the state before the first step; `cell.initial_state` if None.
+      lengths: integers `[...]`, the number of valid steps of each row, or None for all T.
+      reverse: run from the last step to the first; `ys[t]` still belongs to `xs[t]`.
+      keep: what is kept for the gradient, "gates", "products" or "blocks"; see `seqjax.scan`.
+      block: steps per block; see `seqjax.scan`.
+      forward_mode: allow `jax.jvp` and `jax.jacfwd`, by the plain `lax.scan`.
+
+    Returns:
+      `(final_state, ys)`, always: the state after the last valid step, and outputs
+      `[T, ..., output_size]`.
+
+    Raises:
+      InputError: if there is no time axis, no time step, or `lengths` does not fit.
+    """
+    state, live = _prepare(cell, params, xs, state, lengths)
+
+    def step(params: Params, state: State, inputs: tuple) -> tuple[State, Array]:
+        return _masked_step(cell, params, state, *inputs)
+
+    return scan(
+        step,
+        params,
+        state,
+        (xs, live),
+        reverse=reverse,
+        keep=keep,
+        block=block,
+        forward_mode=forward_mode,
+    )
+
+
+def unroll_loop(
+    cell: Cell,
+    params: Params,
+    xs: Array,
+    state: State | None = None,
+    *,
+    lengths: Array | None = None,
+    reverse: bool = False,
+) -> tuple[State, Array]:
+    """The definition of `unroll`, as a Python loop: for reading, debugging and tests."""
+    state, live = _prepare(cell, params, xs, state, lengths)
+    ys: dict[int, Array] = {}
+    steps = range(len(xs))
+    for t in reversed(steps) if reverse else steps:
+        live_t = None if live is None else live[t]
+        state, ys[t] = _masked_step(cell, params, state, xs[t], live_t)
+    return state, jnp.stack([ys[t] for t in steps])
+
+
+def unroll_truncated(
+    cell: Cell,
+    params: Params,
+    xs: Array,
+    state: State | None = None,
+    *,
+    chunk_length: int,
+    lengths: Array | None = None,
+) -> tuple[State, Array]:
+    """Truncated back-propagation through time: `unroll` with the gradient cut between chunks.
+
+    Values equal `unroll`'s. Each chunk of `chunk_length` steps starts from the state that the
+    one before carried to it, and no gradient flows back through that state; the first chunk
+    passes its gradient on to `state`, as `unroll` does.
+
+    Raises:
+      InputError: as `unroll`, and if chunk_length is not a positive integer.
+    """
+    check_positive("chunk_length", chunk_length)
+    state, live = _prepare(cell, params, xs, state, lengths)
+    t = jnp.arange(len(xs))
+    cut = (t % chunk_length == 0) & (t > 0)
+
+    def step(params: Params, state: State, inputs: tuple) -> tuple[State, Array]:
+        x, live_t, cut_t = inputs
+        state = _where(cut_t, lax.stop_gradient(state), state)
+        return _masked_step(cell, params, state, x, live_t)
+
+    return scan(step, params, state, (xs, live, cut))
+
+
+def bidirectional(
+    cells: tuple[Cell, Cell],
+    params: tuple[Params, Params],
+    xs: Array,
+    state: tuple[State, State] | None = None,
+    *,
+    lengths: Array | None = None,
+) -> tuple[tuple[State, State], Array]:
+    """Runs one cell forward and one backward over a sequence (Schuster and Paliwal, 1997).
+
+    Args:
+      cells: `(forward, backward)`.
+      params: a pair, one for each cell.
+      xs: inputs `[T, ..., D]`.
+      state: a pair of initial states, or None.
+      lengths: as in `unroll`; the backward cell starts at each row's own last step.
+
+    Returns:
+      `((forward_state, backward_state), ys)` with ys `[T, ..., H_forward + H_backward]`.
+    """
+    forward, backward = cells
+    forward_params, backward_params = params
+    forward_state, backward_state = (None, None) if state is None else state
+    forward_state, forward_ys = unroll(forward, forward_params, xs, forward_state, lengths=lengths)
+    backward_state, backward_ys = unroll(
+        backward, backward_params, xs, backward_state, lengths=lengths, reverse=True
+    )
+    return (forward_state, backward_state), jnp.concatenate([forward_ys, backward_ys], -1)
+
+
+def _prepare(
+    cell: Cell, params: Params, xs: Array, state: State | None, lengths: Array | None
+) -> tuple[State, Array | None]:
+    """Checks the arguments; returns the first state and which steps are live `[T, ...]`."""
+    if jnp.ndim(xs) < 2:
+        raise InputError(
+            f"unroll takes a sequence [T, ..., D], got an array of shape {jnp.shape(xs)}."
+            " A sequence of scalars is xs[:, None]."
+        )
+    num_steps, *batch_shape = xs.shape[:-1]
+    if num_steps == 0:
+        raise InputError(f"unroll needs at least one time step, got xs of shape {xs.shape}.")
+    if state is None:
+        # The state is kept in the precision of the computation, whatever the cell starts from.
+        dtype = jnp.result_type(xs, *jax.tree.leaves(params))
+        state = jax.tree.map(
+            lambda s: s.astype(dtype) if jnp.issubdtype(s.dtype, jnp.floating) else s,
+            cell.initial_state(tuple(batch_shape)),
+        )
+    if lengths is None:
+        return state, None
+    lengths = jnp.asarray(lengths)
+    if lengths.shape != tuple(batch_shape) or not jnp.issubdtype(lengths.dtype, jnp.integer):
+        raise InputError(
+            f"lengths must be integers of shape {tuple(batch_shape)}, one for each row of xs"
+            f" {xs.shape}, got {lengths.dtype} of shape {lengths.shape}."
+        )
+    t = jnp.arange(num_steps).reshape(-1, *[1] * lengths.ndim)
+    return state, t < lengths
+
+
+def _masked_step(
+    cell: Cell, params: Params, state: State, x: Array, live: Array | None
+) -> tuple[State, Array]:
+    """One step that leaves dead rows as they are. `live` is `[...]`, or None for all alive."""
+    if live is None:
+        return cell.step(params, state, x)
+    # The padding is replaced before the step: cleaned only after it, a NaN would still reach
+    # the gradient, as 0 · NaN.
+    new_state, y = cell.step(params, state, _where(live, x, jnp.zeros_like(x)))
+    return _where(live, new_state, state), _where(live, y, jnp.zeros_like(y))
+
+
+def _where(condition: Array, new: Any, old: Any) -> Any:
+    """`jnp.where` on every leaf; `condition` `[...]` covers the leaves' leading axes."""
+
+    def select(a: Array, b: Array) -> Array:
+        axes = tuple(range(condition.ndim, a.ndim))
+        return jnp.where(jnp.expand_dims(condition, axes), a, b)
+
+    return jax.tree.map(select, new, old)

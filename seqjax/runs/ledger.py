@@ -1,0 +1,68 @@
+"""What a study of many units has finished, so that a killed study goes on where it was."""
+
+import json
+from pathlib import Path
+from typing import Any
+
+from seqjax.errors import InputError, RunError, shown
+from seqjax.files.json import append, finite, read_lines, write_atomically
+
+
+class Ledger:
+    """A JSON-lines file with one object per finished unit, named by its "key".
+
+    A unit is a pure function of the study's config and its key. A line is on the disk when `write`
+    returns; one that was cut off by a kill is removed on opening, and its unit is done again.
+
+    Args:
+      path: the file.
+      resume: whether what is there counts; if not, the file starts empty.
+
+    Raises:
+      InputError: if a line of the file is no object with a key, or a key stands twice.
+      RunError: if the file cannot be written.
+    """
+
+    def __init__(self, path: Path, resume: bool):
+        self.path = path
+        self.rows: dict[str, dict[str, Any]] = {}
+        for number, row in enumerate(read_lines(path) if resume else (), 1):
+            key = row.pop("key", None)
+            if not isinstance(key, str) or key in self.rows:
+                raise InputError(
+                    f'line {number} of {path} needs a "key" of its own, got {shown(key)}.'
+                )
+            self.rows[key] = row
+        text = "".join(_line(key, row) for key, row in self.rows.items())
+        try:
+            write_atomically(path, text)
+            self._file = path.open("a", encoding="utf-8")
+        except (OSError, ValueError) as error:  # (a name with a zero byte is a ValueError)
+            reason = error.strerror if isinstance(error, OSError) else error
+            raise RunError(f"cannot write {path}: {reason}.") from error
+
+    def get(self, key: str) -> dict[str, Any] | None:
+        """The row of a finished unit, or None."""
+        return self.rows.get(key)
+
+    def write(self, key: str, row: dict[str, Any]) -> dict[str, Any]:
+        """Adds a finished unit and returns its row as a resumed study will read it."""
+        if key in self.rows:
+            raise InputError(f"the unit {key!r} is in {self.path} already.")
+        line = _line(key, row)
+        append(self._file, line)
+        self.rows[key] = {k: v for k, v in json.loads(line).items() if k != "key"}
+        return self.rows[key]
+
+    def close(self) -> None:
+        self._file.close()
+
+    def __enter__(self) -> "Ledger":
+        return self
+
+    def __exit__(self, *error: object) -> None:
+        self.close()
+
+
+def _line(key: str, row: dict[str, Any]) -> str:
+    return json.dumps({"key": key, **finite(row)}, allow_nan=False) + "\n"

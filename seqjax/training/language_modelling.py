@@ -1,0 +1,89 @@
+"""The loss, the evaluation and the sampling of a language model, as pure functions.
+
+`nnx.split(model)` gives `graphdef` and the parameters; the functions here merge them again.
+"""
+
+from collections.abc import Callable
+from typing import Any
+
+import jax
+import jax.numpy as jnp
+from flax import nnx
+from jax import lax
+
+from seqjax.data.batches import Rows, TokenBatch, batch_at
+from seqjax.decode.sampling import generate
+from seqjax.models.language_model import LanguageModel, next_token_losses
+from seqjax.training.step import LossFn
+from seqjax.types import Array, Params, State
+
+
+def split_model(model: LanguageModel) -> tuple[Any, Params]:
+    """`(graphdef, params)`, the parameters as a plain nested dict of arrays."""
+    graphdef, state = nnx.split(model)
+    return graphdef, nnx.to_pure_dict(state)
+
+
+def make_loss(graphdef: Any) -> LossFn:
+    """The loss of truncated BPTT: the state is carried from batch to batch, its gradient cut.
+
+    The objective is the sum over the steps of a sequence and the mean over the batch, as in
+    Zaremba et al. (2014) and char-rnn, whose learning rates and clipping limits it makes valid;
+    the metric "loss" is the mean per token, in nats.
+    """
+
+    def loss_fn(
+        params: Params, carry: State, batch: TokenBatch, key: Array
+    ) -> tuple[Array, tuple[State, dict[str, Array]]]:
+        model = nnx.merge(graphdef, params)
+        state = jax.tree.map(
+            lambda start, carried: jnp.where(batch.first, start, carried),
+            model.initial_state(batch.inputs.shape[0]),
+            carry,
+        )
+        dropout_key = key if model.dropout.rate else None
+        state, logits = model(batch.inputs, state, dropout_key=dropout_key)
+        losses = next_token_losses(logits, batch.targets)
+        return losses.sum(1).mean(), (state, {"loss": losses.mean()})
+
+    return loss_fn
+
+
+def make_evaluate(graphdef: Any, seq_len: int) -> Callable[[Params, Rows], Array]:
+    """Builds `evaluate(params, rows) -> mean loss per token in nats`, state carried throughout."""
+
+    @jax.jit
+    def evaluate(params: Params, rows: Rows) -> Array:
+        model = nnx.merge(graphdef, params)
+        num_windows = rows.inputs.shape[1] // seq_len
+
+        def window(state: State, step: Array) -> tuple[State, Array]:
+            batch = batch_at(rows, seq_len, step)
+            state, logits = model(batch.inputs, state)
+            return state, jnp.sum(next_token_losses(logits, batch.targets) * batch.weights)
+
+        state = model.initial_state(rows.inputs.shape[0])
+        _, sums = lax.scan(window, state, jnp.arange(num_windows))
+        return jnp.sum(sums) / jnp.sum(rows.weights)
+
+    return evaluate
+
+
+def make_sample(
+    graphdef: Any, *, length: int, temperature: float = 1.0, top_k: int = 0
+) -> Callable[[Params, Array, Array], Array]:
+    """Builds `sample(params, prime [B, T], key) -> tokens [B, length]`; see `decode.generate`."""
+
+    @jax.jit
+    def sample(params: Params, prime: Array, key: Array) -> Array:
+        model = nnx.merge(graphdef, params)
+
+        def step(state: State, token: Array) -> tuple[State, Array]:
+            return model.step(token, state)
+
+        state = model.initial_state(prime.shape[0])
+        return generate(
+            step, state, prime, key, length=length, temperature=temperature, top_k=top_k
+        )
+
+    return sample

@@ -1,0 +1,17 @@
+"""A run's state and data on the devices that share its batch."""
+
+from typing import Any
+
+import jax
+from jax.sharding import Mesh
+
+from seqjax.devices.mesh import replicate, split_batch
+from seqjax.training.step import TrainState
+
+
+def place_training(mesh: Mesh, state: TrainState, rows: Any) -> tuple[TrainState, Any]:
+    """Places a train state whose carry is `[B, ...]`, and data `[B, ...]`, on the mesh."""
+    if mesh.size == 1:
+        return state, jax.device_put(rows)
+    carry = split_batch(state.carry, mesh, 0)
+    return replicate(state, mesh)._replace(carry=carry), split_batch(rows, mesh, 0)

@@ -1,0 +1,223 @@
+"""The programs as people meet them: bad input, Ctrl-C, and going on after it."""
+
+import json
+import math
+import os
+import re
+import signal
+import subprocess
+import sys
+import time
+from pathlib import Path
+
+import pytest
+
+from experiments.char_lm.program import Config
+from seqjax import InputError
+from seqjax.files.json import read_lines
+
+ROOT = Path(__file__).parents[2]
+
+# Runs `python -m experiments.char_lm` for many command lines. Every one is a process of its own,
+# forked where the imports are done but JAX has not started: imports take seconds, bad input none.
+FORKS = """
+import gc, importlib, json, os, runpy, sys, tempfile
+for name in ("experiments.char_lm", "experiments.word_lm"):
+    importlib.import_module(name)
+    del sys.modules[name]
+gc.freeze()  # or every fork sweeps all modules at its end
+results = []
+for name, *arguments in json.load(sys.stdin):
+    files = [tempfile.TemporaryFile(), tempfile.TemporaryFile()]
+    pid = os.fork()
+    if pid == 0:
+        for fd, file in enumerate(files, 1):
+            os.dup2(file.fileno(), fd)
+        sys.argv = [name, *arguments]
+        runpy.run_module(name, run_name="__main__", alter_sys=True)
+        sys.exit()
+    code = os.waitstatus_to_exitcode(os.waitpid(pid, 0)[1])
+    for file in files:
+        file.seek(0)
+    results.append((code, *(file.read().decode() for file in files)))
+json.dump(results, sys.stdout)
+"""
+
+
+def run_all(*cases):
+    """`(exit code, stdout, stderr)` of every command line, given without the python -m."""
+    done = subprocess.run(
+        [sys.executable, "-W", "ignore", "-c", FORKS],
+        cwd=ROOT,
+        input=json.dumps([[str(argument) for argument in case] for case in cases]),
+        capture_output=True,
+        text=True,
+        timeout=200,
+    )
+    assert done.returncode == 0, done.stderr
+    return json.loads(done.stdout)
+
+
+@pytest.mark.parametrize(
+    ("name", "value"),
+    [
+        ("hidden_size", -3),
+        ("layers", 0),
+        ("seq_len", 0),
+        ("batch_size", 0),
+        ("length", 0),
+        ("eval_every", 0),
+        ("steps", -1),
+        ("epochs", -2),
+        ("sample_every", -1),
+        ("ngram_order", -1),
+        ("top_k", -5),
+        ("decay_after", -1),
+        ("dropout", 1.0),
+        ("dropout", math.nan),
+        ("learning_rate", math.nan),
+        ("learning_rate", -0.1),
+        ("learning_rate", math.inf),
+        ("temperature", -1.0),
+        ("temperature", math.nan),
+        ("init_scale", -0.5),
+        ("save_every", -1),
+        ("spike_factor", 1.0),
+    ],
+)
+def test_numbers_out_of_range_are_refused_by_name_and_value(name, value):
+    with pytest.raises(InputError, match=rf"--{name} must .*got {re.escape(str(value))}\.$"):
+        Config(**{name: value})
+
+
+@pytest.mark.parametrize(
+    "fields",
+    [{"steps": 1, "epochs": 1}, {"sample_only": True}, {"checkpoint": "somewhere"}],
+)
+def test_flags_that_contradict_each_other_are_refused(fields):
+    with pytest.raises(InputError, match=r"--.* (and|or) .*") as caught:
+        Config(**fields)
+    assert all(f"--{name}" in str(caught.value) for name in fields)
+
+
+def test_bad_command_lines_end_in_one_sentence(tmp_path):
+    text, empty, binary = (tmp_path / name for name in ("text.txt", "empty.txt", "binary.txt"))
+    text.write_text("some text\n" * 400)
+    empty.touch()
+    binary.write_bytes(b"a\0b" * 5000)
+    (tmp_path / "used").mkdir()
+    (tmp_path / "used" / "config.json").write_text("{}")
+    (tmp_path / "wrong").mkdir()
+    (tmp_path / "wrong" / "config.json").write_text('{"steps": "many"}')
+    (tmp_path / "broken").mkdir()
+    (tmp_path / "broken" / "config.json").write_text('{"steps": ')
+    cases = {
+        ("--cell=lstn",): ["--cell=lstn", "lstm"],
+        ("--hiden_size=8",): ["hiden_size", "Did you mean: hidden_size"],
+        ("--hidden_size=big",): ["hidden_size=big"],
+        ("extra",): ["unexpected argument 'extra'"],
+        ("--hidden_size=-8",): ["--hidden_size must be", "got -8"],
+        ("--seq_len=0",): ["--seq_len must be", "got 0"],
+        ("--seq_len=4000",): ["give more text"],
+        ("--learning_rate=nan",): ["--learning_rate must be", "got nan"],
+        (f"--data={tmp_path}/no.txt",): [f"{tmp_path}/no.txt: no such file"],
+        (f"--data={empty}",): [f"{empty}: the training text is empty"],
+        (f"--data={binary}",): [f"{binary} is binary"],
+        (f"--workdir={text}/run",): [f"cannot make --workdir={text}/run"],
+        (f"--workdir={tmp_path}/used",): [f"{tmp_path}/used holds a run already", "--resume"],
+        ("--sample_only", f"--checkpoint={tmp_path}"): [f"no checkpoint in {tmp_path}."],
+        ("--sample_only", f"--checkpoint={text}"): [f"no checkpoint in {text}."],
+        ("--resume",): ["--resume needs the --workdir", "new"],
+        ("--resume", "--workdir="): ["--resume needs the --workdir"],
+        ("--resume", f"--workdir={tmp_path}/wrong"): ["steps in", "must be int, got 'many'"],
+        ("--nonfinite=ignore",): ["--nonfinite=ignore", "skip"],
+        ("--spike_factor=0.5",): ["--spike_factor must be above 1", "got 0.5"],
+        ("--save_seconds=-1",): ["--save_seconds must be", "got -1"],
+        ("--resume", f"--workdir={tmp_path}/broken"): ["config.json is not valid JSON"],
+    }
+    base = [f"--data={text}", f"--workdir={tmp_path}/new", "--steps=1", "--hidden_size=8"]
+    before = sorted(tmp_path.rglob("*"))
+    (_, help_text, _), *results = run_all(
+        ["experiments.word_lm", "--help"],
+        *(["experiments.char_lm", *base, *flags] for flags in cases),
+    )
+    assert "Zaremba" in help_text
+    assert "--max_vocabulary" in help_text
+    for (flags, words), (code, _, err) in zip(cases.items(), results, strict=True):
+        assert code in (1, 2), (flags, code, err)
+        assert "Traceback" not in err, (flags, err)
+        for word in words:
+            assert word in err, (flags, err)
+        if "FATAL Flags" not in err:  # absl's own message has a line more
+            assert re.fullmatch(r"error: [^\n]+\.\n", err), (flags, err)
+            assert code == 2, (flags, code)
+    assert sorted(tmp_path.rglob("*")) == before
+
+
+def start(*arguments):
+    # A shell may start tests with Ctrl-C ignored, which a child would inherit.
+    before = signal.signal(signal.SIGINT, signal.default_int_handler)
+    try:
+        return subprocess.Popen(
+            [sys.executable, "-m", "experiments.char_lm", *arguments],
+            cwd=ROOT,
+            stdout=subprocess.PIPE,
+            stderr=subprocess.PIPE,
+            text=True,
+        )
+    finally:
+        signal.signal(signal.SIGINT, before)
+
+
+def test_help_into_a_pipe_that_nobody_reads_is_quiet():
+    read_end, write_end = os.pipe()
+    os.close(read_end)
+    command = [sys.executable, "-m", "experiments.hello", "--help"]
+    done = subprocess.run(command, cwd=ROOT, stdout=write_end, stderr=subprocess.PIPE, text=True)
+    os.close(write_end)
+    assert (done.returncode, done.stderr) == (141, "")
+
+
+def test_ctrl_c_saves_and_resume_goes_on(tmp_path):
+    text, workdir = tmp_path / "text.txt", tmp_path / "run"
+    text.write_text("the cat sat on the mat.\n" * 200)
+    process = start(
+        f"--data={text}",
+        f"--workdir={workdir}",
+        "--steps=100000000",
+        "--eval_every=10000000",
+        "--sample_every=0",
+        "--hidden_size=8",
+        "--seq_len=8",
+        "--batch_size=4",
+        "--ngram_order=2",
+    )
+    try:
+        deadline = time.monotonic() + 120
+        while not read_lines(workdir / "metrics.jsonl"):
+            assert process.poll() is None, process.communicate()
+            assert time.monotonic() < deadline
+            time.sleep(0.05)
+        process.send_signal(signal.SIGINT)
+        _, err = process.communicate(timeout=60)
+    finally:
+        process.kill()
+    assert process.returncode == 130, err
+    stopped = re.fullmatch(rf"error: stopped by SIGINT; step (\d+) is saved; .*{workdir}\.\n", err)
+    assert stopped, err
+    step = int(stopped[1])
+    assert (workdir / "checkpoints" / "last" / str(step)).is_dir()
+    rows = read_lines(workdir / "metrics.jsonl")
+
+    resume = ["experiments.char_lm", "--resume", f"--workdir={workdir}"]
+    other, more = run_all([*resume, "--hidden_size=9"], [*resume, f"--steps={step + 7}"])
+    code, _, err = other
+    assert code == 2
+    assert re.fullmatch(r"error: [^\n]*--hidden_size=8, got --hidden_size=9[^\n]*\n", err)
+    code, out, err = more
+    assert code == 0, err
+    assert "validation: " in out
+    resumed = read_lines(workdir / "metrics.jsonl")
+    kept = [row for row in rows if row["step"] <= step]
+    assert resumed[: len(kept)] == kept
+    assert resumed[-1]["step"] == step + 7

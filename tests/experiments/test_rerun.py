@@ -1,0 +1,91 @@
+"""Running again from results.json."""
+
+import json
+import math
+import os
+import re
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+
+from experiments import rerun
+from experiments.char_lm.program import Config
+from seqjax.errors import InputError
+from seqjax.runs.results import write_results
+
+ROOT = Path(__file__).parents[2]
+
+
+def test_the_same_numbers_come_again_but_for_the_one_that_was_changed(tmp_path):
+    text = tmp_path / "text.txt"
+    text.write_text("the cat sat on the mat.\n" * 100)
+    small = f"--data={text} --hidden_size=8 --seq_len=8 --batch_size=4 --steps=4 --length=5".split()
+    run = lambda *argv: subprocess.run(  # noqa: E731
+        [sys.executable, "-m", *argv], cwd=ROOT, env=os.environ, capture_output=True, text=True
+    )
+    first = run("experiments.char_lm", *small, "--ngram_order=2", f"--workdir={tmp_path / 'a'}")
+    assert first.returncode == 0, first.stderr
+    path = tmp_path / "a" / "results.json"
+    saved = json.loads(path.read_text())
+    saved["results"]["validation_loss"] *= 1 + 1e-9
+    saved["made_with"]["versions"]["jax"] = "0.0.1"
+    path.write_text(json.dumps(saved))
+    other = run("experiments.rerun", str(path), f"--workdir={tmp_path / 'b'}")
+    assert other.returncode == 1
+    assert "validation_loss: " in other.stdout
+    assert "not as then: versions.jax: '0.0.1'" in other.stdout
+    assert other.stderr.endswith("error: 1 numbers differ.\n")
+
+
+def test_differences_of_nested_values():
+    before = {"a": 1.0, "b": [1, 2], "c": "x", "d": None, "e": {"f": True}, "g": [1]}
+    now = {"a": 1.0, "b": [1, 4], "c": "y", "d": 0.0, "e": {"f": 1}, "g": [1, 2], "h": 3}
+    found = {d.name: d.relative for d in rerun.compare(before, now)}
+    inf = math.inf
+    assert found == {"b.1": 0.5, "c": inf, "d": inf, "e.f": inf, "g": inf, "h": inf}
+    assert rerun.compare(before, before) == []
+
+
+@pytest.mark.parametrize(
+    ("change", "words"),
+    [
+        ({"experiment": None}, "must name its experiment, one of .*char_lm"),
+        ({"experiment": "../../etc"}, "must name its experiment"),
+        ({"experiment": "rerun"}, "must name its experiment"),
+        ({"experiment": "speed"}, "measures time"),
+        ({"config": 3}, '"config" in .* must be an object, got 3'),
+        ({"config": {"hidden_size": "many"}}, "hidden_size in .* must be int, got 'many'"),
+        ({"config": {"hidden_size": -1}}, "--hidden_size must be"),
+        ({"config": {"cell": "lstn"}}, "cell in .* must be one of"),
+    ],
+)
+def test_a_strangers_file_gives_a_sentence(change, words, tmp_path):
+    good = {"experiment": "char_lm", "config": {}, "results": {}}
+    with pytest.raises(InputError, match=words):
+        rerun.command(good | change, "file.json", tmp_path)
+
+
+def test_a_config_writes_below_the_new_directory_only(tmp_path):
+    config = {"workdir": "/somewhere/else", "resume": True, "seed": 5, "tie_weights": True}
+    saved = {"experiment": "char_lm", "config": config}
+    argv = rerun.command(saved, "file.json", tmp_path / "new")
+    assert argv[1:3] == ["-m", "experiments.char_lm"]
+    assert "--seed=5" in argv
+    assert "--tie_weights=true" in argv
+    assert not re.search("somewhere|resume", " ".join(argv))
+    assert argv[-1] == f"--workdir={tmp_path / 'new'}"
+
+
+def test_results_carry_all_that_is_needed(tmp_path):
+    whole = write_results(
+        tmp_path, experiment="char_lm", config=Config(seed=3), results={"a": math.nan}, seconds=2.5
+    )
+    assert whole["config"]["seed"] == 3
+    read = json.loads((tmp_path / "results.json").read_text())
+    assert read["results"] == {"a": None}
+    made = read["made_with"]
+    assert made["versions"]["jax"]
+    assert made["device"]
+    assert re.fullmatch(r"[0-9a-f]{40}\+?", made["git_commit"] or "0" * 40)

@@ -1,0 +1,257 @@
+"""The speed comparison: real runs of tiny shapes, what follows from them, and bad flags."""
+
+import importlib.util
+import json
+import math
+import os
+import re
+import subprocess
+import sys
+from pathlib import Path
+
+import jax
+import jax.numpy as jnp
+import pytest
+
+from experiments.speed import (
+    peers as speed_peers,
+)
+from experiments.speed import (
+    products as speed_products,
+)
+from experiments.speed import (
+    program as speed,
+)
+from experiments.speed import (
+    report as speed_report,
+)
+from seqjax import InputError, unroll
+from seqjax.cells import CELLS
+
+INSTALLED = [p for p, peer in speed_peers.PEERS.items() if importlib.util.find_spec(peer.package)]
+
+# The outputs of every peer in one process, for imports take longer than the work.
+OUTPUTS = """
+import json, math, sys
+import jax
+from experiments import speed_peers
+shapes = {}
+for peer, *case in json.load(sys.stdin):
+    case = speed_peers.Case(*case)
+    try:
+        outputs = speed_peers.build(peer, case).call()
+    except speed_peers.Unsupported as reason:
+        outputs = str(reason)
+    if case.kind == "train":
+        value, (params, xs) = outputs
+        leaves = params if peer == "torch" else jax.tree.leaves(params)
+        sizes = [math.prod(leaf.shape) for leaf in leaves]
+        shapes[f"{peer} train"] = [float(value) != 0, sum(sizes), list(xs.shape)]
+    else:
+        shape = outputs if isinstance(outputs, str) else list(outputs.shape)
+        shapes[f"{peer} {case.cell} {case.kind}"] = shape
+print(json.dumps(shapes))
+"""
+
+
+@pytest.fixture(scope="module")
+def results(tmp_path_factory):
+    peers = ",".join(peer for peer in ("torch", "plain") if peer in INSTALLED)
+    config = speed.Config(
+        peers=peers,
+        cells="lstm",
+        shapes="2x3x4x4x1,1x1x4x4x1",
+        rounds=1,
+        burst_seconds=0.01,
+        reuse_memory=True,
+        workdir=str(tmp_path_factory.mktemp("speed")),
+    )
+    return speed.run(config), Path(config.workdir)
+
+
+def test_writes_everything_it_measured(results):
+    found, workdir = results
+    assert found == json.loads((workdir / "results.json").read_text())
+    assert (workdir / "ratios.png").read_bytes()[:4] == b"\x89PNG"
+    assert not list(workdir.glob("*.log"))
+    assert [row["kind"] for row in found["cases"]] == ["train", "forward", "stream"]
+    peers = {"plain", "seqjax"} | {"torch"} & set(INSTALLED)
+    for row in found["cases"]:
+        assert row["peers"].keys() == peers, row["skipped"]
+        for peer, figure in row["peers"].items():
+            low, high = figure["interval"]
+            assert 0 < figure["min_ms"] <= low <= figure["median_ms"] <= high
+            assert figure["calls"] >= 2
+            assert figure["compile_seconds"] >= 0
+            assert ("temp_bytes" in figure) == (peer != "torch")
+
+
+def test_ratios_follow_from_medians(results):
+    found, workdir = results
+    train = found["cases"][0]
+    ours = train["peers"]["seqjax"]["median_ms"]
+    table = (workdir / "table.md").read_text()
+    assert "seqjax" not in train["ratios"]
+    for peer, ratio in train["ratios"].items():
+        assert ratio == pytest.approx(train["peers"][peer]["median_ms"] / ours)
+        mean = found["geometric_means"]["seqjax, median_ms"][peer]
+        assert mean == pytest.approx(ratio)  # of one case
+        assert f" {ratio:.2f} " in table
+    assert re.search(rf"\| lstm 2x3x4x4x1 train \| {ours:.4g} \|", table)
+
+
+def test_every_installed_peer_computes_what_it_should():
+    cases, expected = [], {}
+    for peer in INSTALLED:
+        if peer in ("torch_compile", "torch_layer"):
+            continue
+        cases.append([peer, "peers", "lstm", "train", 2, 3, 5, 4, 2])
+        for cell in ("lstm", "gru", "rnn"):
+            cases.append([peer, "peers", cell, "forward", 2, 3, 5, 4, 1])
+            expected[f"{peer} {cell} forward"] = [2, 3, 4] if peer == "keras" else [3, 2, 4]
+        cases.append([peer, "peers", "lstm", "stream", 2, 1, 5, 4, 1])
+        expected[f"{peer} lstm stream"] = [2, 1, 4] if peer == "keras" else [1, 2, 4]
+        biases = {"torch": 2, "products": 0, "products_2dev": 0}.get(peer, 1)
+        parameters = 16 * (5 + 4 + biases) + 16 * (4 + 4 + biases)
+        inputs = [2, 3, 5] if peer == "keras" else [3, 2, 5]
+        expected[f"{peer} train"] = [True, parameters, inputs]
+    if "equinox" in INSTALLED:
+        expected["equinox rnn forward"] = "no rnn"
+    for peer in {"torch", "torch_layer", "seqjax", "seqjax_2dev"} & set(INSTALLED):
+        for kind in ("greedy", "sample"):
+            cases.append([peer, "generation", "lstm", kind, 2, 3, 5, 4, 1])
+            expected[f"{peer} lstm {kind}"] = [2, 3]
+    environment = speed_peers.ENVIRONMENTS["keras"] | speed_peers.ENVIRONMENTS["seqjax_2dev"]
+    environment["XLA_FLAGS"] += " --xla_backend_optimization_level=0"  # compiles faster
+    done = subprocess.run(
+        [sys.executable, "-c", OUTPUTS],
+        cwd=speed.ROOT,
+        env=os.environ | environment,
+        input=json.dumps(cases),
+        capture_output=True,
+        text=True,
+        timeout=200,
+    )
+    assert done.returncode == 0, done.stderr
+    assert json.loads(done.stdout) == expected
+
+
+@pytest.mark.parametrize("name", speed_products.GATES)
+def test_the_products_alone_are_those_of_the_cell(name):
+    """A training step's products, before, in and after its loops: as many, of the same shapes."""
+
+    def made(cell):
+        params = jax.eval_shape(lambda: cell.init(jax.random.key(0), 5))
+        xs = jax.ShapeDtypeStruct((3, 2, 5), jnp.float32)
+        loss = lambda params, xs: unroll(cell, params, xs)[1].sum()  # noqa: E731
+        text = str(jax.make_jaxpr(jax.grad(loss, (0, 1)))(params, xs))
+        return sorted(re.findall(r":(f32\[[0-9,]*\]) = dot_general", text))
+
+    found = made(speed_products.products_cell(name, 4))
+    assert len(found) >= 6
+    assert found == made(CELLS[name](4))
+
+
+def test_growth_is_fitted_and_drawn(tmp_path):
+    rows = []
+    shapes = [(4, t, 8) for t in (10, 20, 80)] + [(16, 5, h) for h in (8, 16, 32)]
+    for batch, steps, size in shapes:
+        case = speed_peers.Case("growth", "lstm", "train", batch, steps, size, size, 1)
+        times = {"plain": 3e-3 * steps * size**2, "seqjax": 1e-3 * steps * size}
+        figures = {peer: {"median_ms": ms, "min_ms": ms} for peer, ms in times.items()}
+        ratios = {"plain": times["plain"] / times["seqjax"]}
+        rows.append({**case._asdict(), "peers": figures, "skipped": {}, "ratios": ratios})
+    results = {"cases": rows}
+    speed_report.report(tmp_path, results)
+    exponents = {
+        "T, lstm, plain": 1,
+        "T, lstm, seqjax": 1,
+        "H, lstm, plain": 2,
+        "H, lstm, seqjax": 1,
+    }
+    assert results["growth_exponents"] == pytest.approx(exponents)
+    assert (tmp_path / "growth.png").is_file()
+    assert not (tmp_path / "ratios.png").exists()
+
+
+def test_means_are_geometric_over_lstm_and_gru_training():
+    def row(cell, kind, suite="peers", **times):
+        figures = {peer: {"median_ms": ms, "min_ms": ms} for peer, ms in times.items()}
+        return {
+            "suite": suite,
+            "cell": cell,
+            "kind": kind,
+            "peers": figures,
+            "ratios": {"plain": 1},
+        }
+
+    rows = [
+        row("lstm", "train", seqjax=1, seqjax_2dev=2, plain=2),
+        row("gru", "train", seqjax=4, seqjax_2dev=2, plain=32),
+        row("gru", "forward", seqjax=4, plain=1),
+        row("rnn", "train", seqjax=4, plain=1),
+        row("lstm", "train", suite="cells", seqjax=4, plain=1),
+    ]
+    means = speed_report.geometric_means(rows)
+    assert means["seqjax, median_ms"] == pytest.approx({"plain": 4, "seqjax_2dev": 1})
+    assert means["seqjax or seqjax_2dev, median_ms"] == pytest.approx({"plain": math.sqrt(32)})
+
+
+@pytest.mark.parametrize(
+    ("fields", "words"),
+    [
+        ({"peers": "torch,jaxx"}, ["--peers", "equinox", "'jaxx'"]),
+        ({"cells": "lstn"}, ["--cells", "lstm", "'lstn'"]),
+        ({"shapes": "4x100x64x64"}, ["--shapes", "five", "'4x100x64x64'"]),
+        ({"shapes": "4x100x64x64x1,4x0x64x64x1"}, ["--shapes", "at least 1", "'4x0x64x64x1'"]),
+        ({"shapes": "4xTx64x64x1"}, ["--shapes", "'4xTx64x64x1'"]),
+        ({"rounds": 0}, ["--rounds", "got 0"]),
+        ({"burst_seconds": -1.0}, ["--burst_seconds", "got -1.0"]),
+    ],
+)
+def test_bad_flags_are_refused_in_one_sentence(fields, words):
+    with pytest.raises(InputError) as caught:
+        speed.Config(**fields)
+    assert re.fullmatch(r"[^\n]+\.", str(caught.value))
+    for word in words:
+        assert word in str(caught.value)
+
+
+@pytest.mark.parametrize("flag", [False, True])
+def test_growth_has_processes_that_reuse_memory(tmp_path, monkeypatch, flag):
+    started = []
+
+    class Idle(speed.Child):
+        def __init__(self, peer, log, reuse_memory):
+            started.append((peer, reuse_memory))
+
+        def ask(self, request, argument):
+            return {"times": [1.0]} if request == "burst" else {}
+
+        def close(self):
+            started.append("closed")
+
+    monkeypatch.setattr(speed, "Child", Idle)
+    for name, suite in speed.SUITES.items():
+        shapes = "1x1x4x4x1" if name == "generation" else "2x3x4x4x1,2x5x4x4x1"
+        monkeypatch.setitem(speed.SUITES, name, suite._replace(shapes=shapes, cells=("lstm",)))
+    speed.run(
+        speed.Config(suite="all", peers="plain", rounds=1, reuse_memory=flag, workdir=str(tmp_path))
+    )
+    once = [("plain", True), ("seqjax", True), *["closed"] * 2]
+    other = [("plain", False), ("seqjax", False), *["closed"] * 2]
+    assert started == (once if flag else [*other, *once, *other])
+
+
+def test_plan_takes_the_peers_it_is_told():
+    def peers(**fields):
+        return {tuple(peers) for _, peers in speed.plan(speed.Config(**fields))}
+
+    trained = tuple(peer for peer in speed_peers.PEERS if peer != "torch_layer")
+    assert peers() == {tuple(peer for peer in trained if peer not in speed.OPTIONAL)}
+    assert peers(torch_compile=True, products=True) == {trained}
+    assert peers(peers="plain", products=True) == {("plain", "seqjax", "products", "products_2dev")}
+    assert peers(peers="torch_compile,plain") == {("torch_compile", "plain", "seqjax")}
+    assert peers(suite="all", peers="torch") == {("torch", "seqjax"), ("seqjax",)}
+    kinds = {case.kind for case, _ in speed.plan(speed.Config(suite="all"))}
+    assert kinds == {"train", "forward", "stream", "greedy", "sample"}

@@ -1,0 +1,79 @@
+"""The ledger of a study, and the lock of its directory."""
+
+import json
+import math
+
+import pytest
+
+from seqjax.errors import InputError, RunError
+from seqjax.runs.ledger import Ledger
+from seqjax.runs.workdir import open_workdir
+
+
+def test_units_come_back_as_they_were_written(tmp_path):
+    path = tmp_path / "units.jsonl"
+    with Ledger(path, resume=False) as ledger:
+        assert ledger.get("a") is None
+        written = ledger.write("a", {"loss": 0.1, "nan": math.nan, "pair": (1, 2)})
+        assert written == {"loss": 0.1, "nan": None, "pair": [1, 2]}
+        ledger.write("b", {})
+        with pytest.raises(InputError, match="'a' is in"):
+            ledger.write("a", {})
+    with Ledger(path, resume=True) as ledger:
+        assert ledger.get("a") == written
+        assert list(ledger.rows) == ["a", "b"]
+    with Ledger(path, resume=False) as ledger:
+        assert ledger.rows == {}
+    assert path.read_text() == ""
+
+
+def test_half_a_line_is_done_again(tmp_path):
+    path = tmp_path / "units.jsonl"
+    path.write_text('{"key": "a", "x": 1}\n{"key": "b", "x"')
+    with Ledger(path, resume=True) as ledger:
+        assert ledger.rows == {"a": {"x": 1}}
+        ledger.write("b", {"x": 2})
+    rows = [json.loads(line) for line in path.read_text().splitlines()]
+    assert rows == [{"key": "a", "x": 1}, {"key": "b", "x": 2}]
+
+
+@pytest.mark.parametrize(
+    "text", ['{"x": 1}\n', '{"key": 3}\n', '{"key": "a"}\n{"key": "a"}\n', "[1]\n", "{\n", "\xff\n"]
+)
+def test_a_damaged_line_is_named(text, tmp_path):
+    path = tmp_path / "units.jsonl"
+    path.write_bytes(text.encode("latin-1"))
+    with pytest.raises(InputError, match=r"units\.jsonl|line \d"):
+        Ledger(path, resume=True)
+    assert path.read_bytes() == text.encode("latin-1")
+
+
+def test_a_directory_is_locked_and_freed(tmp_path):
+    path = str(tmp_path / "run")
+    with open_workdir(path, name="x", resume=False) as workdir:
+        (workdir / "config.json").write_text("{}")
+        with pytest.raises(RunError, match=r"in use by process \d+ on .* for 0:00:0"):
+            open_workdir(path, name="x", resume=True).__enter__()
+    with open_workdir(path, name="x", resume=True):
+        pass
+    with pytest.raises(InputError, match="holds a run already"):
+        open_workdir(path, name="x", resume=False).__enter__()
+
+
+def test_bad_input_leaves_no_directory(tmp_path):
+    def fail():
+        with open_workdir(str(tmp_path / "new" / "run"), name="x", resume=False):
+            raise InputError("no.")
+
+    with pytest.raises(InputError, match=r"no\."):
+        fail()
+    assert not (tmp_path / "new" / "run").exists()
+
+
+def test_a_lock_that_is_a_link_is_not_followed(tmp_path):
+    (tmp_path / "run").mkdir()
+    (tmp_path / "precious").write_text("kept")
+    (tmp_path / "run" / "lock").symlink_to(tmp_path / "precious")
+    with pytest.raises(InputError, match=r"cannot open .*lock: "):
+        open_workdir(str(tmp_path / "run"), name="x", resume=False).__enter__()
+    assert (tmp_path / "precious").read_text() == "kept"
