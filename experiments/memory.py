@@ -59,7 +59,7 @@ class Config:
     steps: str = cli.option("100,1000,10000,100000", "lengths T, separated by commas")
     max_gib: float = cli.option(8.0, "a way that needs more memory than this is not run")
     repeats: int = cli.option(3, "timed calls of each way")
-    workdir: str = cli.option("", "where to write; runs/memory-DATE-TIME if empty")
+    workdir: str = cli.workdir_option("memory")
 
     def __post_init__(self):
         for name in ("hidden_size", "batch_size", "repeats"):

@@ -44,7 +44,7 @@ OURS = ("workdir", "resume")  # fields that say where, not what
 
 @dataclasses.dataclass(frozen=True)
 class Config:
-    workdir: str = cli.option("", "where to write; runs/rerun-DATE-TIME if empty")
+    workdir: str = cli.workdir_option("rerun")
     tolerance: float = cli.option(0.0, "relative difference that is no difference")
 
     def __post_init__(self) -> None:

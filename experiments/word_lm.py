@@ -44,7 +44,6 @@ from seqjax.training.place import place_training
 from seqjax.training.step import check_progress, init_train_state, make_train_step, make_train_steps
 
 PENN_TREEBANK_WORDS = 929_589  # by which its training text is known
-MAY_DIFFER_ON_RESUME = {"workdir", "resume", "epochs", "devices", "save_seconds"}
 PUBLISHED = {"validation_perplexity": 120.7, "test_perplexity": 114.5}
 
 
@@ -60,15 +59,19 @@ class Config:
     decay_after: int = cli.option(4, "epochs at the full learning rate")
     decay_factor: float = cli.option(0.5, "factor on the learning rate at every later epoch")
     clip_norm: float = cli.option(5.0, "largest norm of the gradient; 0 for no clipping")
-    epochs: int = cli.option(13, "passes over the training text")
+    epochs: int = cli.option(13, "passes over the training text", may_differ=True)
     max_vocabulary: int = cli.option(10000, "most frequent words kept, <unk> included")
     data: str = cli.option("stdlib", "stdlib, hf:NAME[/CONFIG], or a path to text files")
     max_chars: int = cli.option(1_000_000, "characters of each split that are used; 0 for all")
-    devices: int = cli.option(1, "local devices (CPU cores, GPUs) that share each batch")
-    save_seconds: float = cli.option(300.0, "longest time between saves; 0: after epochs only")
+    devices: int = cli.option(
+        1, "local devices (CPU cores, GPUs) that share each batch", may_differ=True
+    )
+    save_seconds: float = cli.option(
+        300.0, "longest time between saves; 0: after epochs only", may_differ=True
+    )
     seed: int = cli.option(0, "of the parameters and dropout masks")
-    workdir: str = cli.option("", "where to write; runs/word_lm-DATE-TIME if empty")
-    resume: bool = cli.option(False, "go on with the run in --workdir")
+    workdir: str = cli.workdir_option("word_lm")
+    resume: bool = cli.resume_option()
 
     def __post_init__(self):
         for name in ("hidden_size", "layers", "seq_len", "batch_size", "epochs", "devices"):
@@ -132,7 +135,7 @@ def train_and_report(config: Config, workdir: Path) -> dict[str, float]:
 
     checkpoints = Checkpoints(workdir / "checkpoints" / "last")
     if config.resume:
-        check_same(read_object(workdir / "config.json"), config, MAY_DIFFER_ON_RESUME, workdir)
+        check_same(read_object(workdir / "config.json"), config, workdir)
         if checkpoints.exists():  # not if it was killed before the first save
             state = checkpoints.restore(state)
     write_json(workdir / "config.json", dataclasses.asdict(config))

@@ -19,7 +19,8 @@ from seqjax.cells.mut import mut1, mut2, mut3
 from seqjax.cells.rnn import irnn, rnn, rnn_linear, rnn_relu
 from seqjax.errors import InputError, RunError
 from seqjax.fast_scan.scan import explain, scan
-from seqjax.recurrence.unroll import bidirectional, unroll, unroll_loop, unroll_truncated
+from seqjax.recurrence.bidirectional import bidirectional
+from seqjax.recurrence.unroll import unroll, unroll_loop, unroll_truncated
 from seqjax.types import Cell
 from seqjax.wrappers import (
     dense_stack,

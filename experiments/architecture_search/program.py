@@ -71,14 +71,15 @@ NAME = "architecture_search"
 VERSION = 1  # of the records; another one may mean another thing by them
 BATCH_SIZE, WINDOW, RECALL_WINDOW = 20, 35, 11
 RECALL_NEEDED, SHARE_NEEDED = 0.95, 0.9  # published
-MAY_DIFFER = {"resume", "workdir", "devices", "steps", "evaluate"}
 
 
 @dataclasses.dataclass(frozen=True)
 class Config:
     """What a person may choose."""
 
-    steps: int = cli.option(20, "of the search, the two of the GRU and the LSTM among them")
+    steps: int = cli.option(
+        20, "of the search, the two of the GRU and the LSTM among them", may_differ=True
+    )
     tasks: str = cli.option("arithmetic,xml", f"out of {', '.join((*STREAMS, WORDS))}; with commas")
     settings: int = cli.option(4, "that a cell is tried at on a task; published: 20")
     again: float = cli.option(0.25, "share of the steps that try a cell of the list again")
@@ -90,11 +91,15 @@ class Config:
     held_out: int = cli.option(40, "windows of validation, and of the test")
     max_digits: int = cli.option(4, "of the numbers of arithmetic, 1 to 9; published: 8")
     data: str = cli.option("stdlib", "the text for words: stdlib, hf:NAME or a path")
-    devices: int = cli.option(2, "CPU cores, or other devices, that share the settings, at most")
+    devices: int = cli.option(
+        2, "CPU cores, or other devices, that share the settings, at most", may_differ=True
+    )
     seed: int = cli.option(0, "of changes, settings and weights")
-    evaluate: str = cli.option("", "a file with one job; does that alone, and prints its result")
-    workdir: str = cli.option("", f"where to write; runs/{NAME}-DATE-TIME if empty")
-    resume: bool = cli.option(False, "go on with the search in --workdir")
+    evaluate: str = cli.option(
+        "", "a file with one job; does that alone, and prints its result", may_differ=True
+    )
+    workdir: str = cli.workdir_option(NAME)
+    resume: bool = cli.resume_option()
 
     def __post_init__(self) -> None:
         for name in (
@@ -300,7 +305,7 @@ def run(config: Config) -> dict[str, Any]:
     with open_workdir(config.workdir, name=NAME, resume=config.resume) as workdir:
         if config.resume:
             check_version(workdir)
-            check_same(read_object(workdir / "config.json"), config, MAY_DIFFER, workdir)
+            check_same(read_object(workdir / "config.json"), config, workdir)
         write_json(workdir / "config.json", dataclasses.asdict(config) | {"version": VERSION})
         write_json(workdir / "record.json", job_to_json(jobs[0]))
         print(

@@ -49,7 +49,6 @@ from seqjax.types import Array
 
 NAME = "architectures"
 BATCH_SIZE, WINDOW = 20, 35
-MAY_DIFFER = {"resume", "workdir", "devices"}
 Row = dict[str, Any]
 FIELDS = {"task", "network", "layers", "parameters", "units", "settings"}  # of a row
 
@@ -71,10 +70,12 @@ class Config:
     seeds: int = cli.option(4, "trainings of the best setting, for the interval")
     max_digits: int = cli.option(4, "of the numbers of arithmetic, 1 to 9; published: 8")
     data: str = cli.option("stdlib", "the text for words: stdlib, hf:NAME or a path")
-    devices: int = cli.option(2, "CPU cores, or other devices, that share the settings, at most")
+    devices: int = cli.option(
+        2, "CPU cores, or other devices, that share the settings, at most", may_differ=True
+    )
     seed: int = cli.option(0, "of settings and weights")
-    workdir: str = cli.option("", f"where to write; runs/{NAME}-DATE-TIME if empty")
-    resume: bool = cli.option(False, "go on with the run in --workdir")
+    workdir: str = cli.workdir_option(NAME)
+    resume: bool = cli.resume_option()
 
     def __post_init__(self) -> None:
         for name in ("draws", "updates", "epochs", "held_out", "devices"):
@@ -207,7 +208,7 @@ def run(config: Config) -> dict[str, Any]:
         prepare(job)
     with open_workdir(config.workdir, name=NAME, resume=config.resume) as workdir:
         if config.resume:
-            check_same(read_object(workdir / "config.json"), config, MAY_DIFFER, workdir)
+            check_same(read_object(workdir / "config.json"), config, workdir)
         write_json(workdir / "config.json", dataclasses.asdict(config))
         print(
             f"{len(config.networks())} cells, {config.draws} settings, at most"

@@ -69,21 +69,6 @@ from seqjax.training.step import (
 )
 
 DEFAULT_STEPS = 3000
-MAY_DIFFER_ON_RESUME = {
-    *(
-        "workdir",
-        "resume",
-        "steps",
-        "epochs",
-        "sample_every",
-        "eval_every",
-        "ngram_order",
-        "devices",
-        "save_every",
-        "save_seconds",
-    ),
-    *("sample_only", "checkpoint", "prime", "temperature", "top_k", "length"),
-}
 
 
 @dataclasses.dataclass(frozen=True)
@@ -100,7 +85,7 @@ class Config:
     validation_fraction: float = cli.option(0.05, "share of the text held out for validation")
     test_fraction: float = cli.option(0.0, "share of the text held out for a final test")
     max_chars: int = cli.option(0, "characters that are used, from the start; 0 for all")
-    ngram_order: int = cli.option(5, "order of the n-gram baseline; 0 for none")
+    ngram_order: int = cli.option(5, "order of the n-gram baseline; 0 for none", may_differ=True)
     # training
     seq_len: int = cli.option(100, "steps of truncated back-propagation through time")
     batch_size: int = cli.option(32, "rows read in parallel")
@@ -119,26 +104,44 @@ class Config:
     spike_factor: float = cli.option(
         0.0, "loss over the best validation's from which training goes back to that; 0: never"
     )
-    steps: int = cli.option(0, f"updates; 0: as --epochs says, or {DEFAULT_STEPS}")
-    epochs: int = cli.option(0, "passes over the training text, instead of --steps")
-    devices: int = cli.option(1, "local devices (CPU cores, GPUs) that share each batch")
+    steps: int = cli.option(0, f"updates; 0: as --epochs says, or {DEFAULT_STEPS}", may_differ=True)
+    epochs: int = cli.option(
+        0, "passes over the training text, instead of --steps", may_differ=True
+    )
+    devices: int = cli.option(
+        1, "local devices (CPU cores, GPUs) that share each batch", may_differ=True
+    )
     seed: int = cli.option(0, "of the parameters, dropout masks and samples")
     # files and reports
-    workdir: str = cli.option("", "where to write; runs/char_lm-DATE-TIME if empty")
-    resume: bool = cli.option(False, "go on with the run in --workdir")
-    eval_every: int = cli.option(500, "updates between validations, each followed by a save")
-    save_every: int = cli.option(0, "updates between further saves; 0 for none")
-    save_seconds: float = cli.option(300.0, "longest time between saves; 0 for any")
-    sample_every: int = cli.option(500, "updates between samples; 0 for none on the way")
-    # sampling
-    sample_only: bool = cli.option(False, "only generate from --checkpoint")
-    checkpoint: str = cli.option("", "for --sample_only: a workdir, or a checkpoint in it")
-    prime: str = cli.option(
-        "", "text to begin with; if empty, a line break, and def for the standard library"
+    workdir: str = cli.workdir_option("char_lm")
+    resume: bool = cli.resume_option()
+    eval_every: int = cli.option(
+        500, "updates between validations, each followed by a save", may_differ=True
     )
-    temperature: float = cli.option(0.8, "of sampling; 0 takes the most probable character")
-    top_k: int = cli.option(0, "sample among the k most probable characters only; 0 for all")
-    length: int = cli.option(500, "characters per sample")
+    save_every: int = cli.option(0, "updates between further saves; 0 for none", may_differ=True)
+    save_seconds: float = cli.option(
+        300.0, "longest time between saves; 0 for any", may_differ=True
+    )
+    sample_every: int = cli.option(
+        500, "updates between samples; 0 for none on the way", may_differ=True
+    )
+    # sampling
+    sample_only: bool = cli.option(False, "only generate from --checkpoint", may_differ=True)
+    checkpoint: str = cli.option(
+        "", "for --sample_only: a workdir, or a checkpoint in it", may_differ=True
+    )
+    prime: str = cli.option(
+        "",
+        "text to begin with; if empty, a line break, and def for the standard library",
+        may_differ=True,
+    )
+    temperature: float = cli.option(
+        0.8, "of sampling; 0 takes the most probable character", may_differ=True
+    )
+    top_k: int = cli.option(
+        0, "sample among the k most probable characters only; 0 for all", may_differ=True
+    )
+    length: int = cli.option(500, "characters per sample", may_differ=True)
 
     def __post_init__(self):
         for name in ("seq_len", "batch_size", "length", "eval_every", "devices"):
@@ -232,7 +235,7 @@ def run(config: Config) -> dict[str, Any]:
     with open_workdir(config.workdir, name="char_lm", resume=config.resume) as workdir:
         if config.resume:
             saved = read_object(workdir / "config.json")
-            check_same(saved, config, MAY_DIFFER_ON_RESUME, workdir)
+            check_same(saved, config, workdir)
         write_json(workdir / "config.json", dataclasses.asdict(config))
         write_json(workdir / "vocabulary.json", vocabulary.tokens)
         sizes = ", ".join(f"{len(ids):,} {split}" for split, ids in streams.items() if len(ids))

@@ -20,9 +20,29 @@ from seqjax.runs.stopping import Stopped
 flags.disclaim_key_flags()  # so that --help lists them under the experiment
 
 
-def option(default: Any, help: str, choices: tuple[str, ...] = ()) -> Any:
-    """A field of a config that becomes the flag of the same name."""
-    return dataclasses.field(default=default, metadata={"help": help, "choices": choices})
+def option(
+    default: Any, help: str, choices: tuple[str, ...] = (), *, may_differ: bool = False
+) -> Any:
+    """A field of a config that becomes the flag of the same name.
+
+    Args:
+      default: the flag's value where it is not given.
+      help: what `--help` says of it.
+      choices: its only values; any if empty.
+      may_differ: whether a run may be resumed with another value than it began with.
+    """
+    metadata = {"help": help, "choices": choices, "may_differ": may_differ}
+    return dataclasses.field(default=default, metadata=metadata)
+
+
+def workdir_option(name: str) -> Any:
+    """The field `workdir` of the program `name`."""
+    return option("", f"where to write; runs/{name}-DATE-TIME if empty", may_differ=True)
+
+
+def resume_option() -> Any:
+    """The field `resume`, of a program whose runs go on after a stop."""
+    return option(False, "go on with the run in --workdir", may_differ=True)
 
 
 def chosen(flag: str, text: str, names: Collection[str]) -> tuple[str, ...]:

@@ -89,8 +89,8 @@ class Config:
     updates: int = cli.option(0, f"of each network; {OWN}")
     seeds: int = cli.option(0, f"networks of each kind; {OWN}")
     seed: int = cli.option(0, "of everything")
-    workdir: str = cli.option("", "where to write; runs/forget_bias-DATE-TIME if empty")
-    resume: bool = cli.option(False, "go on with the run in --workdir")
+    workdir: str = cli.workdir_option("forget_bias")
+    resume: bool = cli.resume_option()
 
     def __post_init__(self):
         for name in ("length", "hidden_size", "updates", "seeds"):
@@ -188,7 +188,7 @@ def run(config: Config) -> dict[str, Any]:
     with open_workdir(config.workdir, name="forget_bias", resume=config.resume) as workdir:
         if config.resume:
             saved = read_object(workdir / "config.json")
-            check_same(saved, config, {"resume", "workdir"}, workdir)
+            check_same(saved, config, workdir)
         write_json(workdir / "config.json", dataclasses.asdict(config))
         print(
             f"{config.study}: about {STUDIES[config.study].minutes:g} minutes on 2 CPU cores with its"

@@ -25,7 +25,7 @@ HERE = Path(__file__).parent
 
 @dataclasses.dataclass(frozen=True)
 class Config:
-    workdir: str = cli.option("", "where to write; runs/gates_demo-DATE-TIME if empty")
+    workdir: str = cli.workdir_option("gates_demo")
 
 
 def run(config: Config) -> Path:

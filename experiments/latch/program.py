@@ -72,8 +72,8 @@ class Config:
     grid_runs: int = cli.option(18, "networks for each cell of Fig. 2a; the paper has 18")
     max_guesses: int = cli.option(10_000, "before random guessing gives up")
     seed: int = cli.option(0, "of everything")
-    workdir: str = cli.option("", "where to write; runs/latch-DATE-TIME if empty")
-    resume: bool = cli.option(False, "go on with the run in --workdir")
+    workdir: str = cli.workdir_option("latch")
+    resume: bool = cli.resume_option()
 
     def __post_init__(self):
         for name in ("runs", "updates", "grid_runs", "max_guesses"):
@@ -235,7 +235,7 @@ def run(config: Config) -> dict[str, Any]:
     with open_workdir(config.workdir, name=name, resume=config.resume) as workdir:
         if config.resume:
             saved = read_object(workdir / "config.json")
-            check_same(saved, config, {"resume", "workdir"}, workdir)
+            check_same(saved, config, workdir)
         write_json(workdir / "config.json", dataclasses.asdict(config))
         print(f"about 5 minutes on 2 CPU cores with the default flags; writing to {workdir}")
         rows = work_through(

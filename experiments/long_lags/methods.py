@@ -9,7 +9,7 @@ import optax
 
 from seqjax import gru, init, irnn, lstm, rnn
 from seqjax.types import Array, Cell
-from seqjax.wrappers.depth import leaky, time_skip
+from seqjax.wrappers.lag import leaky, time_skip
 
 OMEGA_WEIGHT = 4.0  # Pascanu et al. (2013); their code has 2, with another form of Ω
 LEAK = 0.9  # α, the share of the state that a leaky unit keeps

@@ -68,8 +68,8 @@ class Config:
     updates: int = cli.option(0, f"of each unit at most (hs97: sequences); {OWN}")
     seeds: int = cli.option(0, f"networks of each unit; {OWN}")
     seed: int = cli.option(0, "of everything")
-    workdir: str = cli.option("", "where to write; runs/long_lags-DATE-TIME if empty")
-    resume: bool = cli.option(False, "go on with the run in --workdir")
+    workdir: str = cli.workdir_option("long_lags")
+    resume: bool = cli.resume_option()
 
     def __post_init__(self):
         for name in ("updates", "seeds"):
@@ -110,7 +110,7 @@ def run(config: Config) -> dict[str, Any]:
     with open_workdir(config.workdir, name="long_lags", resume=config.resume) as workdir:
         if config.resume:
             saved = read_object(workdir / "config.json")
-            check_same(saved, config, {"resume", "workdir"}, workdir)
+            check_same(saved, config, workdir)
         write_json(workdir / "config.json", dataclasses.asdict(config))
         print(
             f"{config.study}: about {study.minutes:g} minutes of one CPU core with its own budget of"

@@ -57,7 +57,6 @@ from seqjax.search.population import Population
 from seqjax.types import Array
 
 NAME = "lstm_variants"
-MAY_DIFFER = {"resume", "workdir", "save_seconds", "analyse_only"}
 
 
 @dataclasses.dataclass(frozen=True)
@@ -80,10 +79,14 @@ class Config:
     devices: int = cli.option(1, "CPU cores, or other devices, that share a chunk")
     skip: str = cli.option("", "broken lines of handwriting to leave out, with commas")
     seed: int = cli.option(0, "of trials, weights, noise and order, from 0")
-    save_seconds: int = cli.option(60, "save the chunk in hand after so many seconds")
-    analyse_only: bool = cli.option(False, "train nothing; analyse trials.jsonl in --workdir")
-    workdir: str = cli.option("", f"where to write; runs/{NAME}-DATE-TIME if empty")
-    resume: bool = cli.option(False, "go on with the run in --workdir")
+    save_seconds: int = cli.option(
+        60, "save the chunk in hand after so many seconds", may_differ=True
+    )
+    analyse_only: bool = cli.option(
+        False, "train nothing; analyse trials.jsonl in --workdir", may_differ=True
+    )
+    workdir: str = cli.workdir_option(NAME)
+    resume: bool = cli.resume_option()
 
     def __post_init__(self) -> None:
         for name in ("trials", "patience", "max_epochs", "chunk", "devices", "save_seconds"):
@@ -234,7 +237,7 @@ def run(config: Config) -> dict[str, Any]:
     with open_workdir(config.workdir, name=NAME, resume=config.resume) as workdir:
         if config.resume:
             before = read_object(workdir / "config.json")
-            check_same(before, config, MAY_DIFFER, workdir)
+            check_same(before, config, workdir)
         write_json(workdir / "config.json", dataclasses.asdict(config))
         sizes = ", ".join(
             f"{len(split)} {name}"

@@ -12,9 +12,9 @@ from seqjax.data.sets.handwriting import load_iam_ondb, load_unipen
 from seqjax.data.sets.harmony import harmony, independent_entropy
 from seqjax.data.sets.piano_rolls import NOTES, independent_notes, load_piano_rolls
 from seqjax.data.sets.speech import load_fsdd, load_timit
-from seqjax.decode.ctc import ctc_loss, greedy_errors
 from seqjax.errors import InputError
-from seqjax.losses import binary_cross_entropy
+from seqjax.losses import binary_cross_entropy, ctc_loss
+from seqjax.metrics import greedy_errors
 from seqjax.types import Array
 
 TASKS = ("harmony", "music", "handwriting", "phones")

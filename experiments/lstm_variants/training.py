@@ -16,7 +16,8 @@ from jax.sharding import Mesh
 from experiments.lstm_variants.tasks import Task
 from seqjax import CELLS, init
 from seqjax.data.buckets import Bucket, Buckets, bucketed
-from seqjax.recurrence.unroll import bidirectional, unroll
+from seqjax.recurrence.bidirectional import bidirectional
+from seqjax.recurrence.unroll import unroll
 from seqjax.search.population import (
     RUNNING,
     STATUS,

@@ -63,7 +63,7 @@ class Config:
     turns: int = cli.option(3, "of every way")
     devices: int = cli.option(2, "CPU cores that share the population")
     group: int = cli.option(0, "members that run as one batch; by size if 0")
-    workdir: str = cli.option("", "where to write; runs/population_speed-DATE-TIME if empty")
+    workdir: str = cli.workdir_option("population_speed")
 
     def __post_init__(self) -> None:
         for name in ("steps", "updates", "turns", "devices"):

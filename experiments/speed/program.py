@@ -95,7 +95,7 @@ class Config:
     torch_compile: bool = cli.option(False, "also measure torch.compile")
     products: bool = cli.option(False, "also measure the matrix products alone")
     reuse_memory: bool = cli.option(False, "every peer reuses memory it frees, as always in growth")
-    workdir: str = cli.option("", "where to write; runs/speed-DATE-TIME if empty")
+    workdir: str = cli.workdir_option("speed")
 
     def __post_init__(self):
         check_positive("--rounds", self.rounds)

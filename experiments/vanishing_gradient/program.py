@@ -50,8 +50,8 @@ class Config:
     rows: int = cli.option(32, "sequences they are measured on")
     theory_steps: int = cli.option(200, "length of the linear recurrences")
     seed: int = cli.option(0, "of parameters and data")
-    workdir: str = cli.option("", "where to write; runs/vanishing_gradient-DATE-TIME if empty")
-    resume: bool = cli.option(False, "go on with the run in --workdir")
+    workdir: str = cli.workdir_option("vanishing_gradient")
+    resume: bool = cli.resume_option()
 
     def __post_init__(self):
         sizes = "hidden_size max_lag batch_size updates seeds measured_steps rows theory_steps"
@@ -79,7 +79,7 @@ def run(config: Config) -> dict[str, Any]:
     with open_workdir(config.workdir, name=NAME, resume=config.resume) as workdir:
         if config.resume:
             saved = read_object(workdir / "config.json")
-            check_same(saved, config, {"workdir", "resume"}, workdir)
+            check_same(saved, config, workdir)
         write_json(workdir / "config.json", dataclasses.asdict(config))
         results: dict[str, Any] = {
             "linear": theory.linear_theory(config.theory_steps),

@@ -4,59 +4,13 @@ A network says at each of T frames one of V symbols; the last one, V - 1, is the
 symbols means the labelling that is left when repeats are merged and then blanks are removed, and
 P(labelling) is the sum over all its paths. Labels are 0 ... V - 2.
 
-The loss and `greedy_errors` are for training, in JAX, the loss time-major as all of seqjax; decoding takes
-one sequence, in NumPy.
+The decoders take one sequence, in NumPy. The loss is `seqjax.losses.ctc_loss`, error rates are in
+`seqjax.metrics`.
 """
 
-from collections.abc import Iterable, Sequence
-
-import jax.numpy as jnp
 import numpy as np
-import optax
-from jax import lax
 
 from seqjax.errors import InputError, check_positive
-from seqjax.types import Array
-
-
-def ctc_loss(logits: Array, lengths: Array, labels: Array, label_lengths: Array) -> Array:
-    """-ln P(labels), `[B]` in nats, the sum over paths by `optax.ctc_loss`.
-
-    Whatever stands in the padding, NaN included, changes neither values nor gradients. A labelling
-    that needs more frames than there are (see `fewest_frames`) has a loss of about 1e5.
-
-    Args:
-      logits: `[T, B, V]`; the blank is V - 1.
-      lengths: integers `[B]`, the number of valid frames.
-      labels: integers `[B, L]` in 0 ... V - 2.
-      label_lengths: integers `[B]`, the number of valid labels.
-
-    Raises:
-      InputError: if the shapes do not fit.
-    """
-    if logits.ndim != 3 or logits.shape[2] < 2:
-        raise InputError(f"logits must be [T, B, V] with V >= 2, got shape {logits.shape}.")
-    steps, batch, symbols = logits.shape
-    if labels.ndim != 2 or {labels.shape[0], *lengths.shape, *label_lengths.shape} != {batch}:
-        raise InputError(
-            f"for {batch} sequences, labels must be [B, L] and lengths and label_lengths [B], got"
-            f" shapes {labels.shape}, {lengths.shape} and {label_lengths.shape}."
-        )
-    padded = jnp.arange(steps) >= lengths[:, None]
-    label_padded = jnp.arange(labels.shape[1]) >= label_lengths[:, None]
-    return optax.ctc_loss(
-        jnp.where(padded[..., None], 0, logits.swapaxes(0, 1)),
-        padded.astype(logits.dtype),
-        jnp.where(label_padded, 0, labels),
-        label_padded.astype(logits.dtype),
-        blank_id=symbols - 1,
-    )
-
-
-def fewest_frames(labels: Sequence[int] | np.ndarray) -> int:
-    """The length of a labelling's shortest path: equal neighbours need a blank between them."""
-    labels = np.asarray(labels)
-    return len(labels) + int(np.sum(labels[1:] == labels[:-1]))
 
 
 def greedy(logits: np.ndarray, length: int) -> list[int]:
@@ -125,65 +79,3 @@ def _frames(logits: np.ndarray, length: int) -> np.ndarray:
     if not np.isfinite(frames).all():
         raise InputError("logits must be finite; a model that has diverged says nothing.")
     return frames
-
-
-def edit_distance(a: Sequence[int] | np.ndarray, b: Sequence[int] | np.ndarray) -> int:
-    """The fewest insertions, deletions and substitutions that make `a` into `b` (Levenshtein)."""
-    a, b = np.asarray(a), np.asarray(b)
-    places = np.arange(len(b) + 1)
-    row = places  # distances from the first i of a to the first 0, 1, ... of b
-    for symbol in a:
-        # by a deletion, or a substitution where the symbols differ ...
-        new = row + 1
-        new[1:] = np.minimum(new[1:], row[:-1] + (b != symbol))
-        # ... and then any number of insertions
-        row = np.minimum.accumulate(new - places) + places
-    return int(row[-1])
-
-
-def greedy_errors(logits: Array, length: Array, labels: Array, label_length: Array) -> Array:
-    """`edit_distance` between `greedy`'s labelling and the labels, `[]` int32, under `jit`.
-
-    Args:
-      logits: `[T, V]`; the blank is V - 1.
-      length: the number of valid frames.
-      labels: integers `[L]`.
-      label_length: the number of valid labels.
-    """
-    best, blank = logits.argmax(-1), logits.shape[-1] - 1
-    before = jnp.concatenate([jnp.full(1, blank, best.dtype), best[:-1]])
-    said = (best != blank) & (best != before) & (jnp.arange(len(best)) < length)
-
-    def symbol(row: Array, inputs: tuple[Array, Array]) -> tuple[Array, None]:
-        label, counts = inputs
-        change = row[:-1] + (label != labels)
-        first = row[0] + 1
-
-        def insertion(left: Array, best_above: Array) -> tuple[Array, Array]:
-            here = jnp.minimum(left + 1, best_above)
-            return here, here
-
-        _, rest = lax.scan(insertion, first, jnp.minimum(change, row[1:] + 1))
-        new = jnp.concatenate([first[None], rest])
-        return jnp.where(counts, new, row), None
-
-    row, _ = lax.scan(symbol, jnp.arange(len(labels) + 1), (best, said))
-    return row[label_length]
-
-
-def character_error_rate(
-    decoded: Iterable[Sequence[int] | np.ndarray], truth: Iterable[Sequence[int] | np.ndarray]
-) -> float:
-    """Edit distances over the length of the truth, both summed over sequences; may exceed 1.
-
-    Raises:
-      InputError: if there are not as many sequences in both, or no label in the truth.
-    """
-    decoded, truth = list(decoded), list(truth)
-    labels = sum(map(len, truth))
-    if len(decoded) != len(truth) or not labels:
-        raise InputError(
-            f"an error rate needs as many decoded as true sequences, and a label in these; got"
-            f" {len(decoded)} and {len(truth)} sequences, and {labels} labels."
-        )
-    return sum(edit_distance(a, b) for a, b in zip(decoded, truth, strict=True)) / labels

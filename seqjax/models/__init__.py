@@ -3,7 +3,7 @@
 A model maps inputs to outputs. Its loss, its training and its files live elsewhere.
 """
 
-from seqjax.models.language_model import LanguageModel, next_token_losses
+from seqjax.models.language_model import LanguageModel
 from seqjax.models.ngram import witten_bell
 
-__all__ = ["LanguageModel", "next_token_losses", "witten_bell"]
+__all__ = ["LanguageModel", "witten_bell"]

@@ -4,7 +4,6 @@ from collections.abc import Sequence
 
 import jax
 import jax.numpy as jnp
-import optax
 from flax import nnx
 
 from seqjax import init as initializers
@@ -116,8 +115,3 @@ class LanguageModel(nnx.Module):
 
     def _drop(self, x: Array, key: Array | None) -> Array:
         return x if key is None else self.dropout(x, rngs=key, deterministic=False)
-
-
-def next_token_losses(logits: Array, targets: Array) -> Array:
-    """Negative log-likelihood in nats, `[B, T]`, of targets `[B, T]` under logits `[B, T, V]`."""
-    return optax.softmax_cross_entropy_with_integer_labels(logits, targets)

@@ -104,11 +104,14 @@ def _owner(file: Any, now: datetime.datetime) -> str:
     return "another run"
 
 
-def check_same(saved: dict[str, Any], config: Any, may_differ: set[str], where: Path) -> None:
-    """Raises InputError if `config` differs from the saved one in a field that must not."""
+def check_same(saved: dict[str, Any], config: Any, where: Path) -> None:
+    """Raises InputError if `config` differs from the saved one in a field that must not.
+
+    A dataclass field whose metadata has a true "may_differ" may.
+    """
     for field in dataclasses.fields(config):
         name, value = field.name, getattr(config, field.name)
-        if name not in may_differ and name in saved and saved[name] != value:
+        if not field.metadata.get("may_differ") and name in saved and saved[name] != value:
             raise InputError(
                 f"the run in {where} was made with --{name}={saved[name]}, got --{name}={value}:"
                 " use the same, or start another run in another --workdir."

@@ -13,7 +13,8 @@ from jax import lax
 
 from seqjax.data.batches import Rows, TokenBatch, batch_at
 from seqjax.decode.sampling import generate
-from seqjax.models.language_model import LanguageModel, next_token_losses
+from seqjax.losses import next_token_losses
+from seqjax.models.language_model import LanguageModel
 from seqjax.training.step import LossFn
 from seqjax.types import Array, Params, State
 

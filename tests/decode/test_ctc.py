@@ -10,16 +10,10 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from seqjax.decode.ctc import (
-    character_error_rate,
-    ctc_loss,
-    edit_distance,
-    fewest_frames,
-    greedy,
-    greedy_errors,
-    prefix_beam,
-)
+from seqjax.decode.ctc import greedy, prefix_beam
 from seqjax.errors import InputError
+from seqjax.losses import ctc_loss, fewest_frames
+from seqjax.metrics import character_error_rate, edit_distance, greedy_errors
 
 
 def collapse(path, blank):

@@ -8,7 +8,8 @@ from flax import nnx
 
 from seqjax import CELLS, InputError, init, lstm, rnn_linear
 from seqjax.data import TokenBatch, evaluation_rows
-from seqjax.models import LanguageModel, next_token_losses
+from seqjax.losses import next_token_losses
+from seqjax.models import LanguageModel
 from seqjax.training.language_modelling import make_evaluate, make_loss, split_model
 from tests.support.randomness import randomise
 

@@ -1,0 +1,72 @@
+"""How wrong a prediction is, counted."""
+
+from collections.abc import Iterable, Sequence
+
+import jax.numpy as jnp
+import numpy as np
+from jax import lax
+
+from seqjax.errors import InputError
+from seqjax.types import Array
+
+
+def edit_distance(a: Sequence[int] | np.ndarray, b: Sequence[int] | np.ndarray) -> int:
+    """The fewest insertions, deletions and substitutions that make `a` into `b` (Levenshtein)."""
+    a, b = np.asarray(a), np.asarray(b)
+    places = np.arange(len(b) + 1)
+    row = places  # distances from the first i of a to the first 0, 1, ... of b
+    for symbol in a:
+        # by a deletion, or a substitution where the symbols differ ...
+        new = row + 1
+        new[1:] = np.minimum(new[1:], row[:-1] + (b != symbol))
+        # ... and then any number of insertions
+        row = np.minimum.accumulate(new - places) + places
+    return int(row[-1])
+
+
+def greedy_errors(logits: Array, length: Array, labels: Array, label_length: Array) -> Array:
+    """`edit_distance` between `greedy`'s labelling and the labels, `[]` int32, under `jit`.
+
+    Args:
+      logits: `[T, V]`; the blank is V - 1.
+      length: the number of valid frames.
+      labels: integers `[L]`.
+      label_length: the number of valid labels.
+    """
+    best, blank = logits.argmax(-1), logits.shape[-1] - 1
+    before = jnp.concatenate([jnp.full(1, blank, best.dtype), best[:-1]])
+    said = (best != blank) & (best != before) & (jnp.arange(len(best)) < length)
+
+    def symbol(row: Array, inputs: tuple[Array, Array]) -> tuple[Array, None]:
+        label, counts = inputs
+        change = row[:-1] + (label != labels)
+        first = row[0] + 1
+
+        def insertion(left: Array, best_above: Array) -> tuple[Array, Array]:
+            here = jnp.minimum(left + 1, best_above)
+            return here, here
+
+        _, rest = lax.scan(insertion, first, jnp.minimum(change, row[1:] + 1))
+        new = jnp.concatenate([first[None], rest])
+        return jnp.where(counts, new, row), None
+
+    row, _ = lax.scan(symbol, jnp.arange(len(labels) + 1), (best, said))
+    return row[label_length]
+
+
+def character_error_rate(
+    decoded: Iterable[Sequence[int] | np.ndarray], truth: Iterable[Sequence[int] | np.ndarray]
+) -> float:
+    """Edit distances over the length of the truth, both summed over sequences; may exceed 1.
+
+    Raises:
+      InputError: if there are not as many sequences in both, or no label in the truth.
+    """
+    decoded, truth = list(decoded), list(truth)
+    labels = sum(map(len, truth))
+    if len(decoded) != len(truth) or not labels:
+        raise InputError(
+            f"an error rate needs as many decoded as true sequences, and a label in these; got"
+            f" {len(decoded)} and {len(truth)} sequences, and {labels} labels."
+        )
+    return sum(edit_distance(a, b) for a, b in zip(decoded, truth, strict=True)) / labels
