@@ -6,6 +6,7 @@ both are passed over, the latter with a word, for the one before.
 """
 
 import hashlib
+import math
 import os
 import shutil
 import sys
@@ -16,13 +17,14 @@ from pathlib import Path
 from typing import Any, Protocol, TypeVar
 
 import jax
+import jax.numpy as jnp
 import orbax.checkpoint as ocp
 from absl import logging
 
 from seqjax.errors import InputError, RunError
 from seqjax.files.text import read_text
 from seqjax.files.json import LARGEST, write_atomically
-from seqjax.types import Array
+from seqjax.types import Array, Params
 
 KEPT = 3
 MARGIN = 1 << 18  # bytes of a checkpoint beside its arrays, and more
@@ -63,7 +65,8 @@ class Checkpoints:
             return  # the same state: the step counts every update
         self.drop_after(step - 1)
         arguments = ocp.args.Composite(
-            state=ocp.args.StandardSave(state), record=ocp.args.JsonSave(record)
+            record=ocp.args.JsonSave(record),
+            **{name: ocp.args.StandardSave(tree) for name, tree in _items(state).items()},
         )
         try:
             _check_room(self.directory, sum(x.nbytes for x in jax.tree.leaves(state)))
@@ -112,9 +115,36 @@ class Checkpoints:
         Args:
           like: gives its structure, shapes and dtypes; arrays or `jax.ShapeDtypeStruct`s.
         """
-        self._check_fits(like)
-        abstract = jax.tree.map(ocp.utils.to_shape_dtype_struct, like)
-        return self._restore(state=ocp.args.StandardRestore(abstract))["state"]
+        saved = self._saved_shapes()
+        items = _items(like) if "params" in saved else {"state": like}  # one item, before 0.2
+        self._check_fits(saved, {name: _shapes(tree) for name, tree in items.items()})
+        self._check_size(like)
+        read = self._restore(**{name: _like(tree) for name, tree in items.items()})
+        state: Any = read["state"]
+        return state._replace(params=read["params"]) if "params" in items else state
+
+    def restore_params(self, like: Params) -> Params:
+        """The parameters of the newest state that is intact, and nothing else of it.
+
+        Args:
+          like: as for `restore`, of the parameters alone.
+        """
+        saved = self._saved_shapes()
+        if "params" in saved:
+            self._check_fits({"params": saved["params"]}, {"params": _shapes(like)})
+            self._check_size(like)
+            return self._restore(params=_like(like))["params"]
+        # Before 0.2 the parameters were a part of the one item: it is read as it was written.
+        names = {f"params.{name}": shape for name, shape in _shapes(like).items()}
+        params = {k: v for k, v in saved["state"].items() if k.startswith("params.")}
+        self._check_fits({"state": params}, {"state": names})
+        tree = jax.tree.map(
+            lambda a: jax.ShapeDtypeStruct(a.shape, a.dtype), self._metadata()["state"].tree
+        )
+        self._check_size(tree)
+        read = self._restore(state=_like(tree))["state"]
+        leaves = {_name(path): leaf for path, leaf in jax.tree.leaves_with_path(read["params"])}
+        return jax.tree.map_with_path(lambda path, _: leaves[_name(path)], like)
 
     def close(self) -> None:
         """Ends Orbax's threads."""
@@ -188,21 +218,35 @@ class Checkpoints:
 
     # ------------------------------------------------------------ Orbax
 
-    def _check_fits(self, like: Stepped) -> None:
-        """Orbax would say less, leave its readers unfinished, and believe any size."""
+    def _metadata(self) -> Any:
         step = self._newest()
         with self._reading():
-            metadata = self._open().metadata(self.directory / str(step)).item_metadata
-            saved = _shapes(metadata["state"].tree)
-        wanted = _shapes(like)
-        for name in sorted(saved.keys() | wanted.keys()):
-            if saved.get(name) != wanted.get(name):
-                raise RunError(
-                    f"the checkpoint in {self.directory} is of another model: {name} has shape"
-                    f" {saved.get(name, 'none')} there and {wanted.get(name, 'none')} here."
-                )
-        on_disk = sum(path.stat().st_size for path in self._files(step).values())
-        claimed = sum(x.size * x.dtype.itemsize for x in jax.tree.leaves(like))
+            return self._open().metadata(self.directory / str(step)).item_metadata
+
+    def _saved_shapes(self) -> dict[str, dict[str, tuple[int, ...]]]:
+        """Of each item of arrays in the newest checkpoint, the shape of every array by its name."""
+        metadata = self._metadata()
+        with self._reading():
+            items = [name for name in ("params", "state") if metadata.get(name) is not None]
+            return {name: _shapes(metadata[name].tree) for name in items}
+
+    def _check_fits(self, saved: dict[str, Any], wanted: dict[str, Any]) -> None:
+        """Orbax would say less, and leave its readers unfinished."""
+        for item in sorted(saved.keys() | wanted.keys()):
+            there, here = saved.get(item, {}), wanted.get(item, {})
+            for name in sorted(there.keys() | here.keys()):
+                if there.get(name) != here.get(name):
+                    full = name if item == "state" else f"{item}.{name}"
+                    raise RunError(
+                        f"the checkpoint in {self.directory} is of another model: {full} has shape"
+                        f" {there.get(name, 'none')} there and {here.get(name, 'none')} here."
+                    )
+
+    def _check_size(self, like: Any) -> None:
+        """Orbax would believe any size."""
+        on_disk = sum(path.stat().st_size for path in self._files(self._newest()).values())
+        leaves = jax.tree.leaves(like)
+        claimed = sum(math.prod(x.shape) * jnp.dtype(x.dtype).itemsize for x in leaves)
         if claimed > FREE_BYTES + FOLD * on_disk:
             raise RunError(
                 f"the checkpoint in {self.directory} claims {claimed:,} bytes of memory and has"
@@ -229,6 +273,7 @@ class Checkpoints:
         # No CheckpointManager: it reads all steps' files before one, and fails with the worst.
         if self._orbax is None:
             handlers = {
+                "params": ocp.StandardCheckpointHandler(),
                 "state": ocp.StandardCheckpointHandler(),
                 "record": ocp.JsonCheckpointHandler(),
             }
@@ -269,6 +314,20 @@ def _reason(error: Exception) -> str:
     return lines[0].rstrip(".:")
 
 
+def _items(state: Any) -> dict[str, Any]:
+    """The items of a checkpoint: parameters stand by themselves, for those who need no more."""
+    if not hasattr(state, "params"):
+        return {"state": state}
+    return {"params": state.params, "state": state._replace(params=())}
+
+
+def _like(tree: Any) -> ocp.args.StandardRestore:
+    return ocp.args.StandardRestore(jax.tree.map(ocp.utils.to_shape_dtype_struct, tree))
+
+
 def _shapes(tree: Any) -> dict[str, tuple[int, ...]]:
-    leaves = jax.tree.leaves_with_path(tree)
-    return {jax.tree_util.keystr(p, simple=True, separator="."): x.shape for p, x in leaves}
+    return {_name(path): tuple(x.shape) for path, x in jax.tree.leaves_with_path(tree)}
+
+
+def _name(path: Any) -> str:
+    return jax.tree_util.keystr(path, simple=True, separator=".")

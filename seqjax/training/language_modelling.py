@@ -1,6 +1,7 @@
 """The loss, the evaluation and the sampling of a language model, as pure functions.
 
-`nnx.split(model)` gives `graphdef` and the parameters; the functions here merge them again.
+`seqjax.training.modules.split_model` gives `graphdef` and the parameters; the functions here merge them
+again.
 """
 
 from collections.abc import Callable
@@ -14,15 +15,8 @@ from jax import lax
 from seqjax.data.batches import Rows, TokenBatch, batch_at
 from seqjax.decode.sampling import generate
 from seqjax.losses import next_token_losses
-from seqjax.models.language_model import LanguageModel
 from seqjax.training.step import LossFn
 from seqjax.types import Array, Params, State
-
-
-def split_model(model: LanguageModel) -> tuple[Any, Params]:
-    """`(graphdef, params)`, the parameters as a plain nested dict of arrays."""
-    graphdef, state = nnx.split(model)
-    return graphdef, nnx.to_pure_dict(state)
 
 
 def make_loss(graphdef: Any) -> LossFn:

@@ -1,6 +1,6 @@
 """Training as pure functions: one update, and many updates in one dispatch.
 
-There is no trainer: an experiment writes its own loop around `make_train_steps`.
+There is no trainer: an experiment writes its own loop over `seqjax.training.fit`.
 """
 
 from collections.abc import Callable
@@ -25,10 +25,17 @@ class TrainState(NamedTuple):
     step: Array  # [] int32, updates tried so far; also the position in the data
     params: Params
     opt_state: optax.OptState
-    carry: Carry  # what one batch hands to the next, e.g. the state of truncated BPTT
+    carry: Carry  # what one batch hands to the next: leaves [B, ...], or `Carried`
     skipped: Array  # [] int32, updates not applied, or taken back by `roll_back`
     skipped_in_a_row: Array  # [] int32, because a loss or gradient was not finite
     first_fault: Array  # [2] int32, the first of these: its step, and where it appeared; 0, 0: none
+
+
+class Carried(NamedTuple):
+    """A `carry` with parts that belong to no row; place_training copies these to every device."""
+
+    rows: Any  # leaves [B, ...], one for each row of a batch: the states of truncated BPTT
+    statistics: Any  # of the model, as `modules.split_model` finds them
 
 
 class Metrics(NamedTuple):
@@ -157,8 +164,8 @@ def check_progress(state: TrainState, *, most_in_a_row: int) -> None:
     if in_a_row > most_in_a_row or (not most_in_a_row and fault_of(state)):
         raise RunError(
             f"stopped at step {int(state.step)}: updates had a loss or gradient that is not finite,"
-            f" {in_a_row} in a row now ({fault_of(state)}). Try a smaller --learning_rate or"
-            " --clip_norm=1."
+            f" {in_a_row} in a row now ({fault_of(state)}). Try a smaller learning rate, or a"
+            " smaller norm at which the gradient is clipped."
         )
 
 

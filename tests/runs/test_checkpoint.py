@@ -1,9 +1,12 @@
 """Checkpoints: what comes back, bit for bit, and what is said when it cannot."""
 
+import hashlib
+
 import jax
 import jax.numpy as jnp
 import numpy as np
 import optax
+import orbax.checkpoint as ocp
 import pytest
 
 from seqjax.cells import LSTMState
@@ -111,4 +114,36 @@ def test_a_damaged_checkpoint_is_refused_in_a_sentence(tmp_path):
     assert "\n" not in str(caught.value)
     with pytest.raises((InputError, RunError), match=str(tmp_path)):
         checkpoints.read_record()
+    checkpoints.close()
+
+
+def save_as_before_0_2(directory, state, record):
+    """One item held the whole state, its parameters included."""
+    arguments = ocp.args.Composite(
+        state=ocp.args.StandardSave(state), record=ocp.args.JsonSave(record)
+    )
+    handlers = {"state": ocp.StandardCheckpointHandler(), "record": ocp.JsonCheckpointHandler()}
+    with ocp.Checkpointer(ocp.CompositeCheckpointHandler(**handlers)) as orbax:
+        orbax.save(directory / str(int(state.step)), args=arguments)
+    files = sorted(p for p in (directory / str(int(state.step))).rglob("*") if p.is_file())
+    sums = [
+        f"{hashlib.sha256(p.read_bytes()).hexdigest()}  {p.relative_to(directory).as_posix()}\n"
+        for p in files
+    ]
+    (directory / f"{int(state.step)}.sha256").write_text("".join(sums))
+
+
+@pytest.mark.parametrize("save", ["now", "before 0.2"])
+def test_parameters_come_back_alone(tmp_path, save):
+    state, record = make_state(4), {"config": {}}
+    directory = tmp_path / "last"
+    if save == "now":
+        Checkpoints(directory).save(state, record)
+    else:
+        save_as_before_0_2(directory, state, record)
+    checkpoints = Checkpoints(directory)
+    assert_same(checkpoints.restore(make_state(seed=1)), state)
+    assert_same(checkpoints.restore_params(make_state(seed=1).params), state.params)
+    with pytest.raises(RunError, match=r"of another model: params.layers.0.b has shape"):
+        checkpoints.restore_params({"layers": [{"w": jnp.zeros((3, 4)), "b": jnp.zeros(5)}]})
     checkpoints.close()
