@@ -20,28 +20,32 @@ we keep one.
 import dataclasses
 import math
 import time
-from contextlib import closing
 from pathlib import Path
-
-from flax import nnx
+from typing import Any
 
 from experiments.common import cli, plots
-from seqjax import init, lstm
-from seqjax.data import batch_at, build_vocabulary, evaluation_rows, load_text, training_rows
-from seqjax.devices.mesh import batch_mesh, use_cpu_devices
+from experiments.common.language_models import (
+    Data,
+    Program,
+    digest_of,
+    go_back_from_spikes,
+    make_cell,
+    make_program,
+    say_skipped,
+)
+from seqjax import init
+from seqjax.cells import CELLS
+from seqjax.data import build_vocabulary, evaluation_rows, load_text, training_rows
+from seqjax.devices import batch_mesh, use_cpu_devices
 from seqjax.errors import InputError, check_not_negative, check_positive, check_rate
-from seqjax.files.json import read_lines, read_object, write_json
-from seqjax.models import LanguageModel
-from seqjax.runs.checkpoint import Checkpoints
-from seqjax.runs.metrics import Records
-from seqjax.runs.progress import Progress
+from seqjax.files.json import read_lines, write_json
 from seqjax.runs.results import write_results
-from seqjax.runs.stopping import Stopped, Stopper
-from seqjax.runs.workdir import check_same, open_workdir
-from seqjax.training.language_modelling import make_evaluate, make_loss, split_model
+from seqjax.runs.session import Session, open_run
+from seqjax.training.fit import MOST_IN_A_ROW, fit
+from seqjax.training.language_modelling import make_evaluate
 from seqjax.training.optimizers import make_optimizer, make_schedule
 from seqjax.training.place import place_training
-from seqjax.training.step import check_progress, init_train_state, make_train_step, make_train_steps
+from seqjax.training.step import TrainState
 
 PENN_TREEBANK_WORDS = 929_589  # by which its training text is known
 PUBLISHED = {"validation_perplexity": 120.7, "test_perplexity": 114.5}
@@ -49,16 +53,24 @@ PUBLISHED = {"validation_perplexity": 120.7, "test_perplexity": 114.5}
 
 @dataclasses.dataclass(frozen=True)
 class Config:
+    cell: str = cli.option("lstm", "the recurrent cell", choices=tuple(CELLS))
     hidden_size: int = cli.option(200, "units in each of the layers, and in a word's vector")
-    layers: int = cli.option(2, "number of LSTM layers")
+    layers: int = cli.option(2, "number of recurrent layers")
     init_scale: float = cli.option(0.1, "all parameters start from U(-init_scale, init_scale)")
     dropout: float = cli.option(0.0, "share of units dropped on non-recurrent connections")
+    tie_weights: bool = cli.option(False, "use the embedding as the kernel of the head")
     seq_len: int = cli.option(20, "steps of truncated back-propagation through time")
     batch_size: int = cli.option(20, "rows read in parallel")
     learning_rate: float = cli.option(1.0, "of plain SGD")
     decay_after: int = cli.option(4, "epochs at the full learning rate")
     decay_factor: float = cli.option(0.5, "factor on the learning rate at every later epoch")
     clip_norm: float = cli.option(5.0, "largest norm of the gradient; 0 for no clipping")
+    nonfinite: str = cli.option(
+        "skip", "an update whose loss or gradient is not finite", choices=("skip", "stop")
+    )
+    spike_factor: float = cli.option(
+        0.0, "loss over the best validation's from which training goes back to that; 0: never"
+    )
     epochs: int = cli.option(13, "passes over the training text", may_differ=True)
     max_vocabulary: int = cli.option(10000, "most frequent words kept, <unk> included")
     data: str = cli.option("stdlib", "stdlib, hf:NAME[/CONFIG], or a path to text files")
@@ -73,119 +85,123 @@ class Config:
     workdir: str = cli.workdir_option("word_lm")
     resume: bool = cli.resume_option()
 
-    def __post_init__(self):
+    def __post_init__(self) -> None:
         for name in ("hidden_size", "layers", "seq_len", "batch_size", "epochs", "devices"):
             check_positive(f"--{name}", getattr(self, name))
         check_positive("--layers", self.layers, at_most=64)
         check_positive("--hidden_size", self.hidden_size, at_most=2**16)
         check_rate("--init_scale", self.init_scale)
         check_not_negative("--save_seconds", self.save_seconds)
+        if self.spike_factor and not 1 < self.spike_factor < math.inf:
+            raise InputError(
+                f"--spike_factor must be above 1, or 0 for none, got {self.spike_factor}."
+            )
         if self.resume and not self.workdir:
             raise InputError("--resume needs the --workdir of an earlier run.")
 
 
 def run(config: Config) -> dict[str, float]:
     """Trains, evaluates after each epoch, and returns the numbers of results.json."""
-    with open_workdir(config.workdir, name="word_lm", resume=config.resume) as workdir:
-        return train_and_report(config, workdir)
-
-
-def train_and_report(config: Config, workdir: Path) -> dict[str, float]:
     start = time.monotonic()
     use_cpu_devices(config.devices)
-    mesh = batch_mesh(config.devices)
+    data = load_data(config)
+    steps_per_epoch = data.rows.inputs.shape[1] // config.seq_len
+    program = build(config, len(data.vocabulary), steps_per_epoch)
+    with open_run(config, name="word_lm") as workdir:
+        write_json(workdir / "vocabulary.json", data.vocabulary.tokens)
+        words = "/".join(f"{len(ids):,}" for ids in data.streams.values())
+        updates = f"{config.epochs * steps_per_epoch:,} updates"
+        print(f"{words} words of {len(data.vocabulary):,} kinds; {updates}; writing to {workdir}")
+        state = train(config, data, program, steps_per_epoch, workdir)
+        return report(config, data, program, state, steps_per_epoch, workdir, start)
+
+
+def load_data(config: Config) -> Data:
+    """The text that the config names; the test set is read in one row, as published."""
     splits = load_text(
         config.data, validation_fraction=0.05, test_fraction=0.05, max_chars=config.max_chars
     )
     vocabulary = build_vocabulary("word", splits.train, config.max_vocabulary)
-    train, validation, test = (vocabulary.encode(text) for text in splits)
-    rows = training_rows(train.ids, config.batch_size, config.seq_len)
-    validation_rows = evaluation_rows(validation.ids, config.batch_size, config.seq_len)
-    test_rows = evaluation_rows(test.ids, 1, config.seq_len)
-    steps_per_epoch = rows.inputs.shape[1] // config.seq_len
-    num_steps = config.epochs * steps_per_epoch
+    streams = {split: vocabulary.encode(text).ids for split, text in splits._asdict().items()}
+    rows = training_rows(streams["train"], config.batch_size, config.seq_len)
+    held_out = {
+        "validation": evaluation_rows(streams["validation"], config.batch_size, config.seq_len),
+        "test": evaluation_rows(streams["test"], 1, config.seq_len),
+    }
+    return Data(vocabulary, streams, rows, held_out, digest_of(splits))
 
+
+def build(config: Config, vocab_size: int, steps_per_epoch: int) -> Program:
+    """Model, updates, and first train state."""
     draw = init.uniform(config.init_scale)
-    cell = lstm(config.hidden_size, kernel_init=draw, recurrent_init=draw, bias_init=draw)
-    model = LanguageModel(
-        len(vocabulary),
-        [cell] * config.layers,
-        embedding_size=config.hidden_size,
-        dropout=config.dropout,
-        initializer=draw,
-        rngs=nnx.Rngs(config.seed),
-    )
-    graphdef, params = split_model(model)
     schedule = make_schedule(
         "step",
         config.learning_rate,
-        num_steps=num_steps,
+        num_steps=config.epochs * steps_per_epoch,
         steps_per_epoch=steps_per_epoch,
         decay_after=config.decay_after,
         decay_factor=config.decay_factor,
     )
     optimizer = make_optimizer("sgd", schedule, clip_norm=config.clip_norm)
-    steps = make_train_steps(
-        make_train_step(make_loss(graphdef), optimizer, config.seed),
-        lambda rows, step: batch_at(rows, config.seq_len, step),
-    )
-    evaluate = make_evaluate(graphdef, config.seq_len)
-    state = init_train_state(params, optimizer, model.initial_state(config.batch_size))
-    state, rows = place_training(mesh, state, rows)
+    every = {"kernel_init": draw, "recurrent_init": draw, "bias_init": draw}
+    cell = make_cell(config.cell, config.hidden_size, every)
+    return make_program(config, cell, vocab_size, optimizer, schedule, draw)
 
-    checkpoints = Checkpoints(workdir / "checkpoints" / "last")
-    if config.resume:
-        check_same(read_object(workdir / "config.json"), config, workdir)
-        if checkpoints.exists():  # not if it was killed before the first save
-            state = checkpoints.restore(state)
-    write_json(workdir / "config.json", dataclasses.asdict(config))
-    records = Records(workdir, resume_step=int(state.step))
-    words = f"{len(train.ids):,}/{len(validation.ids):,}/{len(test.ids):,} words"
-    print(f"{words} of {len(vocabulary):,} kinds; {num_steps:,} updates; writing to {workdir}")
 
-    progress = Progress(num_steps, int(state.step))
-    log_every = max(1, steps_per_epoch // 20)
-
-    def save() -> None:
-        checkpoints.save(state, {"config": dataclasses.asdict(config)})
-
-    saved_at = time.monotonic()
-    with Stopper() as stopper, closing(progress), closing(records), closing(checkpoints):
-        while (step := int(state.step)) < num_steps:
-            epoch_end = (step // steps_per_epoch + 1) * steps_per_epoch
-            chunk_end = min(epoch_end, (step // log_every + 1) * log_every)
-            state, metrics = steps(state, rows, chunk_end - step)
-            check_progress(state, most_in_a_row=100)
-            step, loss = chunk_end, float(metrics.values["loss"])
-            epoch = step / steps_per_epoch
-            records.write(
-                step,
+def train(
+    config: Config, data: Data, program: Program, steps_per_epoch: int, workdir: Path
+) -> TrainState:
+    """Trains from the start or the last checkpoint; returns the last state."""
+    state, rows = place_training(batch_mesh(config.devices), program.state, data.rows)
+    evaluate = make_evaluate(program.graphdef, config.seq_len)
+    num_steps = config.epochs * steps_per_epoch
+    chunks: dict[str, Any] = {
+        "num_steps": num_steps,
+        "ends": (max(1, steps_per_epoch // 20), steps_per_epoch),
+        "most_in_a_row": 0 if config.nonfinite == "stop" else MOST_IN_A_ROW,
+    }
+    with Session(workdir, config, state, num_steps=num_steps, identity=data.identity()) as session:
+        state = session.state
+        for chunk in fit(program.steps, state, rows, **chunks):
+            epoch, loss = chunk.step / steps_per_epoch, chunk.metrics["loss"]
+            say_skipped(session, chunk)
+            go_back_from_spikes(session, chunk, config.spike_factor)
+            session.log(
+                chunk.step,
                 "train",
                 loss=loss,
                 perplexity=perplexity(loss),
-                grad_norm=float(metrics.values["grad_norm"]),
-                learning_rate=float(schedule(step - 1)),
+                grad_norm=chunk.metrics["grad_norm"],
+                learning_rate=float(program.schedule(chunk.step - 1)),
             )
-            progress.update(step, f"epoch {epoch:.2f}  train perplexity {perplexity(loss):.1f}")
-            if step == epoch_end:
-                loss = float(evaluate(state.params, validation_rows))
-                records.write(step, "validation", loss=loss, perplexity=perplexity(loss))
-                progress.print(f"epoch {epoch:.0f}: validation perplexity {perplexity(loss):.2f}")
-            due = step == epoch_end or time.monotonic() - saved_at > config.save_seconds > 0
-            asked = stopper.requested
-            if due or asked:
-                save()
-                saved_at = time.monotonic()
-            if asked:
-                raise Stopped(
-                    asked, f"step {step} is saved; go on with --resume --workdir={workdir}"
-                )
+            session.show(chunk.step, f"epoch {epoch:.2f}  train perplexity {perplexity(loss):.1f}")
+            at_end = chunk.step % steps_per_epoch == 0
+            if at_end:
+                loss = float(evaluate(chunk.state.params, data.held_out["validation"]))
+                session.log(chunk.step, "validation", loss=loss, perplexity=perplexity(loss))
+                session.say(f"epoch {epoch:.0f}: validation perplexity {perplexity(loss):.2f}")
+                session.keep_best(chunk.state, loss)
+            session.save(chunk.state, due=at_end)
+            state = chunk.state
+    return state
 
-    results = {
-        "validation_perplexity": perplexity(float(evaluate(state.params, validation_rows))),
-        "test_perplexity": perplexity(float(evaluate(state.params, test_rows))),
-        "skipped_updates": int(state.skipped),
+
+def report(
+    config: Config,
+    data: Data,
+    program: Program,
+    state: TrainState,
+    steps_per_epoch: int,
+    workdir: Path,
+    start: float,
+) -> dict[str, float]:
+    """Evaluates, draws, writes results.json, and prints; returns the results."""
+    evaluate = make_evaluate(program.graphdef, config.seq_len)
+    results: dict[str, float] = {
+        f"{split}_perplexity": perplexity(float(evaluate(state.params, rows)))
+        for split, rows in data.held_out.items()
     }
+    results["skipped_updates"] = int(state.skipped)
     seconds = time.monotonic() - start
     write_results(workdir, experiment="word_lm", config=config, results=results, seconds=seconds)
     lines = plots.by_split(read_lines(workdir / "metrics.jsonl"), "perplexity")
@@ -193,15 +209,15 @@ def train_and_report(config: Config, workdir: Path) -> dict[str, float]:
         split: ([step / steps_per_epoch for step in steps], values)
         for split, (steps, values) in lines.items()
     }
+    is_treebank = len(data.streams["train"]) == PENN_TREEBANK_WORDS
+    levels = {"Zaremba et al. (2014), validation": PUBLISHED["validation_perplexity"]}
     plots.curve(
         workdir / "curve.png",
         epochs,
         xlabel="epoch",
         ylabel="perplexity",
-        title=f"Word language model, {config.layers} × {config.hidden_size} LSTM",
-        levels={"Zaremba et al. (2014), validation": PUBLISHED["validation_perplexity"]}
-        if len(train.ids) == PENN_TREEBANK_WORDS
-        else {},
+        title=f"Word language model, {config.layers} × {config.hidden_size} {config.cell}",
+        levels=levels if is_treebank else {},
         log_y=True,
     )
     for name, published in PUBLISHED.items():

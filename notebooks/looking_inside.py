@@ -31,7 +31,7 @@ from pathlib import Path
 import numpy as np
 from IPython.display import Image
 
-from experiments.char_lm import program as char_lm
+from experiments import char_lm
 from experiments.common import plots
 from experiments.look_inside.model import choose_text, load, mean_bits, read, texts_of
 from experiments.look_inside.ranking import rank_units
@@ -57,7 +57,7 @@ if not RUN:
 loaded = load(RUN or SMALL.workdir)
 text = choose_text(TEXT, loaded, texts_of(loaded, DATA), CHARS)
 ids = loaded.vocabulary.encode(text).ids
-reading = read(loaded.model, loaded.run.cell, ids)
+reading = read(loaded.model, ids)
 bits = mean_bits(reading.log_probs, ids)
 print(f"{len(text):,} characters at {bits:.3f} bits each")
 

@@ -15,6 +15,24 @@ State = Any  # a pytree of arrays [..., H]; the cells of seqjax use a NamedTuple
 Initializer = Callable[..., Array]  # (key, shape, dtype) -> array, as jax.nn.initializers
 
 
+class Noise(NamedTuple):
+    """What a cell draws at random in training, dropout masks say: outside the loop, from a key.
+
+    A mask that is the same at every step stands beside the parameters, and one of each step beside
+    x, so that the products of the inputs still leave the loop. Without a key, `Cell.step` runs: the
+    evaluation.
+
+    Attributes:
+      per_sequence: `(key, batch_shape, input_size) -> masks`, a pytree, drawn once.
+      per_step: `(key, batch_shape, input_size) -> masks` of one step, drawn with a key for each.
+      step: `(params, (per_sequence, per_step), state, x) -> (state, y)`, as `Cell.step` with masks.
+    """
+
+    per_sequence: Callable[[Array, tuple[int, ...], int], Any]
+    per_step: Callable[[Array, tuple[int, ...], int], Any]
+    step: Callable[[Params, tuple[Any, Any], State, Array], tuple[State, Array]]
+
+
 class Cell(NamedTuple):
     """A recurrent cell: a value made of pure functions, built by a factory such as `lstm`.
 
@@ -29,9 +47,15 @@ class Cell(NamedTuple):
         nothing else. `x` is `[..., D]` and `y` is `[..., output_size]`, so that
         `partial(step, params)` is the body of a `lax.scan`.
       output_size: the size of the last axis of `y`.
+      gates: `(params, state, x) -> activations`, what `step` computes on its way to the new state:
+        a NamedTuple of `[..., H]`, by the names that the cell's equations give them. A plain
+        recurrent network has one, h. None for a cell that shows nothing, as those of wrappers.
+      noise: the cell's randomness in training; None for a cell that has none.
     """
 
     init: Callable[[Array, int], Params]
     initial_state: Callable[[tuple[int, ...]], State]
     step: Callable[[Params, State, Array], tuple[State, Array]]
     output_size: int
+    gates: Callable[[Params, State, Array], Any] | None = None
+    noise: Noise | None = None

@@ -28,7 +28,7 @@ ALLOWED = {  # from the ground floor up; every room may import CORE and itself
     "diagnose": {"recurrence"},
     "layers": {"recurrence", "wrappers"},
     "models": {"layers"},
-    "training": {"cells", "data", "decode", "devices", "fast_scan", "losses", "models"},
+    "training": {"cells", "data", "decode", "devices", "fast_scan", "losses", "models", "runs"},
 }
 PURE = {
     "cells",

@@ -16,7 +16,9 @@ import numpy as np
 import pytest
 from nbclient import NotebookClient
 
-from experiments.char_lm import program as char_lm
+from experiments import char_lm
+from experiments.char_lm.network import build
+from experiments.char_lm.text import load_data
 from experiments.forget_bias import program as forget_bias
 from experiments.forget_bias.memory import retained
 from experiments.latch import program as latch
@@ -218,18 +220,18 @@ def test_looking_inside(execute, tmp_path):
     config = char_lm.Config(
         hidden_size=12, batch_size=4, validation_fraction=0.4, data=str(tmp_path / "text.txt")
     )
-    vocabulary, streams = char_lm.load_data(config)
-    state = char_lm.build(config, len(vocabulary), 10, 1).state
+    data = load_data(config)
+    state = build(config, len(data.vocabulary), 10, 1).state
     state = state._replace(params=jax.tree.map(jnp.asarray, randomise(state.params, 5)))
     checkpoints = Checkpoints(tmp_path / "run" / "checkpoints" / "best")
-    record = {"config": dataclasses.asdict(config), "vocabulary": vocabulary.tokens}
+    record = {"config": dataclasses.asdict(config), "vocabulary": data.vocabulary.tokens}
     checkpoints.save(state, record)
     checkpoints.close()
     names = execute(
         "looking_inside", SEQJAX_RUN=tmp_path / "run", SEQJAX_DATA_OF_RUN=tmp_path / "text.txt"
     )
     assert figures(names) == {"text", "saturation"}
-    assert len(names["text"]) == len(streams["validation"])
+    assert len(names["text"]) == len(data.streams["validation"])
     assert len(names["units"]) == 2 * 12  # h and c
     assert "inside quotes" in names["ranking"]
     assert not names["ranking"][names["clearest"]].graded

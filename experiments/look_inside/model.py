@@ -1,8 +1,6 @@
 """Loads a run of `experiments.char_lm` and reads a text with it, keeping all that can be looked at."""
 
-import dataclasses
 import math
-from functools import partial
 from pathlib import Path
 from typing import Any, NamedTuple
 
@@ -11,56 +9,26 @@ import jax.numpy as jnp
 import numpy as np
 from flax import nnx
 
-from experiments.common import cli
-from seqjax.cells import CELLS, lstm_variants
-from seqjax.cells.lstm_variants import VARIANTS
-from seqjax.data import TextSplits, Vocabulary, load_text
+from seqjax.data import TextSplits, load_text
 from seqjax.diagnose import gate_saturation, gates_of
-from seqjax.errors import InputError, RunError, check_positive
+from seqjax.errors import InputError, RunError, shown
 from seqjax.files.json import LARGEST
 from seqjax.files.text import read_text
 from seqjax.models import LanguageModel
 from seqjax.recurrence.unroll import unroll
-from seqjax.runs.checkpoint import Checkpoints
-from seqjax.training.language_modelling import split_model
-from seqjax.training.optimizers import OPTIMIZERS, make_optimizer
-from seqjax.training.step import init_train_state
+from seqjax.training.saved_models import SavedLanguageModel, load_language_model
 from seqjax.types import Array, Cell, Params, State
 
-CANDIDATES = ("g", "n")  # of LSTM and GRU: stand beside the gates, but are none
+CANDIDATES = ("g", "n", "h")  # stand beside the gates, but are none
 
 
-@dataclasses.dataclass(frozen=True)
-class Run:
-    """What a config of char_lm says of the shape of its checkpoints, and of its data."""
+class Source(NamedTuple):
+    """What a config of char_lm says of its text."""
 
-    cell: str = cli.option("lstm", "", choices=tuple(CELLS))
-    layers: int = cli.option(1, "")
-    hidden_size: int = cli.option(256, "")
-    tie_weights: bool = cli.option(False, "")
-    batch_size: int = cli.option(32, "")
-    optimizer: str = cli.option("adam", "", choices=OPTIMIZERS)
-    weight_decay: float = cli.option(0.0, "")
-    clip_norm: float = cli.option(5.0, "")
-    clip_value: float = cli.option(0.0, "")
-    data: str = cli.option("stdlib", "")
-    validation_fraction: float = cli.option(0.05, "")
-    test_fraction: float = cli.option(0.0, "")
-    max_chars: int = cli.option(0, "")
-
-    def __post_init__(self) -> None:
-        """Sizes are checked before anything of that size is made: the file may be a stranger's."""
-        check_positive("layers of the checkpoint", self.layers, at_most=64)
-        check_positive("hidden_size of the checkpoint", self.hidden_size, at_most=2**16)
-        check_positive("batch_size of the checkpoint", self.batch_size, at_most=2**20)
-
-
-class Loaded(NamedTuple):
-    run: Run
-    model: LanguageModel
-    vocabulary: Vocabulary
-    step: int  # updates it was trained for
-    directory: Path  # of the run
+    data: str
+    validation_fraction: float
+    test_fraction: float
+    max_chars: int
 
 
 class Reading(NamedTuple):
@@ -71,8 +39,8 @@ class Reading(NamedTuple):
     log_probs: np.ndarray  # [T, V], of the character at t + 1, in nats
 
 
-def load(path: str) -> Loaded:
-    """The best model of a run, or the newest if none is best.
+def load(path: str) -> SavedLanguageModel:
+    """The best character model of a run, or the newest if none is best.
 
     Args:
       path: a workdir of char_lm, or a directory of checkpoints in it.
@@ -81,61 +49,31 @@ def load(path: str) -> Loaded:
       InputError: if there is no checkpoint, or it is not one of char_lm.
       RunError: if it is damaged.
     """
-    directory = _find(path)
-    checkpoints = Checkpoints(directory)
-    record = checkpoints.read_record()
-    config, tokens = record.get("config"), record.get("vocabulary")
-    where = f"the checkpoint in {directory}"
-    needed = ("cell", "hidden_size", "tie_weights", "optimizer")
-    if not isinstance(config, dict) or any(name not in config for name in needed):
+    saved = load_language_model(path)
+    if saved.vocabulary.kind != "char":
         raise InputError(
-            f"--checkpoint={path} is no run of experiments.char_lm: its config names no"
-            " cell, hidden_size, tie_weights and optimizer; look inside a character model."
+            f"--checkpoint={path} is no run of experiments.char_lm: look inside a character model."
         )
-    run = Run(**cli.checked(Run, config, where))
-    vocabulary = Vocabulary("char", tokens if isinstance(tokens, list) else [])
-    cell = CELLS[run.cell](run.hidden_size)
-    graphs = []
-
-    def first_state() -> Any:
-        model = LanguageModel(
-            len(vocabulary),
-            [cell] * run.layers,
-            embedding_size=run.hidden_size,
-            tie_weights=run.tie_weights,
-            rngs=nnx.Rngs(0),
-        )
-        graphdef, params = split_model(model)
-        graphs.append(graphdef)
-        optimizer = make_optimizer(
-            run.optimizer,
-            lambda step: jnp.zeros(()),
-            weight_decay=run.weight_decay,
-            clip_norm=run.clip_norm,
-            clip_value=run.clip_value,
-        )
-        return init_train_state(params, optimizer, model.initial_state(run.batch_size))
-
-    state = checkpoints.restore(jax.eval_shape(first_state))
-    checkpoints.close()
-    inside = directory.parent.name == "checkpoints"
-    model = nnx.merge(graphs[0], state.params)
-    home = directory.parent.parent if inside else directory
-    return Loaded(run, model, vocabulary, int(state.step), home)
+    return saved
 
 
-def _find(path: str) -> Path:
-    """The directory of checkpoints that a path means."""
-    try:
-        root = Path(path).expanduser()
-        candidates = [root / "checkpoints" / "best", root / "checkpoints" / "last"]
-        candidates += [root / "best", root / "last", root]
-        return next((p for p in candidates if Checkpoints(p).exists()), root)
-    except (OSError, RuntimeError, ValueError) as error:  # too long, nobody's home, a zero byte
-        raise InputError(f"--checkpoint={path} is no path: {error}.") from error
+def source_of(loaded: SavedLanguageModel) -> Source:
+    """Where the run's text came from, as far as its config says so in the right types."""
+    values: dict[str, Any] = {}
+    for name, default in Source("stdlib", 0.05, 0.0, 0)._asdict().items():
+        value = loaded.config.get(name, default)
+        if type(default) is float and type(value) is int:  # as JSON may have it
+            value = float(value)
+        if type(value) is not type(default):
+            raise InputError(
+                f"{name} in the checkpoint of {loaded.directory} must be {type(default).__name__},"
+                f" got {shown(value)}."
+            )
+        values[name] = value
+    return Source(**values)
 
 
-def texts_of(loaded: Loaded, data: str = "") -> TextSplits | None:
+def texts_of(loaded: SavedLanguageModel, data: str = "") -> TextSplits | None:
     """The texts of the run's data; None if they have other characters than it was trained on.
 
     What the checkpoint says of its data is followed to the standard library only: it may be a
@@ -145,13 +83,12 @@ def texts_of(loaded: Loaded, data: str = "") -> TextSplits | None:
       loaded: the run.
       data: where its data are, if not in the standard library.
     """
-    run = loaded.run
-    source = data or run.data
+    run = source_of(loaded)
     if not data and run.data != "stdlib":
         return None
     try:
         splits = load_text(
-            source,
+            data or run.data,
             validation_fraction=run.validation_fraction,
             test_fraction=run.test_fraction,
             max_chars=run.max_chars,
@@ -162,7 +99,7 @@ def texts_of(loaded: Loaded, data: str = "") -> TextSplits | None:
     return splits if set(splits.train) == known else None
 
 
-def choose_text(path: str, loaded: Loaded, own: TextSplits | None, limit: int) -> str:
+def choose_text(path: str, loaded: SavedLanguageModel, own: TextSplits | None, limit: int) -> str:
     """The text to look at: a file's, or the run's own validation text; its first characters.
 
     Raises:
@@ -174,7 +111,7 @@ def choose_text(path: str, loaded: Loaded, own: TextSplits | None, limit: int) -
             if own is not None:
                 raise InputError("the run's data have no validation text: give --text=PATH.")
             raise InputError(
-                f"the run was trained on {loaded.run.data}: give that as --data=PATH (if it has not"
+                f"the run was trained on {source_of(loaded).data}: give that as --data=PATH (if it has not"
                 " changed), or any text as --text=PATH."
             )
         text = own.validation[:limit]
@@ -195,12 +132,11 @@ def choose_text(path: str, loaded: Loaded, own: TextSplits | None, limit: int) -
     return text
 
 
-def read(model: LanguageModel, cell_name: str, ids: np.ndarray) -> Reading:
+def read(model: LanguageModel, ids: np.ndarray) -> Reading:
     """Runs the model over a text, from the state of zeros.
 
     Args:
       model: as `load` gives it.
-      cell_name: of its layers, a key of CELLS.
       ids: the text, integers `[T]`.
 
     Raises:
@@ -215,17 +151,15 @@ def read(model: LanguageModel, cell_name: str, ids: np.ndarray) -> Reading:
         xs, layers, saturation = model.embedding(tokens), [], []
         for layer in model.layers:
             cell, arrays = layer.cell, layer.arrays()
-            gates = gates_by_name(cell_name, cell)
-            layers.append(_watch(cell, gates, arrays, xs))
-            found = {}
-            if gates is not None:
-                shares = gate_saturation(cell, arrays, xs, gates=gates)
-                found = {
+            layers.append(_watch(cell, arrays, xs))
+            shares = gate_saturation(cell, arrays, xs)
+            saturation.append(
+                {
                     name: (getattr(shares.below, name), getattr(shares.above, name))
                     for name in shares.below._fields
                     if name not in CANDIDATES
                 }
-            saturation.append(found)
+            )
             xs = layers[-1]["h"]
         logits = model(tokens[None])[1][0]
         return layers, saturation, jax.nn.log_softmax(logits)
@@ -233,22 +167,12 @@ def read(model: LanguageModel, cell_name: str, ids: np.ndarray) -> Reading:
     layers, saturation, log_probs = jax.tree.map(np.asarray, run(params, tokens))
     if not np.isfinite(log_probs).all():
         raise RunError("the model's predictions on this text are not finite: it has diverged.")
-    order = ("h", "c", "i", "f", "o", "r", "z", *CANDIDATES)  # jit sorts names
+    order = ("h", "c", "i", "f", "o", "r", "z", "g", "n")  # jit sorts names
     layers = [dict(sorted(q.items(), key=lambda item: order.index(item[0]))) for q in layers]
     return Reading(layers, saturation, log_probs)
 
 
-def gates_by_name(name: str, cell: Cell) -> Any:
-    """`(params, state, x) -> gates` of a cell of CELLS; None for one without."""
-    if name in VARIANTS:
-        return partial(lstm_variants.gates, VARIANTS[name])
-    try:
-        return gates_of(cell)
-    except InputError:
-        return None
-
-
-def _watch(cell: Cell, gates: Any, params: Params, xs: Array) -> dict[str, Array]:
+def _watch(cell: Cell, params: Params, xs: Array) -> dict[str, Array]:
     """h, c and the gates of every step, `[T, H]` each; the candidate among the gates."""
 
     def step(params: Params, state: State, x: Array) -> tuple[State, Any]:
@@ -256,8 +180,7 @@ def _watch(cell: Cell, gates: Any, params: Params, xs: Array) -> dict[str, Array
         seen = {"h": y}
         if hasattr(new_state, "c"):
             seen["c"] = new_state.c
-        if gates is not None:
-            seen |= gates(params, state, x)._asdict()
+        seen |= gates_of(cell)(params, state, x)._asdict()
         return new_state, seen
 
     seen: Any = unroll(cell._replace(step=step), params, xs)[1]

@@ -29,12 +29,12 @@ import numpy as np
 from experiments.common import cli
 from experiments.look_inside.errors import PUBLISHED, Errors, break_down
 from experiments.look_inside.model import (
-    Loaded,
     Reading,
     choose_text,
     load,
     mean_bits,
     read,
+    source_of,
     texts_of,
 )
 from experiments.look_inside.page import STATES, Series, build, predictions
@@ -43,6 +43,7 @@ from experiments.look_inside.text import Property, properties
 from seqjax.data import TextSplits
 from seqjax.errors import InputError, check_positive, check_rate
 from seqjax.files.json import write_atomically
+from seqjax.training.saved_models import SavedLanguageModel
 
 LISTED = 10  # units per property
 GOOD = 0.9  # an AUC worth a name
@@ -75,7 +76,7 @@ def run(config: Config) -> dict[str, Any]:
     own = texts_of(loaded, config.data)
     text = choose_text(config.text, loaded, own, config.chars)
     ids = loaded.vocabulary.encode(text).ids
-    reading = read(loaded.model, loaded.run.cell, ids)
+    reading = read(loaded.model, ids)
     bits = mean_bits(reading.log_probs, ids)
     print(f"{summary(loaded)}; {len(text):,} characters at {bits:.3f} bits each", flush=True)
 
@@ -122,7 +123,7 @@ def run(config: Config) -> dict[str, Any]:
 
 
 def page_data(
-    loaded: Loaded,
+    loaded: SavedLanguageModel,
     reading: Reading,
     text: str,
     ids: np.ndarray,
@@ -138,7 +139,7 @@ def page_data(
     verdict = f"{good or 'no'} unit{'s' if good != 1 else ''} above a held-out AUC of {GOOD}"
     bits = mean_bits(reading.log_probs, ids)
     return {
-        "title": f"{loaded.run.layers} × {loaded.run.hidden_size} {loaded.run.cell}",
+        "title": "{} × {} {}".format(*sizes_of(loaded)),
         "summary": f"{summary(loaded)}. {len(text):,} characters at {bits:.2f} bits each; {verdict}.",
         "text": text,
         "tokens": [t if n else "\ufffd" for n, t in enumerate(loaded.vocabulary.tokens)],
@@ -175,7 +176,7 @@ def page_data(
 
 
 def errors_of(
-    reading: Reading, ids: np.ndarray, text: str, loaded: Loaded, own: TextSplits | None
+    reading: Reading, ids: np.ndarray, text: str, loaded: SavedLanguageModel, own: TextSplits | None
 ) -> Errors | None:
     """The breakdown of the errors; None without the text the model was trained on."""
     if own is None:
@@ -207,11 +208,17 @@ def _standing(ranked: Ranked) -> tuple[bool, bool, float]:
     return best > ranked.chance, not ranked.graded, best
 
 
-def summary(loaded: Loaded) -> str:
-    run = loaded.run
-    layers = "layer" if run.layers == 1 else "layers"
-    data = Path(run.data).name
-    return f"{run.layers} {layers} of {run.hidden_size} {run.cell} units, {loaded.step:,} updates on {data}"
+def summary(loaded: SavedLanguageModel) -> str:
+    count, hidden_size, cell = sizes_of(loaded)
+    layers = "layer" if count == 1 else "layers"
+    data = Path(source_of(loaded).data).name
+    return f"{count} {layers} of {hidden_size} {cell} units, {loaded.step:,} updates on {data}"
+
+
+def sizes_of(loaded: SavedLanguageModel) -> tuple[int, int, str]:
+    """Layers, units in each, and the name of their cell."""
+    layers = loaded.model.layers
+    return len(layers), layers[0].cell.output_size, loaded.cell
 
 
 def print_ranking(ranking: dict[str, Ranked], columns: list[Series]) -> None:

@@ -54,7 +54,7 @@ def gru_reset_before(
     def initial_state(batch_shape: tuple[int, ...] = ()) -> GRUState:
         return GRUState(h=jnp.zeros((*batch_shape, hidden_size)))
 
-    return Cell(init, initial_state, step, hidden_size)
+    return Cell(init, initial_state, step, hidden_size, gates)
 
 
 def gates(params: Params, state: GRUState, x: Array) -> GRUGates:

@@ -71,7 +71,7 @@ def lstm(
         zeros = jnp.zeros((*batch_shape, hidden_size))
         return LSTMState(h=zeros, c=zeros)
 
-    return Cell(init, initial_state, step, hidden_size)
+    return Cell(init, initial_state, step, hidden_size, gates)
 
 
 def gates(params: Params, state: LSTMState, x: Array) -> LSTMGates:

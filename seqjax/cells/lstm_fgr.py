@@ -17,6 +17,7 @@ import jax
 import jax.numpy as jnp
 
 from seqjax import init as initializers
+from seqjax.cells.lstm import LSTMGates
 from seqjax.cells.lstm_variants import lstm_variant
 from seqjax.errors import check_positive
 from seqjax.types import Array, Cell, Initializer, Params
@@ -68,17 +69,28 @@ def lstm_fgr(
         zeros = jnp.zeros((*batch_shape, hidden_size))
         return FGRState(zeros, zeros, jnp.zeros((*batch_shape, 3 * hidden_size)))
 
-    return Cell(init, initial_state, step, hidden_size)
+    return Cell(init, initial_state, step, hidden_size, gates)
+
+
+def gates(params: Params, state: FGRState, x: Array) -> LSTMGates:
+    """The gate activations of one step, each `[..., H]`."""
+    return _gates_and_state(params, state, x)[0]
 
 
 def step(params: Params, state: FGRState, x: Array) -> tuple[FGRState, Array]:
     """One time step: `(params, state, x [..., D]) -> (state, y [..., H])`."""
+    _, new_state = _gates_and_state(params, state, x)
+    return new_state, new_state.h
+
+
+def _gates_and_state(params: Params, state: FGRState, x: Array) -> tuple[LSTMGates, FGRState]:
     z = x @ params["w"] + state.h @ params["u"] + params["b"]
     z_i, z_f, z_g, z_o = jnp.split(z, 4, axis=-1)
     r_i, r_f, r_o = jnp.split(state.gates @ params["r"], 3, axis=-1)
     i = jax.nn.sigmoid(z_i + params["p_i"] * state.c + r_i)
     f = jax.nn.sigmoid(z_f + params["p_f"] * state.c + r_f)
-    c = f * state.c + i * jnp.tanh(z_g)
+    g = jnp.tanh(z_g)
+    c = f * state.c + i * g
     o = jax.nn.sigmoid(z_o + params["p_o"] * c + r_o)
     h = o * jnp.tanh(c)
-    return FGRState(h, c, jnp.concatenate([i, f, o], axis=-1)), h
+    return LSTMGates(i, f, g, o), FGRState(h, c, jnp.concatenate([i, f, o], axis=-1))

@@ -27,6 +27,7 @@ p_i, p_f, p_o [H], of those gates that look at the cell. What a variant has not 
 
 import dataclasses
 from collections.abc import Callable
+from functools import partial
 
 import jax
 import jax.numpy as jnp
@@ -145,7 +146,7 @@ def lstm_variant(
         _, new_state = _gates_and_state(variant, params, state, x)
         return new_state, new_state.h
 
-    return Cell(init, initial_state, step, hidden_size)
+    return Cell(init, initial_state, step, hidden_size, partial(gates, variant))
 
 
 def gates(variant: Variant, params: Params, state: LSTMState, x: Array) -> LSTMGates:

@@ -114,7 +114,7 @@ def _gates3(params: Params, h: Array, e: Array) -> GRUGates:
 
 def _cell(
     hidden_size: int,
-    gates: Gates,
+    gates_of_embedded: Gates,
     inputs: int,
     states: dict[str, int],
     kernel_init: Initializer,
@@ -141,9 +141,12 @@ def _cell(
     def initial_state(batch_shape: tuple[int, ...] = ()) -> GRUState:
         return GRUState(h=jnp.zeros((*batch_shape, hidden_size)))
 
+    def gates(params: Params, state: GRUState, x: Array) -> GRUGates:
+        return gates_of_embedded(params, state.h, x @ params["w_e"])
+
     def step(params: Params, state: GRUState, x: Array) -> tuple[GRUState, Array]:
-        _, z, n = gates(params, state.h, x @ params["w_e"])
+        _, z, n = gates(params, state, x)
         h = z * n + (1 - z) * state.h
         return GRUState(h), h
 
-    return Cell(init, initial_state, step, hidden_size)
+    return Cell(init, initial_state, step, hidden_size, gates)

@@ -57,11 +57,14 @@ def rnn(
     def initial_state(batch_shape: tuple[int, ...] = ()) -> RNNState:
         return RNNState(h=jnp.zeros((*batch_shape, hidden_size)))
 
-    def step(params: Params, state: RNNState, x: Array) -> tuple[RNNState, Array]:
-        h = activation(x @ params["w"] + state.h @ params["u"] + params["b"])
-        return RNNState(h), h
+    def gates(params: Params, state: RNNState, x: Array) -> RNNState:
+        return RNNState(activation(x @ params["w"] + state.h @ params["u"] + params["b"]))
 
-    return Cell(init, initial_state, step, hidden_size)
+    def step(params: Params, state: RNNState, x: Array) -> tuple[RNNState, Array]:
+        state = gates(params, state, x)
+        return state, state.h
+
+    return Cell(init, initial_state, step, hidden_size, gates)
 
 
 def linear(x: Array) -> Array:

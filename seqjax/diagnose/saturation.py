@@ -1,6 +1,5 @@
 """How long each gate is shut or open (Karpathy, Johnson and Fei-Fei, 2015, figure 3)."""
 
-import sys
 from collections.abc import Callable
 from typing import Any, NamedTuple
 
@@ -33,7 +32,8 @@ def gate_saturation(
 ) -> Saturation:
     """The share of time that each unit of each gate spends below `low` and above `high`.
 
-    A candidate (g of an LSTM, n of a GRU), which lies in (-1, 1), counts by its magnitude.
+    A candidate (g of an LSTM, n of a GRU, h of a plain network), which lies in (-1, 1), counts by its
+    magnitude.
 
     Args:
       cell: a cell with gates.
@@ -58,17 +58,15 @@ def gate_saturation(
 
 
 def gates_of(cell: Cell) -> Gates:
-    """The function `gates` that stands beside the cell's `step` in its file, as cells have it.
+    """The cell's `gates`.
 
     Raises:
-      InputError: if there is none.
+      InputError: if it has none.
     """
-    module = sys.modules.get(getattr(cell.step, "__module__", ""), None)
-    found = getattr(module, "gates", None)
-    if found is None or getattr(module, "step", None) is not cell.step:
+    if cell.gates is None:
         name = getattr(cell.step, "__qualname__", repr(cell.step)).split(".")[0]
         raise InputError(
-            f"the cell built by {name} has no gates: take one that has (lstm, gru), or give"
+            f"the cell built by {name} has no gates: take one that has, such as seqjax.lstm, or give"
             " gates=(params, state, x) -> NamedTuple of activations."
         )
-    return found
+    return cell.gates

@@ -22,8 +22,8 @@ import orbax.checkpoint as ocp
 from absl import logging
 
 from seqjax.errors import InputError, RunError
-from seqjax.files.text import read_text
 from seqjax.files.json import LARGEST, write_atomically
+from seqjax.files.text import read_text
 from seqjax.types import Array, Params
 
 KEPT = 3
@@ -155,7 +155,13 @@ class Checkpoints:
 
     # ------------------------------------------------------------ which one
 
-    def _newest(self) -> int:
+    def newest(self) -> int:
+        """The step of the newest checkpoint that is intact.
+
+        Raises:
+          InputError: if there is no checkpoint.
+          RunError: if all of them are damaged.
+        """
         steps = self.steps()
         if not steps:
             raise InputError(f"no checkpoint in {self.directory}.")
@@ -219,7 +225,7 @@ class Checkpoints:
     # ------------------------------------------------------------ Orbax
 
     def _metadata(self) -> Any:
-        step = self._newest()
+        step = self.newest()
         with self._reading():
             return self._open().metadata(self.directory / str(step)).item_metadata
 
@@ -244,7 +250,7 @@ class Checkpoints:
 
     def _check_size(self, like: Any) -> None:
         """Orbax would believe any size."""
-        on_disk = sum(path.stat().st_size for path in self._files(self._newest()).values())
+        on_disk = sum(path.stat().st_size for path in self._files(self.newest()).values())
         leaves = jax.tree.leaves(like)
         claimed = sum(math.prod(x.shape) * jnp.dtype(x.dtype).itemsize for x in leaves)
         if claimed > FREE_BYTES + FOLD * on_disk:
@@ -254,7 +260,7 @@ class Checkpoints:
             )
 
     def _restore(self, **args: Any) -> Any:
-        step = self._newest()
+        step = self.newest()
         with self._reading():
             return self._open().restore(self.directory / str(step), args=ocp.args.Composite(**args))
 

@@ -107,11 +107,13 @@ def _owner(file: Any, now: datetime.datetime) -> str:
 def check_same(saved: dict[str, Any], config: Any, where: Path) -> None:
     """Raises InputError if `config` differs from the saved one in a field that must not.
 
-    A dataclass field whose metadata has a true "may_differ" may.
+    `workdir` and `resume` may, and every dataclass field whose metadata has a true "may_differ".
     """
     for field in dataclasses.fields(config):
         name, value = field.name, getattr(config, field.name)
-        if not field.metadata.get("may_differ") and name in saved and saved[name] != value:
+        if name in ("workdir", "resume") or field.metadata.get("may_differ"):
+            continue
+        if name in saved and saved[name] != value:
             raise InputError(
                 f"the run in {where} was made with --{name}={saved[name]}, got --{name}={value}:"
                 " use the same, or start another run in another --workdir."

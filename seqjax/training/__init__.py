@@ -1,6 +1,7 @@
 """Training as pure functions: one update, many in one dispatch, optimizers, objectives.
 
-Nothing here touches the disk or a flag: what a run writes is `seqjax.runs`.
+Nothing here writes a file or knows a flag: what a run keeps is `seqjax.runs`. `saved_models` reads
+what was kept.
 """
 
 from seqjax.training.optimizers import OPTIMIZERS, SCHEDULES, make_optimizer, make_schedule

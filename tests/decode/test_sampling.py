@@ -10,7 +10,8 @@ from seqjax import gru, lstm
 from seqjax.decode.sampling import generate, pick
 from seqjax.errors import InputError
 from seqjax.models import LanguageModel
-from seqjax.training.language_modelling import make_sample, split_model
+from seqjax.training.language_modelling import make_sample
+from seqjax.training.modules import split_model
 
 V = 6
 TABLE = np.random.default_rng(0).normal(size=(V, V, V)).astype(np.float32) * 2
@@ -111,7 +112,7 @@ def test_a_language_model_streams_as_a_loop_of_single_steps(temperature, top_k):
     cells = [lstm(5), gru(4)]
     model = LanguageModel(V, cells, embedding_size=3, dropout=0.5, rngs=nnx.Rngs(0))
     model.head.bias[...] = jnp.asarray(np.random.default_rng(6).normal(size=V), jnp.float32)
-    graphdef, params = split_model(model)
+    graphdef, params, *_ = split_model(model)
     prime = np.random.default_rng(7).integers(V, size=(2, 3))
     sample = make_sample(graphdef, length=6, temperature=temperature, top_k=top_k)
     tokens = sample(params, jnp.asarray(prime), jax.random.key(1))

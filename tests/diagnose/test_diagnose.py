@@ -288,19 +288,32 @@ def test_gate_shares_are_shares_of_time():
     np.testing.assert_allclose(found.above.n, 1)  # by magnitude
 
 
-@pytest.mark.parametrize("name", ["lstm", "gru", "gru_reset_before"])
-def test_gates_are_found_beside_the_step(name):
+@pytest.mark.parametrize("name", CELLS)
+def test_the_gates_of_every_cell_make_its_new_state(name, x64):
+    """By the last equation of each family, whose gates are the only other values in it."""
     cell = CELLS[name](H)
-    params, state, xs = problem(cell)
+    params, state, xs = problem(cell, dtype=np.float64)
     gates = diagnose.gates_of(cell)(params, state, xs[0])
+    new_state, y = cell.step(params, state, xs[0])
     assert all(np.shape(gate) == (3, H) for gate in gates)
+    kept = {  # the shares of the old state and of the candidate, and the old state
+        "RNNState": lambda g: (0.0, 1.0, g.h),
+        "LSTMGates": lambda g: (g.f, g.i, g.g),
+        "GRUGates": lambda g: (1 - g.z, g.z, g.n) if "mut" in name else (g.z, 1 - g.z, g.n),
+    }
+    old_share, new_share, candidate = kept[type(gates).__name__](gates)
+    old, new = (state.c, new_state.c) if hasattr(state, "c") else (state.h, new_state.h)
+    np.testing.assert_allclose(new, old_share * old + new_share * candidate, rtol=1e-12)
+    if hasattr(state, "c"):
+        squashed = new_state.c if name == "lstm_noaf" else np.tanh(new_state.c)
+        np.testing.assert_allclose(y, gates.o * squashed, rtol=1e-12)
 
 
 def test_cells_without_gates_are_refused_in_one_sentence():
-    for cell in (irnn(H), stack(lstm(H))):
-        params, state, xs = problem(cell)
-        with pytest.raises(InputError, match=r"built by (rnn|stack) has no gates: take one"):
-            diagnose.gate_saturation(cell, params, xs, state)
+    cell = stack(lstm(H))
+    params, state, xs = problem(cell)
+    with pytest.raises(InputError, match=r"built by stack has no gates: take one"):
+        diagnose.gate_saturation(cell, params, xs, state)
 
 
 def test_spectra_of_every_gate(cell, x64):

@@ -13,12 +13,12 @@ from typing import NamedTuple
 import jax
 import jax.numpy as jnp
 import numpy as np
-import optax
 import pytest
 from flax import nnx
 
-from experiments import word_lm
-from experiments.char_lm import program as char_lm
+from experiments import char_lm, word_lm
+from experiments.char_lm.network import build
+from experiments.char_lm.text import load_data
 from experiments.look_inside import model as look_inside_model
 from experiments.look_inside import program as look_inside
 from experiments.look_inside.errors import SLICES, break_down, ngram_probabilities
@@ -31,7 +31,7 @@ from seqjax.models import LanguageModel
 from seqjax.models.ngram import witten_bell
 from seqjax.recurrence.unroll import unroll_loop
 from seqjax.runs.checkpoint import Checkpoints
-from seqjax.training.step import init_train_state
+from seqjax.training.saved_models import SavedLanguageModel
 from tests.support.randomness import randomise
 
 CODE = '''def f(a, b=[1, 2]):  # it's (not) a bracket
@@ -237,8 +237,8 @@ def trained(tmp_path_factory):
         validation_fraction=0.3,
         data=str(directory / "text.txt"),
     )
-    vocabulary, _ = char_lm.load_data(config)
-    state = char_lm.build(config, len(vocabulary), 10, 1).state
+    vocabulary = load_data(config).vocabulary
+    state = build(config, len(vocabulary), 10, 1).state
     state = state._replace(params=jax.tree.map(jnp.asarray, randomise(state.params, 5)))
     checkpoints = Checkpoints(directory / "run" / "checkpoints" / "best")
     record = {"config": dataclasses.asdict(config), "vocabulary": vocabulary.tokens}
@@ -251,7 +251,7 @@ class Written(NamedTuple):
     path: Path
     results: dict
     text: str
-    loaded: look_inside_model.Loaded
+    loaded: SavedLanguageModel
     ids: np.ndarray
     reading: look_inside_model.Reading
 
@@ -373,13 +373,18 @@ def test_bad_input_is_one_sentence(trained, tmp_path):
 
 
 def test_a_word_model_is_refused(tmp_path):
-    state = init_train_state({"w": jnp.zeros(2)}, optax.sgd(0.1), None)
-    checkpoints = Checkpoints(tmp_path / "run" / "checkpoints" / "best")
-    record = {"config": dataclasses.asdict(word_lm.Config()), "vocabulary": ["<unk>", "a"]}
-    checkpoints.save(state, record)
-    checkpoints.close()
+    (tmp_path / "text.txt").write_text("one two three\n" * 40)
+    config = word_lm.Config(
+        data=str(tmp_path / "text.txt"),
+        workdir=str(tmp_path / "run"),
+        hidden_size=3,
+        seq_len=4,
+        batch_size=2,
+        epochs=1,
+    )
+    word_lm.run(config)
     with pytest.raises(InputError, match=r"is no run of experiments\.char_lm"):
-        look_inside_model.load(str(tmp_path / "run"))
+        look_inside_model.load(config.workdir)
 
 
 def test_data_that_changed_needs_a_text_and_leaves_the_errors_out(trained, tmp_path):

@@ -30,8 +30,9 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from experiments import rerun
-from experiments.char_lm import program as char_lm
+from experiments import char_lm, rerun
+from experiments.char_lm import sampling
+from experiments.char_lm.network import build
 from experiments.common import cli, plots
 from experiments.lstm_variants.analysis import analyse, read_trials, table
 from seqjax import errors
@@ -595,7 +596,7 @@ def tiny(**changes):
 
 
 def state_of(step):
-    state = char_lm.build(tiny(seed=step), len(TOKENS_OF_MODEL), 10, 1).state
+    state = build(tiny(seed=step), len(TOKENS_OF_MODEL), 10, 1).state
     return state._replace(step=jnp.int32(step))
 
 
@@ -724,8 +725,8 @@ def test_a_record_of_somebody_else(saved, data):
         del record[data.draw(st.sampled_from(("config", "vocabulary")))]
     with pytest.MonkeyPatch.context() as patch:
         patch.setattr(Checkpoints, "read_record", lambda self: record)
-        patch.setattr(char_lm, "sample_text", lambda *_, **__: "text")
-        outcome(char_lm.sample_only, char_lm.Config(sample_only=True, checkpoint=str(saved)))
+        patch.setattr(sampling, "sample_text", lambda *_, **__: "text")
+        outcome(sampling.sample_only, char_lm.Config(sample_only=True, checkpoint=str(saved)))
 
 
 @SLOW
@@ -739,7 +740,7 @@ def test_a_checkpoint_that_is_none(name):
         for path in (name, f"{directory}/{name}"):
             with contextlib.suppress(InputError):  # no --checkpoint at all
                 config = char_lm.Config(sample_only=True, checkpoint=path)
-                assert not outcome(char_lm.sample_only, config)
+                assert not outcome(sampling.sample_only, config)
 
 
 @pytest.mark.parametrize(
@@ -750,19 +751,19 @@ def test_a_checkpoint_that_is_none(name):
         {"layers": 10**9},
         {"layers": 64},
         {"cell": "gru"},
-        {"batch_size": 2**31 - 1},
-        {"batch_size": 10**30},
     ],
 )
 def test_a_record_that_claims_another_model_is_refused(saved, changes, monkeypatch):
     record = {"config": dataclasses.asdict(tiny()) | changes, "vocabulary": TOKENS_OF_MODEL}
     monkeypatch.setattr(Checkpoints, "read_record", lambda self: record)
-    assert not outcome(char_lm.sample_only, char_lm.Config(sample_only=True, checkpoint=str(saved)))
+    assert not outcome(
+        sampling.sample_only, char_lm.Config(sample_only=True, checkpoint=str(saved))
+    )
 
 
 def test_a_record_that_is_right_is_sampled(saved, capsys):
     config = char_lm.Config(sample_only=True, checkpoint=str(saved), prime="ab", length=4)
-    (text,) = outcome(char_lm.sample_only, config)
+    (text,) = outcome(sampling.sample_only, config)
     assert text.startswith("ab")
 
 

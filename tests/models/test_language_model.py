@@ -10,7 +10,8 @@ from seqjax import CELLS, InputError, init, lstm, rnn_linear
 from seqjax.data import TokenBatch, evaluation_rows
 from seqjax.losses import next_token_losses
 from seqjax.models import LanguageModel
-from seqjax.training.language_modelling import make_evaluate, make_loss, split_model
+from seqjax.training.language_modelling import make_evaluate, make_loss
+from seqjax.training.modules import split_model
 from tests.support.randomness import randomise
 
 V, B, T = 7, 3, 6
@@ -20,7 +21,7 @@ def make_model(cells, seed=0, **kwargs):
     """A model whose every parameter is random, biases too."""
     kwargs = {"embedding_size": 4} | kwargs
     model = LanguageModel(V, cells, rngs=nnx.Rngs(seed), **kwargs)
-    graphdef, params = split_model(model)
+    graphdef, params, *_ = split_model(model)
     return nnx.merge(graphdef, randomise(params, seed + 1))
 
 
@@ -147,7 +148,7 @@ def test_the_initializer_draws_everything_outside_the_cells():
     model = LanguageModel(
         V, [lstm(5)], embedding_size=4, initializer=init.uniform(0.1), rngs=nnx.Rngs(0)
     )
-    _, params = split_model(model)
+    params = split_model(model).params
     for leaf in (params["embedding"]["embedding"], *params["head"].values()):
         assert 0.05 < np.abs(leaf).max() <= 0.1
         assert len(np.unique(leaf)) == leaf.size
@@ -189,7 +190,7 @@ def test_the_loss_is_the_sum_over_time_and_starts_afresh_at_the_first_batch():
         initial_state=lambda shape: jax.tree.map(lambda s: s + 1, base.initial_state(shape))
     )
     model = make_model([ones, ones])
-    graphdef, params = split_model(model)
+    graphdef, params, *_ = split_model(model)
     loss_fn = jax.jit(make_loss(graphdef))
     carry, key = random_state(model), jax.random.key(0)
     for first, state in ((True, model.initial_state(B)), (False, carry)):
@@ -204,7 +205,7 @@ def test_the_loss_is_the_sum_over_time_and_starts_afresh_at_the_first_batch():
 
 
 def test_the_loss_drops_units_by_its_key():
-    graphdef, params = split_model(make_model([lstm(5)], dropout=0.5))
+    graphdef, params, *_ = split_model(make_model([lstm(5)], dropout=0.5))
     loss_fn, state = jax.jit(make_loss(graphdef)), random_state(make_model([lstm(5)]))
     losses = [float(loss_fn(params, state, batch(False), jax.random.key(k))[0]) for k in (0, 0, 1)]
     assert losses[0] == losses[1] != losses[2]
@@ -213,7 +214,7 @@ def test_the_loss_drops_units_by_its_key():
 @pytest.mark.parametrize("size", [2, 13, 25, 26])
 def test_evaluation_is_one_long_sequence_in_numpy(size):
     model = make_model([lstm(5), lstm(4)], dropout=0.5)
-    graphdef, params = split_model(model)
+    graphdef, params, *_ = split_model(model)
     tokens = np.asarray(random_tokens((size,), seed=10))
     actual = make_evaluate(graphdef, 4)(params, evaluation_rows(tokens, 1, 4))
     _, logits = model(jnp.asarray(tokens[None, :-1]))
@@ -225,7 +226,7 @@ def test_evaluation_is_one_long_sequence_in_numpy(size):
 
 def test_evaluation_of_several_rows_weighs_tokens_not_rows():
     model = make_model([lstm(5)])
-    graphdef, params = split_model(model)
+    graphdef, params, *_ = split_model(model)
     tokens = np.asarray(random_tokens((20,), seed=11))  # 19 predictions in 3 rows of 8
     rows = evaluation_rows(tokens, 3, 4)
     _, logits = model(jnp.asarray(rows.inputs))

@@ -8,9 +8,8 @@ import jax
 import jax.numpy as jnp
 import pytest
 
-from experiments.char_lm import program as char_lm
+from experiments import char_lm, word_lm
 from experiments.lstm_variants import program as lstm_variants
-from experiments import word_lm
 from seqjax.runs.checkpoint import Checkpoints
 from seqjax.runs.stopping import Stopped, Stopper
 
@@ -57,7 +56,7 @@ def test_a_signal_after_the_look_waits_for_the_next_one(
 ):
     run, config = PROGRAMS[program]
     fields = vars(config) | {"data": text, "workdir": str(tmp_path / "run")}
-    monkeypatch.setattr(f"experiments.{program}.Stopper", type("L", (Late,), {"looks": looks}))
+    monkeypatch.setattr("seqjax.runs.session.Stopper", type("L", (Late,), {"looks": looks}))
     with pytest.raises(Stopped, match=r"^stopped by SIGTERM; step \d+ is saved; ") as caught:
         run(type(config)(**fields))
     assert caught.value.code == 128 + signal.SIGTERM

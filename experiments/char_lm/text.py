@@ -1,0 +1,61 @@
+"""The text of a character model: its characters as ids, and the n-gram model of it."""
+
+import math
+from typing import NamedTuple
+
+from experiments.char_lm.config import Config
+from experiments.common.language_models import Data, digest_of
+from seqjax.data import build_vocabulary, evaluation_rows, load_text, training_rows
+from seqjax.models import witten_bell
+
+
+def load_data(config: Config) -> Data:
+    """The text that the config names; prints which characters training never shows."""
+    splits = load_text(
+        config.data,
+        validation_fraction=config.validation_fraction,
+        test_fraction=config.test_fraction,
+        max_chars=config.max_chars,
+    )
+    vocabulary = build_vocabulary("char", splits.train)
+    streams = {}
+    for split, text in splits._asdict().items():
+        streams[split], unseen = vocabulary.encode(text)
+        if unseen:
+            shown = ", ".join(f"{c!r} {n}x" for c, n in unseen.most_common(5))
+            print(
+                f"{split}: {sum(unseen.values())} characters of {len(unseen)} kinds that training"
+                f" never shows are read as <unk>: {shown}{', ...' if len(unseen) > 5 else ''}"
+            )
+    held_out = {
+        split: evaluation_rows(ids, config.batch_size, config.seq_len)
+        for split, ids in streams.items()
+        if split != "train" and len(ids) > 1
+    }
+    rows = training_rows(streams["train"], config.batch_size, config.seq_len)
+    return Data(vocabulary, streams, rows, held_out, digest_of(splits))
+
+
+class Baseline(NamedTuple):
+    units: dict[str, float]  # loss and bits per character on the validation text; {} for none
+    text: str  # to stand behind the model's own number
+
+
+def ngram_baseline(config: Config, data: Data) -> Baseline:
+    """The n-gram model of the training text, on the validation text."""
+    validation = data.streams["validation"]
+    if not config.ngram_order or len(validation) < 2:
+        return Baseline({}, "")
+    order = config.ngram_order
+    loss = witten_bell(data.streams["train"], validation, len(data.vocabulary), order)
+    print(f"baseline on validation: {shown(loss)} ({order}-gram, interpolated Witten-Bell)")
+    return Baseline(units(loss), f"   (validation {order}-gram: {shown(loss)})")
+
+
+def units(loss: float) -> dict[str, float]:
+    """A loss in nats per character, and in bits."""
+    return {"loss": loss, "bits_per_char": loss / math.log(2)}
+
+
+def shown(loss: float) -> str:
+    return f"{loss:.4f} nats = {loss / math.log(2):.4f} bits/char"

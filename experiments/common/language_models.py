@@ -1,0 +1,122 @@
+"""What the programs that train language models share: the network, its data, its rows of metrics."""
+
+import hashlib
+from collections.abc import Callable
+from typing import Any, NamedTuple
+
+import numpy as np
+import optax
+from flax import nnx
+
+from seqjax.cells import CELLS
+from seqjax.data import Rows, TextSplits, Vocabulary, batch_at
+from seqjax.models import LanguageModel
+from seqjax.runs.session import Session
+from seqjax.training.fit import Chunk
+from seqjax.training.language_modelling import make_loss
+from seqjax.training.modules import split_model
+from seqjax.training.step import (
+    TrainState,
+    fault_of,
+    init_train_state,
+    make_train_step,
+    make_train_steps,
+    roll_back,
+)
+from seqjax.types import Cell, Initializer
+
+
+class Data(NamedTuple):
+    """A text, ready to be trained on."""
+
+    vocabulary: Vocabulary
+    streams: dict[str, np.ndarray]  # each split as ids
+    rows: Rows  # for training
+    held_out: dict[str, Rows]  # the other splits
+    digest: str  # of the text itself
+
+    def identity(self) -> dict[str, Any]:
+        """What must be the same when a run goes on, and what its model cannot be read without."""
+        return {
+            "text": self.digest,
+            "unit": self.vocabulary.kind,
+            "vocabulary": self.vocabulary.tokens,
+        }
+
+
+class Program(NamedTuple):
+    """What a config compiles to."""
+
+    graphdef: Any
+    steps: Callable[[TrainState, Rows, int], tuple[TrainState, Any]]
+    schedule: optax.Schedule
+    state: TrainState  # the first
+
+
+def digest_of(splits: TextSplits) -> str:
+    """A SHA-256 sum that tells one text, with its splits, from every other."""
+    texts = hashlib.sha256()
+    for text in splits:
+        texts.update(hashlib.sha256(text.encode("utf-8", "surrogatepass")).digest())
+    return texts.hexdigest()
+
+
+def make_program(
+    config: Any,
+    cell: Cell,
+    vocab_size: int,
+    optimizer: optax.GradientTransformation,
+    schedule: optax.Schedule,
+    initializer: Initializer | None,
+) -> Program:
+    """The network of a config, its first state and its updates.
+
+    Args:
+      config: has `layers`, `hidden_size`, `dropout`, `tie_weights`, `batch_size`, `seq_len`, `seed`.
+      cell: of every layer.
+      vocab_size: V.
+      optimizer: with the schedule in it.
+      schedule: the learning rate by step.
+      initializer: draws the embedding and the head; the usual ones if None.
+    """
+    model = LanguageModel(
+        vocab_size,
+        [cell] * config.layers,
+        embedding_size=config.hidden_size,
+        dropout=config.dropout,
+        tie_weights=config.tie_weights,
+        initializer=initializer,
+        rngs=nnx.Rngs(config.seed),
+    )
+    split = split_model(model)
+    steps = make_train_steps(
+        make_train_step(make_loss(split.graphdef), optimizer, config.seed),
+        lambda rows, step: batch_at(rows, config.seq_len, step),
+    )
+    carry = model.initial_state(config.batch_size)
+    state = init_train_state(split.params, optimizer, carry)
+    return Program(split.graphdef, steps, schedule, state)
+
+
+def make_cell(name: str, hidden_size: int, draw: dict[str, Initializer]) -> Cell:
+    """A cell of `CELLS` with its initialisers replaced, but for the IRNN, which is one."""
+    return CELLS[name](hidden_size, **({} if name == "irnn" else draw))
+
+
+def go_back_from_spikes(session: Session, chunk: Chunk, factor: float) -> bool:
+    """Puts the best state in the place of a chunk's whose loss is `factor` times the best; 0: never."""
+    if not chunk.metrics["loss"] > factor * session.best_loss > 0:
+        return False
+    best = session.best(chunk.state)
+    session.say(
+        f"step {chunk.step}: train {chunk.metrics['loss']:.4f} nats, back to step {int(best.step)}"
+    )
+    chunk.state = roll_back(chunk.state, best)
+    return True
+
+
+def say_skipped(session: Session, chunk: Chunk) -> None:
+    """Prints how many updates were not applied, if new ones were not, and why the first was not."""
+    if chunk.skipped:
+        total, fault = int(chunk.state.skipped), fault_of(chunk.state)
+        session.say(f"step {chunk.step}: {total} updates skipped: {fault}")

@@ -1,0 +1,158 @@
+"""What a training loop keeps on disk while it runs: metrics, the last states, the best, and signals."""
+
+import dataclasses
+import math
+import time
+from collections.abc import Iterator
+from contextlib import ExitStack, closing, contextmanager
+from pathlib import Path
+from typing import Any, Generic
+
+from seqjax.errors import InputError
+from seqjax.files.json import read_object, write_json
+from seqjax.runs.checkpoint import Checkpoints, State
+from seqjax.runs.metrics import Records
+from seqjax.runs.progress import Progress
+from seqjax.runs.stopping import Stopped, Stopper
+from seqjax.runs.workdir import check_same, open_workdir
+
+
+@contextmanager
+def open_run(config: Any, *, name: str) -> Iterator[Path]:
+    """The directory of a run, locked until the end of the `with`, its config in config.json.
+
+    Args:
+      config: a dataclass with the fields `workdir` and `resume`.
+      name: of the program.
+
+    Raises:
+      InputError: as `open_workdir`; or if the run that goes on was made with another config.
+      RunError: as `open_workdir`.
+    """
+    with open_workdir(config.workdir, name=name, resume=config.resume) as workdir:
+        if config.resume:
+            check_same(read_object(workdir / "config.json"), config, workdir)
+        write_json(workdir / "config.json", dataclasses.asdict(config))
+        yield workdir
+
+
+class Session(Generic[State]):
+    """The files of one training run, from the state where it begins to its last save.
+
+        with Session(workdir, config, state, num_steps=1000, identity={"text": digest}) as session:
+            for chunk in fit(steps, session.state, data, num_steps=1000, ends=(50,)):
+                session.log(chunk.step, "train", loss=chunk.metrics["loss"])
+                session.save(chunk.state, due=chunk.step % 500 == 0)
+
+    A run that is stopped and resumed leaves the files of one that was not.
+
+    Args:
+      workdir: from `open_run`.
+      config: the run's dataclass; its `resume` and `save_seconds` are read.
+      state: before the first update; it has a `step`.
+      num_steps: the last update.
+      identity: JSON values that are saved with every state, and must be the same when the run goes
+        on: what the model cannot be read without, as its vocabulary, or what it was trained on, as a
+        digest of its text.
+
+    Attributes:
+      state: where training begins: as given, or as it was saved.
+      best_loss: the lowest that `keep_best` was given; infinite at first.
+
+    Raises:
+      InputError: if what was saved is of another run.
+      RunError: if it cannot be read.
+    """
+
+    def __init__(
+        self,
+        workdir: Path,
+        config: Any,
+        state: State,
+        *,
+        num_steps: int,
+        identity: dict[str, Any] | None = None,
+    ):
+        self.workdir, self.state = workdir, state
+        self.best_loss = math.inf
+        self._num_steps, self._save_seconds = num_steps, config.save_seconds
+        self._saved_with = {"config": dataclasses.asdict(config), **(identity or {})}
+        self._last = Checkpoints(workdir / "checkpoints" / "last")
+        self._best = Checkpoints(workdir / "checkpoints" / "best")
+        if config.resume and self._last.exists():  # not if it was killed before the first save
+            self._go_on(config, identity or {})
+        self._best.drop_after(int(self.state.step))  # of a run that was killed between two saves
+
+    def _go_on(self, config: Any, identity: dict[str, Any]) -> None:
+        record = self._last.read_record()
+        check_same(record.get("config", {}), config, self._last.directory)
+        for name, value in identity.items():
+            if record.get(name, value) != value:  # older versions saved less
+                raise InputError(
+                    f"the run in {self.workdir} was trained with another {name}: give it the same"
+                    " data as before, or start another run in another directory."
+                )
+        self.state = self._last.restore(self.state)
+        best_loss = record.get("best_loss")
+        self.best_loss = best_loss if isinstance(best_loss, float) else math.inf
+
+    def __enter__(self) -> "Session[State]":
+        step = int(self.state.step)
+        with ExitStack() as stack:
+            self._records = stack.enter_context(closing(Records(self.workdir, resume_step=step)))
+            self._progress = stack.enter_context(closing(Progress(self._num_steps, step)))
+            for checkpoints in (self._best, self._last):
+                stack.enter_context(closing(checkpoints))
+            self._stopper = stack.enter_context(Stopper())
+            self._stack = stack.pop_all()
+        self._saved_at = time.monotonic()
+        return self
+
+    def __exit__(self, *error: Any) -> None:
+        self._stack.close()
+
+    def log(self, step: int, split: str, **values: float) -> None:
+        """Writes one row of metrics."""
+        self._records.write(step, split, **values)
+
+    def show(self, step: int, text: str) -> None:
+        """Shows that `step` is done, as often as a person would look."""
+        self._progress.update(step, text)
+
+    def say(self, text: str) -> None:
+        """Prints a line."""
+        self._progress.print(text)
+
+    def keep_best(self, state: State, loss: float) -> None:
+        """Saves the state as the best if its loss is the lowest so far."""
+        if loss < self.best_loss:
+            self.best_loss = loss
+            self._best.save(state, self._record())
+
+    def best(self, like: State) -> State:
+        """The state of the lowest loss; `like` itself if none was kept."""
+        return self._best.restore(like) if self._best.exists() else like
+
+    def save(self, state: State, *, due: bool) -> None:
+        """Saves the state if it is due, or the last save is long ago, or a signal asks to stop.
+
+        Raises:
+          Stopped: after the save, if a signal did.
+          RunError: if it cannot be written.
+        """
+        asked = self._stopper.requested  # looked at once: what comes later is for the next save
+        long_ago = time.monotonic() - self._saved_at > self._save_seconds > 0
+        if due or long_ago or asked:
+            self._last.save(state, self._record())
+            self._saved_at = time.monotonic()
+        if asked:
+            raise Stopped(
+                asked,
+                f"step {int(state.step)} is saved; go on with --resume --workdir={self.workdir}",
+            )
+
+    def _record(self) -> dict[str, Any]:
+        # JSON has no infinity
+        return self._saved_with | {
+            "best_loss": self.best_loss if self.best_loss < math.inf else None
+        }
