@@ -10,8 +10,8 @@ import pytest
 from jax import lax
 
 from seqjax import CELLS, unroll
+from seqjax.fast_scan.jaxprs import flatten
 from seqjax.fast_scan.joined_gates import join_gates
-from seqjax.fast_scan.stepgraph import flatten
 from tests.support.randomness import problem
 
 
