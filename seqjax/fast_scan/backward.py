@@ -3,7 +3,7 @@
 The gradients of the deferred products' weights are left out; they wait for the end of the loop.
 """
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterable, Sequence
 from typing import Any, NamedTuple
 
 import jax
@@ -53,8 +53,11 @@ class Backward(NamedTuple):
     """The derivative of one step.
 
     `function(reads, weights of `plain`, cotangents) -> results`, where large weights are as they are
-    and others transposed, and the cotangents belong to the float leaves of (new state, y).
+    and others transposed. The cotangents belong to the new state, where the state before is
+    perturbed, and to y where it is.
     """
+
+    perturbed: set[Var]  # values that have a cotangent: those that move with what is differentiated
 
     reads: tuple[Var, ...]  # values of the forward step
     plain: tuple[int, ...]  # which deferred products are `a @ weight`
@@ -73,15 +76,38 @@ class Derivative(NamedTuple):
     cotangents: Cotangents  # of variables of the jaxpr
 
 
-def trace_backward(graph: StepGraph) -> Backward:
-    """Reverse-mode differentiation of one step."""
-    derivative = _trace_derivative(graph)
+def perturbed_by(graph: StepGraph, inputs: Iterable[Var]) -> set[Var]:
+    """The float values of a step that depend on `inputs`, in this step or in one before."""
+    perturbed = set(inputs)
+    eqns = (*graph.fix.eqns, *graph.hoist.eqns, *graph.body.eqns)
+    while True:
+        for eqn in eqns:
+            if eqn.primitive.name != "stop_gradient" and perturbed & {*variables(eqn.invars)}:
+                perturbed |= {v for v in eqn.outvars if is_float(v)}
+        carried = {
+            old
+            for old, new in zip(graph.state, graph.new_state, strict=True)
+            if isinstance(new, Var) and new in perturbed
+        }
+        if carried <= perturbed:
+            return perturbed
+        perturbed |= carried
+
+
+def trace_backward(graph: StepGraph, perturbed: set[Var]) -> Backward:
+    """Reverse-mode differentiation of one step, for cotangents of the `perturbed` values.
+
+    Raises:
+      Exception: what JAX raises of an equation that cannot be differentiated in reverse.
+    """
+    derivative = _trace_derivative(graph, perturbed)
     peeled = [_peel(atom, derivative.jaxpr.eqns) for atom in derivative.cotangents.fixed]
     fixed, finish = zip(*peeled, strict=True) if peeled else ((), ())
-    return _assemble(derivative, derivative.cotangents._replace(fixed=fixed), finish)
+    cotangents = derivative.cotangents._replace(fixed=fixed)
+    return _assemble(derivative, perturbed, cotangents, finish)
 
 
-def _trace_derivative(graph: StepGraph) -> Derivative:
+def _trace_derivative(graph: StepGraph, perturbed: set[Var]) -> Derivative:
     computed = [v for eqn in graph.body.eqns for v in eqn.outvars if is_read(v)]
     values = (*graph.body.inputs, *computed)
     plain = tuple(
@@ -89,14 +115,16 @@ def _trace_derivative(graph: StepGraph) -> Derivative:
         for i, d in enumerate(graph.deferred)
         if is_plain_product(d.eqn) and d.eqn.invars[1] is d.weight
     )
-    outputs = [v for v in graph.body.outputs if is_float(v)]
+    outputs = [
+        *(new for old, new in zip(graph.state, graph.new_state, strict=True) if old in perturbed),
+        *(v for v in variables(graph.ys) if v in perturbed),
+    ]
 
     def derivative(numbers: list, weights: list, output_cts: list) -> Cotangents:
         value = dict(zip(values, numbers, strict=True))
         plain_weights = dict(zip(plain, weights, strict=True))
-        return _differentiate(
-            graph, value, plain_weights, list(zip(outputs, output_cts, strict=True))
-        )
+        ends = list(zip(outputs, output_cts, strict=True))
+        return _differentiate(graph, perturbed, value, plain_weights, ends)
 
     weights = [struct(graph.deferred[i].weight) for i in plain]
     closed, shapes = jax.make_jaxpr(derivative, return_shape=True)(
@@ -111,6 +139,7 @@ def _trace_derivative(graph: StepGraph) -> Derivative:
 
 def _differentiate(
     graph: StepGraph,
+    perturbed: set[Var],
     value: dict[Var, Array],
     plain_weights: dict[int, Array],
     output_cts: list[tuple[Atom, Array]],
@@ -121,7 +150,7 @@ def _differentiate(
     product_cts: list[Array | None] = [None] * len(graph.deferred)
 
     def add(atom: Atom, ct: Array) -> None:
-        if isinstance(atom, Var) and is_float(atom):
+        if isinstance(atom, Var) and atom in perturbed:
             cts[atom] = cts[atom] + ct if atom in cts else ct
 
     for atom, ct in output_cts:
@@ -132,14 +161,16 @@ def _differentiate(
             continue
         if id(eqn) in products:
             i = products[id(eqn)]
-            product_cts[i] = eqn_cts[0]
-            product = graph.deferred[i]
-            add(product.operand, _operand_ct(product, plain_weights.get(i), value, eqn_cts[0]))
+            product, weight = graph.deferred[i], plain_weights.get(i)
+            if product.weight in perturbed:
+                product_cts[i] = eqn_cts[0]
+            if product.operand in perturbed:
+                add(product.operand, _operand_ct(product, weight, value, eqn_cts[0]))
         elif eqn.primitive.name in FROM_OUTPUT:
             rule = FROM_OUTPUT[eqn.primitive.name]
             add(eqn.invars[0], rule(eqn_cts[0], value[eqn.outvars[0]]))
         else:
-            for v, ct in _vjp(eqn, value, eqn_cts):
+            for v, ct in _vjp(eqn, perturbed, value, eqn_cts):
                 add(v, ct)
     state, sequence, fixed = (
         tuple(cts.get(v) for v in group) for group in (graph.state, graph.sequence, graph.fixed)
@@ -165,10 +196,12 @@ def _operand_ct(
     return jax.linear_transpose(multiply_by_weight, struct(operand))(ct)[0]
 
 
-def _vjp(eqn: Eqn, value: dict[Var, Array], cts: list[Array | None]) -> list[tuple[Var, Array]]:
-    """Cotangents of an equation's float inputs, by JAX's own rules."""
+def _vjp(
+    eqn: Eqn, perturbed: set[Var], value: dict[Var, Array], cts: list[Array | None]
+) -> list[tuple[Var, Array]]:
+    """Cotangents of an equation's perturbed inputs, by JAX's own rules."""
     inputs = list(dict.fromkeys(variables(eqn.invars)))
-    floats = [v for v in inputs if is_float(v)]
+    floats = [v for v in inputs if v in perturbed]
     outs = [i for i, v in enumerate(eqn.outvars) if is_read(v) and is_float(v)]
 
     def run(*float_values: Array) -> list[Array]:
@@ -181,6 +214,20 @@ def _vjp(eqn: Eqn, value: dict[Var, Array], cts: list[Array | None]) -> list[tup
         jnp.zeros_like(p) if cts[i] is None else cts[i] for i, p in zip(outs, primals, strict=True)
     ]
     return list(zip(floats, pull_back(all_cts), strict=True))
+
+
+def check_reversible(eqn: Eqn, perturbed: set[Var]) -> None:
+    """Raises what JAX raises of an equation that cannot be differentiated in reverse."""
+    inputs, outputs = variables(eqn.invars), [v for v in eqn.outvars if v in perturbed]
+
+    def derivative(values: list, cts: list) -> list:
+        by_var = dict(zip(outputs, cts, strict=True))
+        value = dict(zip(inputs, values, strict=True))
+        all_cts = [by_var.get(v) for v in eqn.outvars]
+        return [ct for _, ct in _vjp(eqn, perturbed, value, all_cts)]
+
+    if outputs:
+        jax.eval_shape(derivative, list(map(struct, inputs)), list(map(struct, outputs)))
 
 
 def _peel(atom: Atom | None, eqns: Sequence[Eqn]) -> tuple[Atom | None, Program | None]:
@@ -203,7 +250,10 @@ def _peel(atom: Atom | None, eqns: Sequence[Eqn]) -> tuple[Atom | None, Program 
 
 
 def _assemble(
-    derivative: Derivative, cotangents: Cotangents, finish: tuple[Program | None, ...]
+    derivative: Derivative,
+    perturbed: set[Var],
+    cotangents: Cotangents,
+    finish: tuple[Program | None, ...],
 ) -> Backward:
     """The derivative as a function of those values alone that it reads."""
     jaxpr, consts, values, plain, _ = derivative
@@ -221,4 +271,4 @@ def _assemble(
 
     place = {id(atom): i for i, atom in enumerate(results)}
     places = jax.tree.map(lambda atom: place[id(atom)], cotangents)
-    return Backward(tuple(read_inputs), plain, function, places, finish)
+    return Backward(perturbed, tuple(read_inputs), plain, function, places, finish)

@@ -16,7 +16,7 @@ import jax
 import jax.numpy as jnp
 from jax import lax
 
-from seqjax.fast_scan.jaxprs import Atom, Eqn, Var, evaluate, is_float, variables, zeros
+from seqjax.fast_scan.jaxprs import Atom, Eqn, Var, evaluate, variables, zeros
 from seqjax.fast_scan.keeping import Kept, Plan
 from seqjax.fast_scan.products import is_plain_product, rows_product, sum_of_outer_products
 from seqjax.fast_scan.stepgraph import Deferred, StepGraph
@@ -72,9 +72,9 @@ class Stacks(NamedTuple):
 class BlockCotangents(NamedTuple):
     """What the backward loop over a block gives."""
 
-    state: list[Array]  # [...], of the float leaves of the state before the block
+    state: list[Array]  # [...], of the perturbed leaves of the state before the block
     fixed: Values  # summed over the block's steps, shaped as the values are
-    xs: list[Array]  # [size, ...], of the float leaves
+    xs: list[Array]  # [size, ...], of the perturbed leaves
 
 
 def written_by(graph: StepGraph, kept: Kept) -> tuple[list[Atom], list[int]]:
@@ -142,9 +142,9 @@ def block_backward(
     """The cotangents of a block's inputs.
 
     `weights` are those of `turn_back`; `stacks`, `[T, ...]`, those of `stacks_by_variable`; `cts`
-    belong to the float leaves of the state after the block, and of ys `[T, ...]`.
+    belong to the perturbed leaves of the state after the block, and of ys `[T, ...]`.
     """
-    graph, places = loop.graph, plan.backward.places
+    graph, places, perturbed = loop.graph, plan.backward.places, plan.backward.perturbed
     # Results of a step are stacked where a product or an input waits for them; the rest is summed.
     emitted = sorted({i for i in (*places.sequence, *places.deferred) if i is not None})
     finish = dict(zip(graph.fixed, plan.backward.finish, strict=True))
@@ -164,7 +164,7 @@ def block_backward(
         ct_state = [
             zeros(v) if i is None else results[i]
             for v, i in zip(graph.state, places.state, strict=True)
-            if is_float(v)
+            if v in perturbed
         ]
         sums = [s + results[i] for s, i in zip(sums, summed.values(), strict=True)]
         return (ct_state, sums), ([results[i] for i in emitted], [value[v] for v in operands])
@@ -187,7 +187,9 @@ def block_backward(
     ct_sequence = {
         v: stacked[i] for v, i in zip(graph.sequence, places.sequence, strict=True) if i is not None
     }
-    return BlockCotangents(ct_state, ct_fixed, _unhoist(graph, inputs, ct_sequence, ct_fixed))
+    return BlockCotangents(
+        ct_state, ct_fixed, _unhoist(graph, perturbed, inputs, ct_sequence, ct_fixed)
+    )
 
 
 def _step_back(
@@ -282,28 +284,29 @@ def hoist_products(graph: StepGraph, fixed: Values, xs: list[Array]) -> Values:
 
 
 def _unhoist(
-    graph: StepGraph, inputs: Inputs, ct_sequence: Values, ct_fixed: Values
+    graph: StepGraph, perturbed: set[Var], inputs: Inputs, ct_sequence: Values, ct_fixed: Values
 ) -> list[Array]:
-    """Returns the cotangents of float xs; adds those of fixed values to `ct_fixed`."""
+    """Returns the cotangents of perturbed xs; adds those of fixed values to `ct_fixed`."""
     cts = {v: ct_sequence[v] for v in graph.xs if v in ct_sequence}
-    if any(v in ct_sequence for v in graph.hoist.outputs):
+    hoisted = [v for v in graph.hoist.outputs if v in ct_sequence]
+    if hoisted:
         used = graph.hoist.reads()
-        fixed = [v for v in graph.fix.outputs if v in used]
+        moving = [v for v in (*graph.fix.outputs, *graph.xs) if v in perturbed & used]
+        value = {**inputs.fixed, **dict(zip(graph.xs, inputs.xs, strict=True))}
 
         def run(*values: Array) -> list[Array]:
-            named = {**inputs.fixed, **dict(zip(fixed, values, strict=False))}
-            hoisted = hoist_products(graph, named, list(values[len(fixed) :]))
-            return [hoisted[v] for v in graph.hoist.outputs if v in ct_sequence]
+            named = {**value, **dict(zip(moving, values, strict=True))}
+            products = hoist_products(graph, named, [named[v] for v in graph.xs])
+            return [products[v] for v in hoisted]
 
-        hoist_cts = [ct_sequence[v] for v in graph.hoist.outputs if v in ct_sequence]
-        input_cts = pull_back(run, [*(inputs.fixed[v] for v in fixed), *inputs.xs], hoist_cts)
-        for v, ct in zip([*fixed, *graph.xs], input_cts, strict=True):
-            if ct is not None:
-                _accumulate(cts if v in graph.xs else ct_fixed, v, ct)
+        _, pull_back = jax.vjp(run, *(value[v] for v in moving))
+        input_cts = pull_back([ct_sequence[v] for v in hoisted])
+        for v, ct in zip(moving, input_cts, strict=True):
+            _accumulate(cts if v in graph.xs else ct_fixed, v, ct)
     return [
         cts.get(v, jnp.zeros_like(x))
         for v, x in zip(graph.xs, inputs.xs, strict=True)
-        if is_float(v)
+        if v in perturbed
     ]
 
 
@@ -324,21 +327,3 @@ def _weight_gradient(product: Deferred, operands: Array, cts: Array, weight: Arr
 
 def _accumulate(cts: Values, v: Var, ct: Array) -> None:
     cts[v] = cts[v] + ct if v in cts else ct
-
-
-def pull_back(function: Callable, inputs: list[Array], cts: list[Array]) -> list[Array | None]:
-    """Cotangents of the float inputs of `function(*inputs)`, None for the others.
-
-    `cts` belong to the function's float outputs.
-    """
-    places = [i for i, a in enumerate(inputs) if jnp.issubdtype(a.dtype, jnp.inexact)]
-
-    def run(*floats: Array) -> list[Array]:
-        merged = list(inputs)
-        for i, a in zip(places, floats, strict=True):
-            merged[i] = a
-        return [a for a in function(*merged) if jnp.issubdtype(a.dtype, jnp.inexact)]
-
-    _, transpose = jax.vjp(run, *(inputs[i] for i in places))
-    by_place = dict(zip(places, transpose(cts), strict=True))
-    return [by_place.get(i) for i in range(len(inputs))]

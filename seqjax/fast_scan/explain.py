@@ -7,7 +7,7 @@ from typing import Any
 import jax
 
 from seqjax.fast_scan.door import Step, as_array, trace_step
-from seqjax.fast_scan.jaxprs import Eqn, Var, flatten, num_bytes, shown, struct, variables
+from seqjax.fast_scan.jaxprs import Eqn, Var, flatten, is_float, num_bytes, shown, struct, variables
 from seqjax.fast_scan.keeping import CHEAP, plan_gradient
 from seqjax.fast_scan.stepgraph import PRODUCTS, StepGraph, read_step
 from seqjax.types import Params, State
@@ -37,8 +37,13 @@ def explain(step: Step, params: Params, state: State, x: Any) -> str:
         f" {shown(v, short=False)}: not a product of a loop value and one parameter"
         for name, v in _accumulated(graph)
     ]
+    inputs = [v for v in flat.invars if is_float(v)]
     for keep in ("gates", "products"):
-        kept = plan_gradient(graph, keep).kept
+        try:
+            kept = plan_gradient(graph, keep, inputs).kept
+        except Exception as error:  # whatever JAX raises
+            lines.append(f"its derivative cannot be read, and is that of lax.scan: {error}")
+            break
         values = [*kept.values, *kept.hoisted]
         listed = ", ".join(map(shown, values)) or "nothing"
         lines.append(f"kept for keep={keep!r}: {sum(map(num_bytes, values)):,} bytes: {listed}")

@@ -1,11 +1,11 @@
 """What the forward loop keeps for the backward loop, and what the backward loop repeats."""
 
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 from typing import NamedTuple
 
-from seqjax.fast_scan.backward import Backward, trace_backward
+from seqjax.fast_scan.backward import Backward, check_reversible, perturbed_by, trace_backward
 from seqjax.fast_scan.jaxprs import Eqn, Program, Var, is_read, program, variables
-from seqjax.fast_scan.stepgraph import StepGraph
+from seqjax.fast_scan.stepgraph import PRODUCTS, StepGraph
 
 # Work that costs less to repeat in the backward loop than its result costs to keep. (tanh is
 # repeated where its argument can be had again, as an LSTM's tanh(c): one array less in memory.)
@@ -35,15 +35,23 @@ class Plan(NamedTuple):
     backward: Backward
 
 
-def plan_gradient(graph: StepGraph, keep: str) -> Plan:
-    """Decides what is kept.
+def plan_gradient(graph: StepGraph, keep: str, inputs: Iterable[Var]) -> Plan:
+    """Decides what is kept for the gradient with respect to `inputs` of the step.
 
     Args:
       graph: the step.
       keep: "gates": what the backward step reads and cannot have again by CHEAP work;
         "products": the recurrent products, the rest being repeated.
+      inputs: parameters, state and leaves of x, all floats.
+
+    Raises:
+      Exception: what JAX raises of an equation that cannot be differentiated in reverse.
     """
-    backward = trace_backward(graph)
+    perturbed = perturbed_by(graph, inputs)
+    for eqn in (*graph.fix.eqns, *graph.hoist.eqns):
+        if eqn.primitive.name not in (*CHEAP, *PRODUCTS):
+            check_reversible(eqn, perturbed)
+    backward = trace_backward(graph, perturbed)
     eqns, order = graph.body.eqns, graph.order
     needed = {*backward.reads, *(d.operand for d in graph.deferred)}
     # Hoisted products are used up by the forward loop: to read them again is to keep them.

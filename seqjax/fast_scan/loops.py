@@ -3,6 +3,7 @@
 from collections.abc import Callable, Iterable
 from typing import Any, NamedTuple
 
+import jax
 import jax.numpy as jnp
 from jax import lax
 
@@ -14,7 +15,6 @@ from seqjax.fast_scan.block import (
     Values,
     block_backward,
     block_forward,
-    pull_back,
     stacks_by_variable,
     written_by,
 )
@@ -22,9 +22,9 @@ from seqjax.fast_scan.jaxprs import (
     Atom,
     Eqn,
     Program,
+    Var,
     evaluate,
     interpret,
-    is_float,
     program,
     struct,
     zeros,
@@ -81,16 +81,26 @@ def run_forward(
 
 
 def run_backward(loop: Loop, plan: Plan, saved: Saved, cts: tuple) -> tuple[list, list, list]:
-    """Returns the cotangents of fixed, state and xs; None where a leaf is no float."""
-    graph, num_steps = loop.graph, len(saved.xs[0])
+    """Returns the cotangents of fixed, state and xs; None where a leaf is not perturbed.
+
+    `cts` belong to all leaves of the final state and of ys; those that are not perturbed are not
+    read, and None is no cotangent.
+    """
+    graph, num_steps, perturbed = loop.graph, len(saved.xs[0]), plan.backward.perturbed
     fix = _fixed_values(loop, saved.fixed)
     weights = turn_back(loop, plan, fix)
     step = turn_products(_forward_step(loop), fix, num_steps) if loop.rerun else None
-    ct_state, ct_ys = (
-        [ct for ct, v in zip(group, atoms, strict=True) if is_float(v)]
-        for group, atoms in zip(cts, (graph.new_state, graph.ys), strict=True)
-    )
-    float_fix = [v for v in graph.fix.outputs if is_float(v)]
+    ct_state = [
+        zeros(v) if ct is None else ct
+        for ct, v in zip(cts[0], graph.state, strict=True)
+        if v in perturbed
+    ]
+    ct_ys = [
+        jnp.zeros((num_steps, *struct(v).shape), struct(v).dtype) if ct is None else ct
+        for ct, v in zip(cts[1], graph.ys, strict=True)
+        if isinstance(v, Var) and v in perturbed
+    ]
+    moving_fix = [v for v in graph.fix.outputs if v in perturbed]
     if saved.stacks is not None:
         stacks = stacks_by_variable(loop, saved.starts, saved.xs, saved.stacks)
 
@@ -106,15 +116,18 @@ def run_backward(loop: Loop, plan: Plan, saved: Saved, cts: tuple) -> tuple[list
         else:
             ct = block_backward(loop, plan, inputs, weights, stacks, (ct_state, ct_ys), part)
         sums = [
-            s + ct.fixed[v] if v in ct.fixed else s for v, s in zip(float_fix, sums, strict=True)
+            s + ct.fixed[v] if v in ct.fixed else s for v, s in zip(moving_fix, sums, strict=True)
         ]
         return ct.state, sums, [part.put(a, b) for a, b in zip(ct_xs, ct.xs, strict=True)]
 
-    float_xs = [v for v in graph.xs if is_float(v)]
-    carry = (ct_state, [zeros(v) for v in float_fix], _empty(float_xs, num_steps))
+    moving_xs = [v for v in graph.xs if v in perturbed]
+    carry = (ct_state, [zeros(v) for v in moving_fix], _empty(moving_xs, num_steps))
     ct_state, sums, ct_xs = _over_blocks(block, carry, num_steps, loop.block, not loop.reverse)
-    ct_fixed = pull_back(graph.fix.function, saved.fixed, sums)
-    return ct_fixed, _spread(ct_state, graph.state), _spread(ct_xs, graph.xs)
+    return (
+        _unfix(graph.fix, perturbed, saved.fixed, sums),
+        _spread(ct_state, graph.state, perturbed),
+        _spread(ct_xs, graph.xs, perturbed),
+    )
 
 
 def _fixed_values(loop: Loop, fixed: list[Array]) -> Values:
@@ -196,7 +209,25 @@ def turn_products(step: Program, fix: Values, num_steps: int) -> Callable[..., l
     return lambda *inputs: interpret(step.jaxpr, inputs, rule)
 
 
-def _spread(cts: list[Array], atoms: tuple) -> list[Array | None]:
-    """Cotangents of the float atoms, None for the others."""
+def _unfix(
+    fix: Program, perturbed: set[Var], fixed: list[Array], cts: list[Array]
+) -> list[Array | None]:
+    """The cotangents of parameters, from those of the perturbed fixed values."""
+    moving = [v for v in fix.inputs if v in perturbed]
+    value = dict(zip(fix.inputs, fixed, strict=True))
+
+    def run(*values: Array) -> list[Array]:
+        named = {**value, **dict(zip(moving, values, strict=True))}
+        outputs = fix.function(*(named[v] for v in fix.inputs))
+        return [a for v, a in zip(fix.outputs, outputs, strict=True) if v in perturbed]
+
+    _, pull_back = jax.vjp(run, *(value[v] for v in moving))
+    return _spread(pull_back(cts), fix.inputs, perturbed)
+
+
+def _spread(
+    cts: Iterable[Array], variables: Iterable[Var], perturbed: set[Var]
+) -> list[Array | None]:
+    """Cotangents of the perturbed variables, None for the others."""
     some = iter(cts)
-    return [next(some) if is_float(v) else None for v in atoms]
+    return [next(some) if v in perturbed else None for v in variables]

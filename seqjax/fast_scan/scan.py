@@ -14,6 +14,8 @@ from typing import Any
 
 import jax
 from jax import lax
+from jax.custom_derivatives import SymbolicZero
+from jax.tree_util import Partial
 
 from seqjax.errors import InputError, check_positive
 from seqjax.fast_scan.block import Loop
@@ -22,6 +24,7 @@ from seqjax.fast_scan.jaxprs import (
     Jaxpr,
     Var,
     flatten,
+    is_float,
     num_bytes,
     program,
     struct,
@@ -29,6 +32,7 @@ from seqjax.fast_scan.jaxprs import (
 )
 from seqjax.fast_scan.joined_gates import join_gates
 from seqjax.fast_scan.keeping import NOTHING, plan_gradient
+from seqjax.fast_scan.linearize import linearize
 from seqjax.fast_scan.loops import run_backward, run_forward, turn_products
 from seqjax.fast_scan.stepgraph import StepGraph, read_step
 from seqjax.types import Params, State
@@ -109,7 +113,7 @@ def scan(
     if block is None:
         block = math.isqrt(num_steps) if keep == "blocks" else _good_block(graph, num_steps)
     loop = Loop(graph, NOTHING, reverse, unroll, min(block, num_steps), keep == "blocks")
-    run = _differentiable(flat, loop, keep, num_steps)
+    run = _differentiable(flat, loop, "products" if keep == "products" else "gates", num_steps)
     final_state, ys = run(fixed, state_flat, jax.tree.leaves(xs))
     return jax.tree.unflatten(state_tree, final_state), jax.tree.unflatten(y_tree, ys)
 
@@ -118,13 +122,7 @@ def _differentiable(jaxpr: Jaxpr, loop: Loop, keep: str, num_steps: int) -> Call
     """`(fixed, state, xs) -> (final state, ys)` on lists of leaves, with the gradient of the loops."""
     whole_step = program(jaxpr.invars, jaxpr.outvars, jaxpr.eqns)
 
-    @jax.custom_vjp
-    def run(fixed: list, state: list, xs: list) -> tuple[list, list]:
-        one_row = num_steps > 1 and _have_one_row(loop.graph.hoist.outputs)
-        if one_row and (joined := join_gates(jaxpr)) is not jaxpr:
-            graph = read_step(joined, len(fixed), len(state))
-            return run_forward(loop._replace(graph=graph, rerun=False), fixed, state, xs)[0]
-
+    def plain(fixed: list, state: list, xs: list) -> tuple[list, list]:
         one_step = turn_products(
             whole_step, dict(zip(jaxpr.invars, fixed, strict=False)), num_steps
         )
@@ -135,9 +133,32 @@ def _differentiable(jaxpr: Jaxpr, loop: Loop, keep: str, num_steps: int) -> Call
 
         return lax.scan(body, state, xs, reverse=loop.reverse, unroll=loop.unroll)
 
-    plan = plan_gradient(loop.graph, "products" if keep == "products" else "gates")
-    keeping = loop._replace(kept=plan.kept)
-    run.defvjp(partial(run_forward, keeping), partial(run_backward, keeping, plan))
+    @jax.custom_vjp
+    def run(fixed: list, state: list, xs: list) -> tuple[list, list]:
+        one_row = num_steps > 1 and _have_one_row(loop.graph.hoist.outputs)
+        if one_row and (joined := join_gates(jaxpr)) is not jaxpr:
+            graph = read_step(joined, len(fixed), len(state))
+            return run_forward(loop._replace(graph=graph, rerun=False), fixed, state, xs)[0]
+        return plain(fixed, state, xs)
+
+    def forward(*inputs: Any) -> tuple[tuple[list, list], Partial]:
+        """The outputs, and the function from their cotangents to those of the inputs."""
+        values = jax.tree.map(lambda a: a.value, inputs)
+        perturbed = [a.perturbed for a in jax.tree.leaves(inputs)]
+        moving = [p and is_float(v) for p, v in zip(perturbed, jaxpr.invars, strict=True)]
+        try:
+            wanted = [v for v, moves in zip(jaxpr.invars, moving, strict=True) if moves]
+            plan = plan_gradient(loop.graph, keep, wanted)
+        except Exception:  # whatever JAX raises: the plain scan raises it too, if it must
+            return linearize(plain, values, moving)
+        keeping = loop._replace(kept=plan.kept)
+        outputs, saved = run_forward(keeping, *values)
+        return outputs, Partial(partial(run_backward, keeping, plan), saved)
+
+    def backward(pull_back: Partial, cts: Any) -> Any:
+        return pull_back(jax.tree.map(lambda ct: None if isinstance(ct, SymbolicZero) else ct, cts))
+
+    run.defvjp(forward, backward, symbolic_zeros=True)
     return run
 
 
