@@ -18,7 +18,8 @@ from seqjax.cells.lstm_variants import lstm_variant
 from seqjax.cells.mut import mut1, mut2, mut3
 from seqjax.cells.rnn import irnn, rnn, rnn_linear, rnn_relu
 from seqjax.errors import InputError, RunError
-from seqjax.fast_scan.scan import explain, scan
+from seqjax.fast_scan.explain import explain
+from seqjax.fast_scan.scan import scan
 from seqjax.recurrence.bidirectional import bidirectional
 from seqjax.recurrence.unroll import unroll, unroll_loop, unroll_truncated
 from seqjax.types import Cell

@@ -92,6 +92,22 @@ def test_notebooks_read_what_experiments_and_the_library_give(path):
         assert name.split(".")[0] in allowed | sys.stdlib_module_names, f"{path.name}: {name}"
 
 
+INTERNALS = {"aval", "manual_axis_type", "str_short", "weak_type"}
+
+
+@pytest.mark.parametrize(
+    "path",
+    [p for p in MODULES if p.name != "jaxprs.py"],
+    ids=lambda p: str(p.relative_to(ROOT)),
+)
+def test_one_file_touches_what_jax_may_change(path):
+    """`jax.extend`, private modules, and attributes that JAX does not document."""
+    nodes = list(ast.walk(ast.parse(path.read_text(encoding="utf-8"))))
+    modules = [*imports(path), *(ast.unparse(n) for n in nodes if isinstance(n, ast.Attribute))]
+    assert not [m for m in modules if m.startswith(("jax.extend", "jax._src", "jax.interpreters"))]
+    assert not {n.attr for n in nodes if isinstance(n, ast.Attribute)} & INTERNALS
+
+
 def names_of_modules(*paths):
     return [
         p.relative_to(ROOT).with_suffix("").as_posix().replace("/", ".").removesuffix(".__init__")

@@ -13,19 +13,23 @@ from functools import partial
 from typing import Any, NamedTuple
 
 import jax
-import jax.extend.core as jex
 import jax.numpy as jnp
 from jax import lax
 
+from seqjax.fast_scan.jaxprs import Atom, Eqn, Var, evaluate, variables, zeros
+from seqjax.fast_scan.keeping import Kept, Plan
 from seqjax.fast_scan.products import is_plain_product, rows_product, sum_of_outer_products
-from seqjax.fast_scan.stepgraph import Deferred, StepGraph, evaluate, is_float
+from seqjax.fast_scan.stepgraph import Deferred, StepGraph
 from seqjax.types import Array
+
+Values = dict[Var, Array]
 
 
 class Loop(NamedTuple):
     """A step and how to run it."""
 
     graph: StepGraph
+    kept: Kept
     reverse: bool
     unroll: int
     block: int  # steps per block; a multiple of it and a rest make up T
@@ -50,128 +54,178 @@ class Part(NamedTuple):
         return lax.dynamic_update_slice_in_dim(stack, part, self.start, 0)
 
 
-def written_by(graph: StepGraph) -> tuple[list, list[int]]:
+class Inputs(NamedTuple):
+    """What the steps of a block read."""
+
+    fixed: Values  # the same at every step, of any shapes
+    state: list[Array]  # [...], before the first of the steps
+    xs: list[Array]  # [size, ...]
+
+
+class Stacks(NamedTuple):
+    """What the forward loop writes, of all steps."""
+
+    written: list[Array]  # [T, ...], in the order of `written_by`
+    hoisted: list[Array]  # [T, ..., N], the hoisted products that the backward loop reads
+
+
+class BlockCotangents(NamedTuple):
+    """What the backward loop over a block gives."""
+
+    state: list[Array]  # [...], of the perturbed leaves of the state before the block
+    fixed: Values  # summed over the block's steps, shaped as the values are
+    xs: list[Array]  # [size, ...], of the perturbed leaves
+
+
+def written_by(graph: StepGraph, kept: Kept) -> tuple[list[Atom], list[int]]:
     """What the forward loop stacks, beside the hoisted products: ys and, by place, what is kept.
 
     What is kept and is an output of the step as well is written once.
     """
-    outputs = graph.ends[1]
-    there = {v for v in outputs if isinstance(v, jex.Var)} | {v for v, _ in graph.shifted}
-    fresh = [i for i, v in enumerate(graph.kept) if v not in there]
-    return [*outputs, *(graph.kept[i] for i in fresh)], fresh
+    stacked = {*variables(graph.ys)} | {v for v, _ in kept.shifted}
+    fresh = [i for i, v in enumerate(kept.values) if v not in stacked]
+    return [*graph.ys, *(kept.values[i] for i in fresh)], fresh
 
 
 def block_forward(
-    loop: Loop, step: Callable, fix: dict, state: list, xs: list, stacks: tuple, part: Part
-) -> tuple[list, tuple[list, list]]:
-    """Runs the steps `part`, whose inputs are xs `[size, ...]`.
+    loop: Loop, step: Callable, inputs: Inputs, stacks: Stacks, part: Part
+) -> tuple[list[Array], Stacks]:
+    """Runs the steps `part`; returns the state after them, and the stacks with the part's results.
 
-    `step` is the graph's forward step, or a faster form of it. `stacks`, of all steps, are those of
-    `written_by` and of the hoisted products that the backward loop reads; returned with the part's.
+    `step` makes `(fixed, sequence, state) -> (new state, y, kept)`.
     """
-    graph = loop.graph
-    hoisted = hoist_products(graph, fix, xs)
-    by_var = {**dict(zip(graph.xs, xs, strict=True)), **hoisted}
-    fixed = [fix[v] for v in graph.fixed]
-    count = len(state) + len(graph.ends[1])
-    _, fresh = written_by(graph)
+    graph, kept = loop.graph, loop.kept
+    hoisted = hoist_products(graph, inputs.fixed, inputs.xs)
+    by_var = {**dict(zip(graph.xs, inputs.xs, strict=True)), **hoisted}
+    fixed = [inputs.fixed[v] for v in graph.fixed]
+    num_state = len(graph.state)
+    count = num_state + len(graph.ys)
+    _, fresh = written_by(graph, kept)
 
     def body(state: list, at_t: list) -> tuple[list, list]:
         out = step(*fixed, *at_t, *state)
-        return out[: len(state)], [*out[len(state) : count], *(out[count + i] for i in fresh)]
+        return out[:num_state], [*out[num_state:count], *(out[count + i] for i in fresh)]
 
-    written, kept_hoisted = stacks
     sequence = [by_var[v] for v in graph.sequence]
-    state, written = _scan_into(body, state, sequence, written, part, loop)
-    kept_hoisted = [
-        part.put(stack, hoisted[v])
-        for stack, v in zip(kept_hoisted, graph.kept_hoisted, strict=True)
-    ]
-    return state, (written, kept_hoisted)
+    state, written = _scan_into(body, inputs.state, sequence, stacks.written, part, loop)
+    stacked = zip(stacks.hoisted, kept.hoisted, strict=True)
+    return state, Stacks(written, [part.put(stack, hoisted[v]) for stack, v in stacked])
 
 
-def stacks_by_variable(loop: Loop, state: list, xs: list, stacks: tuple[list, list]) -> dict:
-    """Stacks of all that the backward loop may read, by variable; `state` is that before the first
-    step."""
-    graph = loop.graph
-    written, kept_hoisted = stacks
-    atoms, _ = written_by(graph)
-    by_var = {v: a for v, a in zip(atoms, written, strict=True) if isinstance(v, jex.Var)}
-    found = dict(zip(graph.xs, xs, strict=True))
-    found |= dict(zip(graph.kept_hoisted, kept_hoisted, strict=True))
-    found |= {v: by_var[v] for v in graph.kept if v in by_var}
-    for v, i in graph.shifted:
-        first, rest = state[graph.state.index(v)][None], written[i]
-        found[v] = jnp.concatenate([rest[1:], first] if loop.reverse else [first, rest[:-1]])
-    return found
+def stacks_by_variable(loop: Loop, state: list[Array], xs: list[Array], stacks: Stacks) -> Values:
+    """Stacks of all that the backward loop may read, by variable.
+
+    `state` is that before the first step, `xs` are `[T, ...]`.
+    """
+    graph, kept = loop.graph, loop.kept
+    atoms, _ = written_by(graph, kept)
+    written = {v: a for v, a in zip(atoms, stacks.written, strict=True) if isinstance(v, Var)}
+    by_var = dict(zip(graph.xs, xs, strict=True))
+    by_var |= dict(zip(kept.hoisted, stacks.hoisted, strict=True))
+    by_var |= {v: written[v] for v in kept.values if v in written}
+    for v, i in kept.shifted:
+        first, after = state[graph.state.index(v)][None], stacks.written[i]
+        before = [after[1:], first] if loop.reverse else [first, after[:-1]]
+        by_var[v] = jnp.concatenate(before)
+    return by_var
 
 
 def block_backward(
     loop: Loop,
-    fix: dict,
-    weights: list,
-    stacks: dict,
-    xs: list,
-    ct_state: list,
-    ct_ys: list,
+    plan: Plan,
+    inputs: Inputs,
+    weights: list[Array],
+    stacks: Values,
+    cts: tuple[list[Array], list[Array]],
     part: Part,
-) -> tuple[list, dict, list]:
-    """Returns cotangents: of the float state before the block, of fixed values, of float xs.
+) -> BlockCotangents:
+    """The cotangents of a block's inputs.
 
-    `weights` are those of `turn_back`, `stacks` and `ct_ys` of all steps, `xs` of the part's.
+    `weights` are those of `turn_back`; `stacks`, `[T, ...]`, those of `stacks_by_variable`; `cts`
+    belong to the perturbed leaves of the state after the block, and of ys `[T, ...]`.
     """
-    graph, back = loop.graph, loop.graph.backward
-    fixed = {v: fix[v] for v in graph.fixed}
-    wanted = graph.replay.reads() | {*back.reads}
-    read = {v: a for v, a in stacks.items() if v in wanted}
-
+    graph, places, perturbed = loop.graph, plan.backward.places, plan.backward.perturbed
     # Results of a step are stacked where a product or an input waits for them; the rest is summed.
-    emitted = sorted({i for i in (*back.sequence, *back.deferred) if i is not None})
-    finish = dict(zip(graph.fixed, back.finish, strict=True))
+    emitted = sorted({i for i in (*places.sequence, *places.deferred) if i is not None})
+    finish = dict(zip(graph.fixed, plan.backward.finish, strict=True))
     summed = {
         v: i
-        for v, i in zip(graph.fixed, back.fixed, strict=True)
+        for v, i in zip(graph.fixed, places.fixed, strict=True)
         if i is not None and (i not in emitted or finish[v])
     }
     operands = [v for v in {d.operand: None for d in graph.deferred} if v not in stacks]
+    wanted = plan.replay.reads() | {*plan.backward.reads}
+    read = {v: a for v, a in stacks.items() if v in wanted}
+    step_back = _step_back(graph, plan, inputs.fixed, weights, list(read))
 
     def body(carry: tuple, at_t: tuple) -> tuple[tuple, tuple]:
         (ct_state, sums), (read_t, ct_y) = carry, at_t
-        value = {**fixed, **dict(zip(read, read_t, strict=True))}
-        inputs = [value[v] if v in value else zeros(v) for v in graph.replay.inputs]
-        value |= dict(zip(graph.replay.outputs, graph.replay.function(*inputs), strict=True))
-        results = back.function([value[v] for v in back.reads], weights, [*ct_state, *ct_y])
+        value, results = step_back(read_t, [*ct_state, *ct_y])
         ct_state = [
             zeros(v) if i is None else results[i]
-            for v, i in zip(graph.state, back.state, strict=True)
-            if is_float(v)
+            for v, i in zip(graph.state, places.state, strict=True)
+            if v in perturbed
         ]
         sums = [s + results[i] for s, i in zip(sums, summed.values(), strict=True)]
         return (ct_state, sums), ([results[i] for i in emitted], [value[v] for v in operands])
 
+    ct_state, ct_ys = cts
     carry = (ct_state, [zeros(end.inputs[0] if (end := finish[v]) else v) for v in summed])
     (ct_state, sums), (results, operand_stacks) = _scan_from(
         body, carry, (list(read.values()), ct_ys), part, loop
     )
     stacked = dict(zip(emitted, results, strict=True))
     multiplied = dict(zip(operands, operand_stacks, strict=True))
-
-    ct_fix = {
+    for product, i in zip(graph.deferred, places.deferred, strict=True):
+        if i is not None and (v := product.operand) not in multiplied:
+            multiplied[v] = part.of(stacks[v])
+    ct_fixed = {
         v: end.function(total)[0] if (end := finish[v]) else total
         for v, total in zip(summed, sums, strict=True)
     }
-    for v, i in zip(graph.fixed, back.fixed, strict=True):
-        if i in stacked and v not in summed:
-            ct_fix[v] = jnp.sum(stacked[i], 0)
-    for product, i in zip(graph.deferred, back.deferred, strict=True):
-        if i is not None:
-            v = product.operand
-            operand = multiplied[v] if v in multiplied else part.of(stacks[v])
-            _accumulate(ct_fix, product.weight, _weight_gradient(product, operand, stacked[i], fix))
+    _add_weight_gradients(ct_fixed, graph, plan, inputs.fixed, stacked, multiplied)
     ct_sequence = {
-        v: stacked[i] for v, i in zip(graph.sequence, back.sequence, strict=True) if i is not None
+        v: stacked[i] for v, i in zip(graph.sequence, places.sequence, strict=True) if i is not None
     }
-    return ct_state, ct_fix, _unhoist(graph, fix, xs, ct_sequence, ct_fix)
+    return BlockCotangents(
+        ct_state, ct_fixed, _unhoist(graph, perturbed, inputs, ct_sequence, ct_fixed)
+    )
+
+
+def _step_back(
+    graph: StepGraph, plan: Plan, fixed: Values, weights: list[Array], read: list[Var]
+) -> Callable[[list[Array], list[Array]], tuple[Values, list[Array]]]:
+    """A step of the backward loop: what was kept at t, cotangents -> its values, its results."""
+    in_loop = {v: fixed[v] for v in graph.fixed}
+
+    def step_back(kept: list[Array], cts: list[Array]) -> tuple[Values, list[Array]]:
+        value = {**in_loop, **dict(zip(read, kept, strict=True))}
+        inputs = [value[v] if v in value else zeros(v) for v in plan.replay.inputs]
+        value |= dict(zip(plan.replay.outputs, plan.replay.function(*inputs), strict=True))
+        reads = [value[v] for v in plan.backward.reads]
+        return value, plan.backward.function(reads, weights, cts)
+
+    return step_back
+
+
+def _add_weight_gradients(
+    ct_fixed: Values,
+    graph: StepGraph,
+    plan: Plan,
+    fixed: Values,
+    stacked: dict[int, Array],
+    multiplied: Values,
+) -> None:
+    """Adds to `ct_fixed` what waited for the end of the loop."""
+    places = plan.backward.places
+    for v, i in zip(graph.fixed, places.fixed, strict=True):
+        if i in stacked and v not in ct_fixed:
+            ct_fixed[v] = jnp.sum(stacked[i], 0)
+    for product, i in zip(graph.deferred, places.deferred, strict=True):
+        if i is not None:
+            operands = multiplied[product.operand]
+            gradient = _weight_gradient(product, operands, stacked[i], fixed[product.weight])
+            _accumulate(ct_fixed, product.weight, gradient)
 
 
 def _scan_into(
@@ -206,20 +260,19 @@ def _scan_from(
     return run(read, carry, part.start + jnp.arange(part.size))
 
 
-def hoist_products(graph: StepGraph, fix: dict, xs: list) -> dict[Any, Array]:
-    """The hoisted products of all steps, `[steps, ...]` each."""
+def hoist_products(graph: StepGraph, fixed: Values, xs: list[Array]) -> Values:
+    """The hoisted products of all steps, `[size, ..., N]` each, of xs `[size, ...]`."""
     stacks = dict(zip(graph.xs, xs, strict=True))
     for eqn in graph.hoist.eqns:
-        operands = [v for v in eqn.invars if isinstance(v, jex.Var)]
-        if is_plain_product(eqn) and operands[0] in stacks and operands[1] in fix:
-            a, b = stacks[operands[0]], fix[operands[1]]
+        operands = variables(eqn.invars)
+        if is_plain_product(eqn) and operands[0] in stacks and operands[1] in fixed:
+            a, b = stacks[operands[0]], fixed[operands[1]]
             stacks[eqn.outvars[0]] = rows_product(a, b, eqn.params["precision"])
             continue
 
-        def one(moving: dict, eqn: Any = eqn) -> list[Array]:
-            value = {**fix, **moving}
-            inputs = [value[v] if isinstance(v, jex.Var) else v.val for v in eqn.invars]
-            return evaluate(eqn, inputs)
+        def one(moving: Values, eqn: Eqn = eqn) -> list[Array]:
+            value = {**fixed, **moving}
+            return evaluate(eqn, [value[v] if isinstance(v, Var) else v.val for v in eqn.invars])
 
         moving = {v: stacks[v] for v in operands if v in stacks}
         names = list(moving)
@@ -230,62 +283,47 @@ def hoist_products(graph: StepGraph, fix: dict, xs: list) -> dict[Any, Array]:
     return {v: stacks[v] for v in graph.hoist.outputs}
 
 
-def _unhoist(graph: StepGraph, fix: dict, xs: list, ct_sequence: dict, ct_fix: dict) -> list[Array]:
-    """Returns the cotangents of float xs; adds those of fixed values to `ct_fix`."""
+def _unhoist(
+    graph: StepGraph, perturbed: set[Var], inputs: Inputs, ct_sequence: Values, ct_fixed: Values
+) -> list[Array]:
+    """Returns the cotangents of perturbed xs; adds those of fixed values to `ct_fixed`."""
     cts = {v: ct_sequence[v] for v in graph.xs if v in ct_sequence}
-    if any(v in ct_sequence for v in graph.hoist.outputs):
+    hoisted = [v for v in graph.hoist.outputs if v in ct_sequence]
+    if hoisted:
         used = graph.hoist.reads()
-        fixed = [v for v in graph.fix.outputs if v in used]
+        moving = [v for v in (*graph.fix.outputs, *graph.xs) if v in perturbed & used]
+        value = {**inputs.fixed, **dict(zip(graph.xs, inputs.xs, strict=True))}
 
-        def run(*inputs: Array) -> list[Array]:
-            named = {**fix, **dict(zip(fixed, inputs, strict=False))}
-            hoisted = hoist_products(graph, named, list(inputs[len(fixed) :]))
-            return [hoisted[v] for v in graph.hoist.outputs if v in ct_sequence]
+        def run(*values: Array) -> list[Array]:
+            named = {**value, **dict(zip(moving, values, strict=True))}
+            products = hoist_products(graph, named, [named[v] for v in graph.xs])
+            return [products[v] for v in hoisted]
 
-        hoist_cts = [ct_sequence[v] for v in graph.hoist.outputs if v in ct_sequence]
-        found = pull_back(run, [*(fix[v] for v in fixed), *xs], hoist_cts)
-        for v, ct in zip([*fixed, *graph.xs], found, strict=True):
-            if ct is not None:
-                _accumulate(cts if v in graph.xs else ct_fix, v, ct)
-    return [cts.get(v, jnp.zeros_like(x)) for v, x in zip(graph.xs, xs, strict=True) if is_float(v)]
+        _, pull_back = jax.vjp(run, *(value[v] for v in moving))
+        input_cts = pull_back([ct_sequence[v] for v in hoisted])
+        for v, ct in zip(moving, input_cts, strict=True):
+            _accumulate(cts if v in graph.xs else ct_fixed, v, ct)
+    return [
+        cts.get(v, jnp.zeros_like(x))
+        for v, x in zip(graph.xs, inputs.xs, strict=True)
+        if v in perturbed
+    ]
 
 
-def _weight_gradient(product: Deferred, operands: Array, cts: Array, fix: dict) -> Array:
+def _weight_gradient(product: Deferred, operands: Array, cts: Array, weight: Array) -> Array:
     """The gradient of a weight over all steps, by one product."""
-    eqn, operand, weight = product
-    if is_plain_product(eqn) and eqn.invars[1] is weight:
+    eqn = product.eqn
+    if is_plain_product(eqn) and eqn.invars[1] is product.weight:
         return sum_of_outer_products(operands, cts, eqn.params["precision"])
 
     def multiply(w: Array) -> Array:
-        return jax.vmap(lambda a: evaluate(eqn, [a if v is operand else w for v in eqn.invars])[0])(
-            operands
-        )
+        return jax.vmap(
+            lambda a: evaluate(eqn, [a if v is product.operand else w for v in eqn.invars])[0]
+        )(operands)
 
-    struct = jax.ShapeDtypeStruct(fix[weight].shape, fix[weight].dtype)
-    return jax.linear_transpose(multiply, struct)(cts)[0]
-
-
-def _accumulate(cts: dict, key: Any, ct: Array) -> None:
-    cts[key] = cts[key] + ct if key in cts else ct
+    shape = jax.ShapeDtypeStruct(weight.shape, weight.dtype)
+    return jax.linear_transpose(multiply, shape)(cts)[0]
 
 
-def pull_back(function: Callable, inputs: list, cts: list) -> list[Array | None]:
-    """Cotangents of the float inputs of `function(*inputs)`, None for the others.
-
-    `cts` belong to the function's float outputs.
-    """
-    places = [i for i, a in enumerate(inputs) if jnp.issubdtype(a.dtype, jnp.inexact)]
-
-    def run(*floats: Array) -> list[Array]:
-        merged = list(inputs)
-        for i, a in zip(places, floats, strict=True):
-            merged[i] = a
-        return [a for a in function(*merged) if jnp.issubdtype(a.dtype, jnp.inexact)]
-
-    _, transpose = jax.vjp(run, *(inputs[i] for i in places))
-    found = dict(zip(places, transpose(cts), strict=True))
-    return [found.get(i) for i in range(len(inputs))]
-
-
-def zeros(atom: Any) -> Array:
-    return jnp.zeros(atom.aval.shape, atom.aval.dtype)
+def _accumulate(cts: Values, v: Var, ct: Array) -> None:
+    cts[v] = cts[v] + ct if v in cts else ct

@@ -8,61 +8,60 @@ its own, and a fast one, even if a part of its result (a candidate, which takes 
 not used. A training step does not need it: there the gates are kept, each a kernel already.
 """
 
-# mypy: disable-error-code="attr-defined, arg-type"
-# (jax.extend.core types an atom's aval as an abstract value without shape and dtype.)
-
 from collections import defaultdict
 from typing import Any
 
 import jax
-import jax.extend.core as jex
 
-from seqjax.fast_scan.stepgraph import evaluate, flatten, interpret, struct
+from seqjax.fast_scan.jaxprs import Atom, Eqn, Jaxpr, Var, evaluate, flatten, interpret, struct
 from seqjax.types import Array
 
 CUTS = ("slice", "split")
 FUNCTIONS = ("logistic", "tanh")
 
 
-def join_gates(jaxpr: jex.Jaxpr) -> jex.Jaxpr:
+def join_gates(jaxpr: Jaxpr) -> Jaxpr:
     """The same function of the same inputs, each function of most parts of an array made one.
 
     Args:
-      jaxpr: straight-line equations without constants, from `seqjax.fast_scan.stepgraph.flatten`.
+      jaxpr: straight-line equations without constants, from `seqjax.fast_scan.jaxprs.flatten`.
     """
-    cuts: dict[Any, Any] = {
+    cuts: dict[Atom, Eqn] = {
         v: eqn for eqn in jaxpr.eqns if eqn.primitive.name in CUTS for v in eqn.outvars
     }
-    parts = defaultdict(list)  # (function, uncut array) -> its parts, results of the function
+    gated = defaultdict(list)  # (function, uncut array) -> its parts, results of the function
     for eqn in jaxpr.eqns:
         argument = eqn.invars[0] if eqn.invars else None
-        if eqn.primitive.name in FUNCTIONS and isinstance(argument, jex.Var) and argument in cuts:
-            parts[eqn.primitive.name, cuts[argument].invars[0]].append(eqn.outvars[0])
-    joined = {
+        if eqn.primitive.name in FUNCTIONS and isinstance(argument, Var) and argument in cuts:
+            gated[eqn.primitive.name, cuts[argument].invars[0]].append(eqn.outvars[0])
+    joined: dict[Atom, Any] = {
         v: source
-        for source, results in parts.items()
-        if len(results) > 1 and 2 * sum(v.aval.size for v in results) > source[1].aval.size
+        for source, results in gated.items()
+        if len(results) > 1 and 2 * sum(struct(v).size for v in results) > struct(source[1]).size
         for v in results
     }
     if not joined:
         return jaxpr
-    uncut: dict[Any, Array] = {}
-    whole: dict[Any, Array] = {}
+    uncut: dict[Atom, Array] = {}
+    of_uncut: dict[Atom, Array] = {}  # by (function, uncut array)
 
-    def rule(eqn: jex.JaxprEqn, inputs: list[Any]) -> list[Any]:
+    def rule(eqn: Eqn, inputs: list[Any]) -> list[Any]:
         if eqn.primitive.name in CUTS:
             uncut[eqn.invars[0]] = inputs[0]
         source = joined.get(eqn.outvars[0])
         if source is None:
             return evaluate(eqn, inputs)
-        if source not in whole:
-            whole[source] = eqn.primitive.bind(uncut[source[1]], **eqn.params)
+        if source not in of_uncut:
+            of_uncut[source] = eqn.primitive.bind(uncut[source[1]], **eqn.params)
         cut = cuts[eqn.invars[0]]
-        return [evaluate(cut, [whole[source]])[cut.outvars.index(eqn.invars[0])]]
+        parts: dict[Atom, Array] = dict(
+            zip(cut.outvars, evaluate(cut, [of_uncut[source]]), strict=True)
+        )
+        return [parts[eqn.invars[0]]]
 
     def run(*inputs: Array) -> list[Any]:
         return interpret(jaxpr, inputs, rule)
 
-    found, consts = flatten(jax.make_jaxpr(run)(*map(struct, jaxpr.invars)))
+    joined_jaxpr, consts = flatten(jax.make_jaxpr(run)(*map(struct, jaxpr.invars)))
     assert not consts
-    return found
+    return joined_jaxpr

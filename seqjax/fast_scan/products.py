@@ -15,22 +15,23 @@ import jax
 import jax.numpy as jnp
 from jax import lax
 
+from seqjax.fast_scan.jaxprs import Eqn, struct
 from seqjax.types import Array
 
 LARGE = 2 << 20  # bytes of a weight; turning a smaller one gains nothing, and loses with few rows
 ROWS = 8  # other numbers of rows than its multiples are read slowly in columns
 
 
-def is_plain_product(eqn: Any) -> bool:
+def is_plain_product(eqn: Eqn) -> bool:
     """Whether an equation is `a [..., K] @ b [K, N]`, all of one dtype."""
     if eqn.primitive.name != "dot_general":
         return False
-    a, b = (atom.aval for atom in eqn.invars)
+    a, b = map(struct, eqn.invars)
     plain = (((len(a.shape) - 1,), (0,)), ((), ()))
     return (
         len(b.shape) == 2
         and eqn.params["dimension_numbers"] == plain
-        and a.dtype == b.dtype == eqn.outvars[0].aval.dtype
+        and a.dtype == b.dtype == struct(eqn.outvars[0]).dtype
     )
 
 
@@ -40,9 +41,9 @@ def is_large(weight: Any) -> bool:
     return num_bytes >= LARGE and jax.default_backend() == "cpu"
 
 
-def pays_to_turn(product: Any) -> bool:
+def pays_to_turn(product: Eqn) -> bool:
     """Whether `a @ b` is faster turned in a forward loop, where much reads its result, in columns."""
-    a, b = (atom.aval for atom in product.invars)
+    a, b = map(struct, product.invars)
     return is_large(b) and math.prod(a.shape[:-1]) % ROWS == 0
 
 
@@ -54,9 +55,9 @@ def turned(weight: Array) -> Array:
 def turned_product(a: Array, weight: Array, precision: Any) -> Array:
     """`a [..., K] @ weight.T`, of weight `[N, K]`, whose result XLA makes transposed."""
     axes = (((1,), (a.ndim - 1,)), ((), ()))
-    made = lax.dot_general(weight, a, axes, precision=precision)
+    transposed = lax.dot_general(weight, a, axes, precision=precision)
     # Behind a barrier, or XLA makes the plain product of it.
-    return jnp.moveaxis(lax.optimization_barrier(made), 0, -1)
+    return jnp.moveaxis(lax.optimization_barrier(transposed), 0, -1)
 
 
 @partial(jax.custom_vjp, nondiff_argnums=(2,))

@@ -11,7 +11,8 @@ import jax
 import jax.numpy as jnp
 
 from seqjax.fast_scan.block import hoist_products
-from seqjax.fast_scan.stepgraph import flatten, read_step
+from seqjax.fast_scan.jaxprs import flatten
+from seqjax.fast_scan.stepgraph import read_step
 from seqjax.types import Array, State
 
 TokenStep = Callable[[State, Array], tuple[State, Array]]  # (state, token []) -> (state, y)
@@ -32,7 +33,7 @@ def tabulate(step: TokenStep, state: State, num_tokens: int) -> TokenStep:
     closed, shapes = jax.make_jaxpr(step, return_shape=True)(state, token)
     jaxpr, params = flatten(closed)
     num_state = len(jax.tree.leaves(state))
-    graph = read_step(jaxpr, len(params), num_state, "gates")
+    graph = read_step(jaxpr, len(params), num_state)
     if not graph.hoist.outputs:
         return step
     fix = dict(zip(graph.fix.outputs, graph.fix.function(*params), strict=True))
@@ -42,7 +43,7 @@ def tabulate(step: TokenStep, state: State, num_tokens: int) -> TokenStep:
     def looked_up(state: State, token: Array) -> tuple[State, Array]:
         at_token = [table[v][token] if v in table else token for v in graph.sequence]
         fixed = [fix[v] for v in graph.fixed]
-        results = graph.forward.function(*fixed, *at_token, *jax.tree.leaves(state))
+        results = graph.body.function(*fixed, *at_token, *jax.tree.leaves(state))
         return jax.tree.unflatten(jax.tree.structure(shapes), results[:num_results])
 
     return looked_up

@@ -52,9 +52,11 @@ def unroll(
       InputError: if there is no time axis, no time step, or `lengths` does not fit.
     """
     state, live = _prepare(cell, params, xs, state, lengths)
+    filling = _filling(xs, live)
 
     def step(params: Params, state: State, inputs: tuple) -> tuple[State, Array]:
-        return _masked_step(cell, params, state, *inputs)
+        x, live_t = inputs
+        return _masked_step(cell, params, state, x, live_t, filling)
 
     return scan(
         step,
@@ -79,11 +81,12 @@ def unroll_loop(
 ) -> tuple[State, Array]:
     """The definition of `unroll`, as a Python loop: for reading, debugging and tests."""
     state, live = _prepare(cell, params, xs, state, lengths)
+    filling = _filling(xs, live)
     ys: dict[int, Array] = {}
     steps = range(len(xs))
     for t in reversed(steps) if reverse else steps:
         live_t = None if live is None else live[t]
-        state, ys[t] = _masked_step(cell, params, state, xs[t], live_t)
+        state, ys[t] = _masked_step(cell, params, state, xs[t], live_t, filling)
     return state, jnp.stack([ys[t] for t in steps])
 
 
@@ -107,13 +110,14 @@ def unroll_truncated(
     """
     check_positive("chunk_length", chunk_length)
     state, live = _prepare(cell, params, xs, state, lengths)
+    filling = _filling(xs, live)
     t = jnp.arange(len(xs))
     cut = (t % chunk_length == 0) & (t > 0)
 
     def step(params: Params, state: State, inputs: tuple) -> tuple[State, Array]:
         x, live_t, cut_t = inputs
         state = _where(cut_t, lax.stop_gradient(state), state)
-        return _masked_step(cell, params, state, x, live_t)
+        return _masked_step(cell, params, state, x, live_t, filling)
 
     return scan(step, params, state, (xs, live, cut))
 
@@ -149,15 +153,39 @@ def _prepare(
     return state, t < lengths
 
 
+def _filling(xs: Array, live: Array | None) -> Array | None:
+    """What stands for a row's padding `[..., D]`: its own first input, which the cell reads anyhow.
+
+    The step's results there are dropped, but its derivative is not: it is multiplied by zero, and a
+    step may have none at an input of zeros (`x / norm(x)`, a layer norm without epsilon). A row of
+    length 0 has no input of its own; it gets values between 0 and 1, no two of them equal.
+    """
+    if live is None:
+        return None
+    xs = jnp.asarray(xs)
+    if jnp.issubdtype(xs.dtype, jnp.inexact):
+        size = xs.shape[-1]
+        harmless = jnp.arange(1, size + 1, dtype=jnp.float32) / (size + 1)
+    else:
+        harmless = jnp.zeros(())  # a class that there is
+    harmless = jnp.broadcast_to(harmless.astype(xs.dtype), xs.shape[1:])
+    return lax.stop_gradient(_where(live[0], xs[0], harmless))
+
+
 def _masked_step(
-    cell: Cell, params: Params, state: State, x: Array, live: Array | None
+    cell: Cell,
+    params: Params,
+    state: State,
+    x: Array,
+    live: Array | None,
+    filling: Array | None,
 ) -> tuple[State, Array]:
     """One step that leaves dead rows as they are. `live` is `[...]`, or None for all alive."""
     if live is None:
         return cell.step(params, state, x)
     # The padding is replaced before the step: cleaned only after it, a NaN would still reach
     # the gradient, as 0 · NaN.
-    new_state, y = cell.step(params, state, _where(live, x, jnp.zeros_like(x)))
+    new_state, y = cell.step(params, state, _where(live, x, filling))
     return _where(live, new_state, state), _where(live, y, jnp.zeros_like(y))
 
 

@@ -3,11 +3,10 @@
 from typing import Any
 
 import jax
-import jax.extend.core as jex
 import jax.numpy as jnp
 from jax import lax
 
-from seqjax.fast_scan.stepgraph import evaluate, flatten, interpret, is_float
+from seqjax.fast_scan.jaxprs import Eqn, evaluate, flatten, interpret, is_float, struct
 from seqjax.types import Array, Cell, Params, State
 
 
@@ -24,7 +23,7 @@ def low_precision_products(cell: Cell, dtype: Any = jnp.bfloat16) -> Cell:
       dtype: a float type, bfloat16 or float16.
     """
 
-    def rule(eqn: jex.JaxprEqn, inputs: list[Any]) -> list[Any]:
+    def rule(eqn: Eqn, inputs: list[Any]) -> list[Any]:
         if eqn.primitive.name == "dot_general" and is_float(eqn.outvars[0]):
             return [_product(eqn, inputs[0], inputs[1], dtype)]
         return evaluate(eqn, inputs)
@@ -38,13 +37,13 @@ def low_precision_products(cell: Cell, dtype: Any = jnp.bfloat16) -> Cell:
     return cell._replace(step=step)
 
 
-def _product(eqn: Any, a: Array, b: Array, dtype: Any) -> Array:
+def _product(eqn: Eqn, a: Array, b: Array, dtype: Any) -> Array:
     if jax.default_backend() == "cpu":
         info = jnp.finfo(dtype)
         # Not a cast there and back, which XLA may leave out.
         a, b = (lax.reduce_precision(v, info.nexp, info.nmant) for v in (a, b))
         return evaluate(eqn, [a, b])[0]
-    out = eqn.outvars[0].aval.dtype
+    out = struct(eqn.outvars[0]).dtype
     return lax.dot_general(
         a.astype(dtype),
         b.astype(dtype),

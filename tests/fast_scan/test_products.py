@@ -61,7 +61,7 @@ def counted(monkeypatch):
         return original(*args, **kwargs)
 
     monkeypatch.setattr(loops, "turned_product", turned_product)
-    monkeypatch.setattr("seqjax.fast_scan.stepgraph.turned_product", turned_product)
+    monkeypatch.setattr("seqjax.fast_scan.backward.turned_product", turned_product)
     return count
 
 

@@ -18,6 +18,11 @@ def ragged(seed=0):
     return problem(CELL, steps=5, batch=(4,), seed=seed)
 
 
+def truncated_to_all(cell, params, xs, state, *, lengths, reverse):
+    """Truncation that cuts nothing: of all steps in one chunk."""
+    return unroll_truncated(cell, params, xs, state, chunk_length=99, lengths=lengths)
+
+
 @pytest.mark.parametrize("reverse", [False, True])
 @pytest.mark.parametrize("run", [unroll, unroll_loop])
 def test_each_row_equals_its_own_unpadded_run(run, reverse):
@@ -56,6 +61,58 @@ def test_nan_in_the_padding_changes_neither_values_nor_gradients(reverse):
     assert np.all(np.any(x_grads[~padding] != 0, axis=-1))
 
 
+STEPS_WITHOUT_A_DERIVATIVE_AT_ZERO = {
+    "norm": lambda x: x / jnp.linalg.norm(x, axis=-1, keepdims=True),
+    "layer norm": lambda x: (x - x.mean(-1, keepdims=True)) / x.std(-1, keepdims=True),
+    "logarithm": lambda x: jnp.log(x**2),
+    "square root": lambda x: jnp.sqrt(jnp.abs(x)),
+}
+
+
+@pytest.mark.parametrize(
+    ("run", "name", "reverse"),
+    [
+        *((unroll, name, False) for name in STEPS_WITHOUT_A_DERIVATIVE_AT_ZERO),
+        (unroll, "norm", True),
+        (unroll_loop, "layer norm", True),
+        (truncated_to_all, "logarithm", False),
+    ],
+)
+def test_padding_is_no_input_that_a_step_has_no_derivative_at(run, name, reverse):
+    """Values and gradients are those of the rows' own unpadded runs; length 0 changes nothing."""
+    function = STEPS_WITHOUT_A_DERIVATIVE_AT_ZERO[name]
+
+    def step(params, state, x):
+        return CELL.step(params, state, function(x))
+
+    cell = CELL._replace(step=step)
+    with jax.enable_x64(True):
+        params, state, xs = problem(cell, steps=5, batch=(4,), dtype=np.float64)
+        padding = np.arange(5)[:, None] >= LENGTHS
+        xs = np.where(padding[..., None], np.nan, xs)
+
+        def padded(params, state, xs):
+            final_state, ys = run(cell, params, xs, state, lengths=LENGTHS, reverse=reverse)
+            return jnp.sum(ys**2) + jnp.sum(final_state.c**3)
+
+        def row_by_row(params, state, xs):
+            total = 0.0
+            for row, length in enumerate(LENGTHS):
+                row_state = jax.tree.map(lambda s, row=row: s[row], state)
+                if length:
+                    row_state, ys = unroll(
+                        cell, params, xs[:length, row], row_state, reverse=reverse
+                    )
+                    total += jnp.sum(ys**2)
+                total += jnp.sum(row_state.c**3)
+            return total
+
+        found = jax.jit(jax.value_and_grad(padded, (0, 1, 2)))(params, state, xs)
+        expected = jax.jit(jax.value_and_grad(row_by_row, (0, 1, 2)))(params, state, xs)
+        for a, b in zip(jax.tree.leaves(found), jax.tree.leaves(expected), strict=True):
+            np.testing.assert_allclose(a, b, rtol=1e-11, atol=1e-12)
+
+
 def test_length_zero_returns_the_initial_state_bit_for_bit():
     params, state, xs = ragged()
     final_state, ys = unroll(CELL, params, xs * np.nan, state, lengths=np.zeros(4, int))
@@ -81,7 +138,7 @@ def test_a_single_sequence_takes_a_scalar_length():
     params, state, xs = problem(CELL, batch=())
     final_state, ys = unroll(CELL, params, xs, state, lengths=np.int32(2))
     expected, _ = unroll(CELL, params, xs[:2], state)
-    np.testing.assert_allclose(final_state.h, expected.h, rtol=1e-6)
+    np.testing.assert_allclose(final_state.h, expected.h, rtol=1e-5, atol=1e-6)
     assert ys.shape == (5, 3)
 
 
@@ -89,8 +146,8 @@ def test_reverse_is_forward_on_the_reversed_sequence():
     params, state, xs = ragged()
     final_state, ys = unroll(CELL, params, xs, state, reverse=True)
     flipped_state, flipped_ys = unroll(CELL, params, xs[::-1], state)
-    np.testing.assert_allclose(ys, flipped_ys[::-1], rtol=1e-6)
-    np.testing.assert_allclose(final_state.c, flipped_state.c, rtol=1e-6)
+    np.testing.assert_allclose(ys, flipped_ys[::-1], rtol=1e-5, atol=1e-6)
+    np.testing.assert_allclose(final_state.c, flipped_state.c, rtol=1e-5, atol=1e-6)
 
 
 def test_a_split_sequence_carries_its_state():
@@ -108,7 +165,7 @@ def test_truncation_keeps_values_and_cuts_gradients_between_chunks(chunk_length)
     whole = unroll(CELL, params, xs, state)
     chunked = unroll_truncated(CELL, params, xs, state, chunk_length=chunk_length)
     for a, b in zip(jax.tree.leaves(whole), jax.tree.leaves(chunked), strict=True):
-        np.testing.assert_allclose(a, b, rtol=1e-6, atol=1e-7)
+        np.testing.assert_allclose(a, b, rtol=1e-5, atol=1e-6)
 
     def last_output(xs, state):
         return jnp.sum(

@@ -1,0 +1,79 @@
+"""What `scan` takes: arguments made arrays, counted, and traced; the rest refused in a sentence."""
+
+from collections.abc import Callable
+from typing import Any
+
+import jax
+import jax.numpy as jnp
+
+from seqjax.errors import InputError
+from seqjax.fast_scan.jaxprs import ClosedJaxpr, shown, side_effects, struct
+from seqjax.types import Array, Params, State
+
+Step = Callable[[Params, State, Any], tuple[State, Any]]
+
+
+def as_array(a: Any) -> Array:
+    return a if isinstance(a, jax.Array) else jnp.asarray(a)  # (a PRNG key is one already)
+
+
+def first(a: Array) -> jax.ShapeDtypeStruct:
+    """What one step sees of an input of all."""
+    return jax.ShapeDtypeStruct(a.shape[1:], a.dtype)
+
+
+def count_steps(xs: Any, length: int | None) -> int:
+    """T, the one length of all leaves of xs."""
+    lengths = {jax.tree_util.keystr(k): jnp.shape(a)[:1] for k, a in jax.tree.leaves_with_path(xs)}
+    scalars = [name for name, n in lengths.items() if not n]
+    if scalars:
+        raise InputError(f"every leaf of xs needs a leading time axis; xs{scalars[0]} has none.")
+    counts = {name: n[0] for name, n in lengths.items()}
+    if length is not None:
+        counts["length"] = length
+    if not counts:
+        raise InputError("scan needs xs with at least one leaf, or length.")
+    if len(set(counts.values())) > 1:
+        listed = ", ".join(f"{'xs' if k != 'length' else ''}{k}: {n}" for k, n in counts.items())
+        raise InputError(
+            f"the leaves of xs (and length) must have one number of steps, got {listed}."
+        )
+    num_steps = next(iter(counts.values()))
+    if num_steps < 1:
+        raise InputError(f"scan needs at least one time step, got {num_steps}.")
+    return num_steps
+
+
+def trace_step(step: Step, params: Params, state: State, x: Any) -> tuple[ClosedJaxpr, Any]:
+    """The step as a jaxpr on flat inputs, and the tree of y; refuses what cannot be scanned."""
+    trees: list[Any] = []
+
+    def flat_step(params: Params, state: State, x: Any) -> list[Any]:
+        result = step(params, state, x)
+        if not (isinstance(result, tuple) and len(result) == 2):
+            raise InputError(f"a step returns the pair (state, y), got {type(result).__name__}.")
+        trees[:] = jax.tree.structure(result[0]), jax.tree.structure(result[1])
+        return jax.tree.leaves(result)
+
+    closed = jax.make_jaxpr(flat_step)(params, state, x)
+    if effects := side_effects(closed):
+        raise InputError(
+            f"the step has side effects ({', '.join(effects)}), which a scan that"
+            " reorders work cannot keep: take them out of the step."
+        )
+    state_tree, y_tree = trees
+    if state_tree != jax.tree.structure(state):
+        raise InputError(
+            f"the step changes the structure of the state from {jax.tree.structure(state)} to"
+            f" {state_tree}: return what was given."
+        )
+    given = closed.jaxpr.invars[len(jax.tree.leaves(params)) :]
+    paths = [path for path, _ in jax.tree.leaves_with_path(state)]
+    for path, old, new in zip(paths, given, closed.jaxpr.outvars, strict=False):
+        if (struct(old).shape, struct(old).dtype) != (struct(new).shape, struct(new).dtype):
+            raise InputError(
+                f"the step changes the state's leaf state{jax.tree_util.keystr(path)} from"
+                f" {shown(old, short=False)} to {shown(new, short=False)}: start from, or cast back"
+                " to, the same shape and dtype."
+            )
+    return closed, y_tree

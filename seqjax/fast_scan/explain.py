@@ -1,0 +1,78 @@
+"""What `scan` finds in a step, in words."""
+
+import math
+from collections.abc import Iterable
+from typing import Any
+
+import jax
+
+from seqjax.fast_scan.door import Step, as_array, trace_step
+from seqjax.fast_scan.jaxprs import Eqn, Var, flatten, is_float, num_bytes, shown, struct, variables
+from seqjax.fast_scan.keeping import CHEAP, plan_gradient
+from seqjax.fast_scan.stepgraph import PRODUCTS, StepGraph, read_step
+from seqjax.types import Params, State
+
+
+def explain(step: Step, params: Params, state: State, x: Any) -> str:
+    """What `scan` finds in a step, as text: hoisted, deferred, kept, with bytes and operations.
+
+    Args:
+      step: as in `scan`.
+      params: as in `scan`.
+      state: as in `scan`.
+      x: the input of one step, without the time axis.
+
+    Returns:
+      Lines to print. Sizes are per time step.
+    """
+    params, state, x = jax.tree.map(as_array, (params, state, x))
+    closed, _ = trace_step(step, params, state, x)
+    flat, consts = flatten(closed)
+    num_fixed = len(consts) + len(jax.tree.leaves(params))
+    graph = read_step(flat, num_fixed, len(jax.tree.leaves(state)))
+    lines = [f"hoisted   {_product(e)}" for e in _products(graph.hoist.eqns)]
+    lines += [f"deferred  {_product(d.eqn)}" for d in graph.deferred]
+    lines += [
+        f"in the loop, its gradient summed step by step: {name} with"
+        f" {shown(v, short=False)}: not a product of a loop value and one parameter"
+        for name, v in _accumulated(graph)
+    ]
+    inputs = [v for v in flat.invars if is_float(v)]
+    for keep in ("gates", "products"):
+        try:
+            kept = plan_gradient(graph, keep, inputs).kept
+        except Exception as error:  # whatever JAX raises
+            lines.append(f"its derivative cannot be read, and is that of lax.scan: {error}")
+            break
+        values = [*kept.values, *kept.hoisted]
+        listed = ", ".join(map(shown, values)) or "nothing"
+        lines.append(f"kept for keep={keep!r}: {sum(map(num_bytes, values)):,} bytes: {listed}")
+    if not graph.deferred:
+        lines.append("no product of the state and a parameter: runs as lax.scan")
+    return "\n".join(lines)
+
+
+def _accumulated(graph: StepGraph) -> list[tuple[str, Var]]:
+    """Weights that the loop reads in other ways than by a deferred product, and by what."""
+    deferred = [id(d.eqn) for d in graph.deferred]
+    return [
+        (eqn.primitive.name, v)
+        for eqn in graph.body.eqns
+        if id(eqn) not in deferred and eqn.primitive.name not in (*CHEAP, *PRODUCTS)
+        for v in variables(eqn.invars)
+        if v in graph.fixed and min(struct(v).shape, default=1) > 1
+    ]
+
+
+def _products(eqns: Iterable[Eqn]) -> list[Eqn]:
+    return [e for e in eqns if e.primitive.name in PRODUCTS]
+
+
+def _product(eqn: Eqn) -> str:
+    a, b = map(shown, eqn.invars)
+    text = f"{a} x {b} -> {shown(eqn.outvars[0])}"
+    if eqn.primitive.name != "dot_general":
+        return f"{eqn.primitive.name} {text}"
+    shape = struct(eqn.invars[0]).shape
+    contracted = math.prod(shape[i] for i in eqn.params["dimension_numbers"][0][0])
+    return f"{text}, {2 * contracted * math.prod(struct(eqn.outvars[0]).shape):,} operations"
