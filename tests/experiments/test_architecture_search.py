@@ -345,7 +345,6 @@ def test_records_of_a_stranger_are_salvaged(tmp_path):
         ({"settings": 0}, "--settings must be an integer of at least 1"),
         ({"again": 1.0}, r"--again must lie in \[0, 1\)"),
         ({"max_digits": 0}, "--max_digits"),
-        ({"resume": True}, "--resume needs the --workdir"),
     ],
 )
 def test_wrong_flags(flags, message):
