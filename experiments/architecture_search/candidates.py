@@ -41,7 +41,7 @@ class Record(NamedTuple):
 
     step: int
     candidate: int
-    made: Candidate | None
+    new: Candidate | None  # the candidate it made; None if it tried one again
     tried: Mapping[str, list[Scored]]
 
 
@@ -136,7 +136,7 @@ def salvage(path: Path, tasks: Sequence[str]) -> tuple[dict[int, Record], list[s
             if record.step in records:
                 raise InputError(f"step {record.step} stands there twice.")
             tried = records.get(record.candidate)
-            if tried is not None and (tried.made is None or tried.made.end != "evaluated"):
+            if tried is not None and (tried.new is None or tried.new.end != "evaluated"):
                 raise InputError(f"step {record.candidate} made no candidate that is tried again.")
         except InputError as error:
             problems.append(f"line {number} of {path} is left out: {error}")
@@ -154,8 +154,8 @@ def candidates_of(records: Mapping[int, Record], before: int | None = None) -> d
         record = records[step]
         if before is not None and step >= before:
             break
-        if record.made is not None:
-            candidates[step] = record.made
+        if record.new is not None:
+            candidates[step] = record.new
         elif record.candidate in candidates:  # not there if its own record was damaged
             old = candidates[record.candidate]
             best = dict(old.best)

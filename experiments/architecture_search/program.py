@@ -258,17 +258,17 @@ def search(config: Config, workdir: Path) -> dict[int, Record]:
 def told(records: dict[int, Record], step: int) -> str:
     """What a step did, in a few words."""
     record = records[step]
-    if record.made is None:
+    if record.new is None:
         return f"{record.candidate} tried again"
     candidates = candidates_of(records)
-    if record.made.end != "evaluated":
-        return f"{record.made.name}: {record.made.end}"
+    if record.new.end != "evaluated":
+        return f"{record.new.name}: {record.new.end}"
     shares = [
         share(candidates[step], candidates[BASELINE], task)
-        for task in record.made.best
+        for task in record.new.best
         if task != RECALL
     ]
-    return f"{record.made.name}: {' '.join(f'{s:.3f}' for s in shares)} of the GRU"
+    return f"{record.new.name}: {' '.join(f'{s:.3f}' for s in shares)} of the GRU"
 
 
 def evaluate_one(config: Config) -> dict[str, Any]:

@@ -28,7 +28,7 @@ def report(workdir: Path, records: dict[int, Record]) -> tuple[str, dict[str, An
     candidates = candidates_of(records)
     baseline, members = candidates[BASELINE], ranked(candidates)
     ends = Counter(c.end for c in candidates.values() if c.parent is not None)
-    again = sum(record.made is None for record in records.values())
+    again = sum(record.new is None for record in records.values())
     draw_search(workdir / "search.png", candidates)
     texts = [
         list_table(members[:SHOWN], baseline),

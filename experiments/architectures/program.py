@@ -134,16 +134,16 @@ def job_of(
 
 
 def unit_of(job: Job, devices: int) -> Unit:
-    """A unit's row: what it was, and what was found."""
+    """The unit that evaluates a job; its row has the settings with their scores."""
 
     def compute(key: Array) -> Row:
-        del key  # all draws are the job's own
-        found = evaluate(job, devices)
+        del key  # the job has its own seed
+        evaluation = evaluate(job, devices)
         rows = [
             {**setting._asdict(), **scores}
-            for setting, scores in zip(job.settings, found["settings"], strict=True)
+            for setting, scores in zip(job.settings, evaluation["settings"], strict=True)
         ]
-        shape = {"layers": job.layers, "parameters": job.parameters, "units": found["units"]}
+        shape = {"layers": job.layers, "parameters": job.parameters, "units": evaluation["units"]}
         return {"task": job.task, "network": job.network, **shape, "settings": rows}
 
     return compute

@@ -41,7 +41,7 @@ def tasks(study: str, length: int, max_digits: int) -> dict[str, Task]:
     """The tasks of a study.
 
     Raises:
-      InputError: if a task cannot have that length, or no sums of so many digits can be made.
+      InputError: if a task cannot have that length, or sums cannot have so many digits.
     """
     if study == "toys":
         if length < 10:

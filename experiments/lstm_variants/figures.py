@@ -13,26 +13,26 @@ from experiments.lstm_variants.fanova import Shares
 
 def draw(
     workdir: Path,
-    found: dict[str, Any],
+    results: dict[str, Any],
     variants: dict[str, Rows],
     shares: Shares | None,
     ranges: dict[str, Any],
 ) -> None:
     """Draws variants.png, shares.png, learning_rate.png and seconds.png."""
-    boxes(workdir / "variants.png", found, variants)
-    rates(workdir / "learning_rate.png", found["task"], variants)
+    boxes(workdir / "variants.png", results, variants)
+    rates(workdir / "learning_rate.png", results["task"], variants)
     seconds(workdir / "seconds.png", variants)
     if shares is not None:
-        importance(workdir / "shares.png", shares, ranges, found["task"])
+        importance(workdir / "shares.png", shares, ranges, results["task"])
 
 
-def boxes(path: Path, found: dict[str, Any], variants: dict[str, Rows]) -> None:
+def boxes(path: Path, results: dict[str, Any], variants: dict[str, Rows]) -> None:
     """The best tenth of each variant as a box and points, and its mean parameters as a bar behind."""
     names = list(variants)
     tests = [[row["test"] for row in best_tenth(variants[name])] for name in names]
     with panels(path) as (axes,):
         bars = axes.twinx()
-        sizes = [(found["variants"][name]["parameters"] or 0) / 1000 for name in names]
+        sizes = [(results["variants"][name]["parameters"] or 0) / 1000 for name in names]
         bars.bar(range(len(names)), sizes, width=0.7, color="0.9", zorder=0)
         bars.set_ylabel("mean parameters of the best tenth, thousands", color="0.45")
         bars.tick_params(colors="0.45")
@@ -43,7 +43,7 @@ def boxes(path: Path, found: dict[str, Any], variants: dict[str, Rows]) -> None:
         for i, (name, values) in enumerate(zip(names, tests, strict=True)):
             if not values:
                 continue
-            differs = found["variants"][name]["verdict"] in ("worse", "better")
+            differs = results["variants"][name]["verdict"] in ("worse", "better")
             colour = COLOURS[1] if differs else COLOURS[0]
             axes.boxplot(
                 [values],
@@ -56,10 +56,10 @@ def boxes(path: Path, found: dict[str, Any], variants: dict[str, Rows]) -> None:
                 capprops={"color": colour},
             )
             axes.plot([i] * len(values), values, "o", ms=3, color=colour, alpha=0.6)
-        if found["task"].get("task") == "music":
+        if results["task"].get("task") == "music":
             level(axes, f"published best: {PUBLISHED_BEST}", PUBLISHED_BEST)
         axes.set_xticks(range(len(names)), [LETTERS.get(name, name) for name in names])
-        unit = found["task"].get("unit", "")
+        unit = results["task"].get("unit", "")
         label(axes, xlabel="variant", ylabel=f"test, {unit}", title="Best tenth of each variant")
         axes.plot([], [], color=COLOURS[1], linewidth=2, label=f"differs from V, p < {P}")
         axes.plot([], [], color=COLOURS[0], label="does not")
