@@ -33,8 +33,8 @@ class Config:
     cell: str = cli.option("rnn", "the recurrent cell", choices=tuple(CELLS))
     hidden_size: int = cli.option(3, "hidden units; the slide has 3")
     steps: int = cli.option(300, "updates of Adam")
-    learning_rate: float = cli.option(0.05, "of Adam")
-    seed: int = cli.option(0, "of the parameters")
+    learning_rate: float = cli.option(0.05, "learning rate of Adam")
+    seed: int = cli.option(0, "seed of the weights")
 
     def __post_init__(self):
         check_positive("--hidden_size", self.hidden_size)
@@ -46,7 +46,7 @@ class Results(NamedTuple):
     losses: np.ndarray  # [steps] nats per letter
     states: np.ndarray  # [4, H]
     scores: np.ndarray  # [4, 4]
-    spelled: str  # what the network writes after "h", reading its own output
+    spelled: str  # the word that the network writes from "h" on, reading its own output
 
 
 def run(config: Config) -> Results:

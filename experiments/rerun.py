@@ -3,12 +3,12 @@
     python -m experiments.rerun RUN/results.json
 
 makes the same run, with the same config and seed, in a directory of its own (--workdir), and prints
-every number that differs, largest difference first. On the machine that made the results, with the
-same versions, none does: the exit code is 0, and 1 where one does. What else differs between then
-and now (versions, commit, device) is printed first.
+every number that differs, the largest difference first. No number differs on the machine that made the
+results with the same versions; the exit code is 0 then, and 1 if one does. Differences in versions,
+commit and device are printed first.
 
-Of the results file only the experiment's name and the fields of its config are used; the run writes
-nowhere but below --workdir, whatever the config says.
+Only the experiment's name and the fields of its config are read from the file; the run writes only
+below --workdir, whatever the config says.
 """
 
 import dataclasses
@@ -26,7 +26,7 @@ from seqjax.files.json import read_object
 from seqjax.runs.results import made_with
 from seqjax.runs.workdir import open_workdir
 
-AGAIN = (  # what writes a results.json
+AGAIN = (  # programs that write a results.json
     "architecture_search",
     "architectures",
     "char_lm",
@@ -38,14 +38,14 @@ AGAIN = (  # what writes a results.json
     "vanishing_gradient",
     "word_lm",
 )
-MEASURE_TIME = ("speed", "memory")  # whose numbers are the clock's, and never come again
-OURS = ("workdir", "resume")  # fields that say where, not what
+MEASURE_TIME = ("speed", "memory")  # programs whose numbers are times, which vary
+OURS = ("workdir", "resume")  # fields that do not change the numbers
 
 
 @dataclasses.dataclass(frozen=True)
 class Config:
     workdir: str = cli.workdir_option("rerun")
-    tolerance: float = cli.option(0.0, "relative difference that is no difference")
+    tolerance: float = cli.option(0.0, "largest relative difference that is not reported")
 
     def __post_init__(self) -> None:
         check_not_negative("--tolerance", self.tolerance)
@@ -82,7 +82,7 @@ def command(saved: dict[str, Any], where: str, workdir: Path) -> list[str]:
 
 
 def compare(before: Any, now: Any, name: str = "") -> list[Difference]:
-    """Every leaf that differs between two JSON values."""
+    """All leaves in which two JSON values differ."""
     if isinstance(before, dict) and isinstance(now, dict):
         keys = [*before, *(k for k in now if k not in before)]
         pairs = [(k, before.get(k), now.get(k)) for k in keys]
@@ -95,12 +95,12 @@ def compare(before: Any, now: Any, name: str = "") -> list[Difference]:
 
 
 def run(config: Config, path: str) -> list[Difference]:
-    """Runs again and returns what differs by more than the tolerance."""
+    """Makes the run again; returns the differences above the tolerance."""
     saved = read_object(Path(path))
     command(saved, path, Path())  # says what is wrong before a directory is made
     with open_workdir(config.workdir, name="rerun", resume=False) as workdir:
-        made = saved.get("made_with")
-        for change in compare(made if isinstance(made, dict) else {}, made_with()):
+        before = saved.get("made_with")
+        for change in compare(before if isinstance(before, dict) else {}, made_with()):
             print(f"not as then: {change.name}: {change.before!r:.60} -> {change.now!r:.60}")
         argv = command(saved, path, workdir / "run")
         print("running", *argv[1:], flush=True)

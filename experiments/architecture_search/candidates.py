@@ -1,4 +1,4 @@
-"""The state of the search, read from its records: a record a step, and nothing else is remembered."""
+"""The state of a search, which follows from its records alone: one record for each step."""
 
 from collections.abc import Mapping, Sequence
 from pathlib import Path
@@ -15,8 +15,8 @@ LIST_SIZE = 100  # published
 SEEDS = ("GRU", "LSTM")  # steps 0 and 1
 ENDS = ("recall", "first task", "evaluated")  # how a candidate ended
 BASELINE = 0  # the step that evaluates the GRU
-AGAIN = {"key", "candidate", "tried"}  # fields of a record that tries a candidate again
-MADE = AGAIN | {"name", "parent", "graph", "end"}
+AGAIN = {"key", "candidate", "tried"}  # the fields of a record that tries a candidate again,
+MADE = AGAIN | {"name", "parent", "graph", "end"}  # and of one that makes a candidate
 
 
 class Scored(NamedTuple):
@@ -32,28 +32,28 @@ class Candidate(NamedTuple):
     name: str  # of a known cell, or "child of N"
     parent: int | None
     graph: Graph
-    best: Mapping[str, Scored]  # by task, of all that was tried
+    best: Mapping[str, Scored]  # by task, the best of all settings that were tried
     end: str
 
 
 class Record(NamedTuple):
-    """What a step did: made a candidate, or tried one again."""
+    """A step of the search, which made a candidate or tried one again."""
 
     step: int
     candidate: int
-    made: Candidate | None
+    new: Candidate | None  # the candidate it made; None if it tried one again
     tried: Mapping[str, list[Scored]]
 
 
 def record_of(row: Any, tasks: Sequence[str]) -> Record:
-    """A record out of a row of candidates.jsonl.
+    """Reads a record from a row of candidates.jsonl.
 
     Args:
       row: JSON values.
-      tasks: of the search, without the string that is recalled.
+      tasks: the tasks of the search, without the string that is recalled.
 
     Raises:
-      InputError: if it is none.
+      InputError: if the row is no record.
     """
     if not isinstance(row, dict) or set(row) not in (MADE, AGAIN):
         raise InputError(f"it is no record of a step: {shown(row)}.")
@@ -70,23 +70,23 @@ def record_of(row: Any, tasks: Sequence[str]) -> Record:
         raise InputError(
             f"a candidate is tried on {', '.join(sorted(wanted))}, got {shown(tried)}."
         )
-    found = {task: _all_scored(entries) for task, entries in tried.items()}
+    scores = {task: _all_scored(entries) for task, entries in tried.items()}
     if "graph" not in row:
         if not 0 <= number < step:
             raise InputError(f"an earlier candidate is tried again, got {number} at step {step}.")
-        return Record(step, number, None, found)
+        return Record(step, number, None, scores)
     name, parent = row["name"], row["parent"]
     if step >= len(SEEDS) and (type(parent) is not int or not 0 <= parent < step):
         raise InputError(f"a candidate's parent is an earlier step, got {shown(parent)}.")
     if number != step or name != name_of(step, parent):
         raise InputError(f"it is no record of a candidate: {shown(row)}.")
-    best = {task: max(scores, key=lambda s: s.valid) for task, scores in found.items()}
-    made = Candidate(step, name, parent, graph_from_json(row["graph"]), best, end)
-    return Record(step, number, made, found)
+    best = {task: max(of_task, key=lambda s: s.valid) for task, of_task in scores.items()}
+    candidate = Candidate(step, name, parent, graph_from_json(row["graph"]), best, end)
+    return Record(step, number, candidate, scores)
 
 
 def name_of(step: int, parent: int | None) -> str:
-    """What the candidate of a step is called."""
+    """The name of the candidate that a step makes."""
     return SEEDS[step] if step < len(SEEDS) else f"child of {parent}"
 
 
@@ -114,13 +114,16 @@ def scored_to_json(scored: Scored) -> dict[str, float]:
 
 
 def salvage(path: Path, tasks: Sequence[str]) -> tuple[dict[int, Record], list[str]]:
-    """The records of a search by step, and what was wrong with the lines that are left out.
+    """Reads the records of a search and removes damaged lines from the file.
 
-    The file is written anew without those. A last line that was cut off is left out in silence.
-    Damage that leaves a possible record, as of a digit of an accuracy, cannot be told.
+    A last line that was cut off is removed silently. Damage that leaves a valid record, such as a
+    changed digit of an accuracy, is not noticed.
+
+    Returns:
+      The records by step, and a sentence about each damaged line.
 
     Raises:
-      InputError: if there is a file and it cannot be read.
+      InputError: if the file exists but cannot be read.
     """
     if not path.exists():
         return {}, []
@@ -133,7 +136,7 @@ def salvage(path: Path, tasks: Sequence[str]) -> tuple[dict[int, Record], list[s
             if record.step in records:
                 raise InputError(f"step {record.step} stands there twice.")
             tried = records.get(record.candidate)
-            if tried is not None and (tried.made is None or tried.made.end != "evaluated"):
+            if tried is not None and (tried.new is None or tried.new.end != "evaluated"):
                 raise InputError(f"step {record.candidate} made no candidate that is tried again.")
         except InputError as error:
             problems.append(f"line {number} of {path} is left out: {error}")
@@ -145,38 +148,38 @@ def salvage(path: Path, tasks: Sequence[str]) -> tuple[dict[int, Record], list[s
 
 
 def candidates_of(records: Mapping[int, Record], before: int | None = None) -> dict[int, Candidate]:
-    """All candidates by number, with the best of what was tried, as they stood before a step."""
-    found: dict[int, Candidate] = {}
+    """All candidates by number with their best scores, as they were before the step `before`."""
+    candidates: dict[int, Candidate] = {}
     for step in sorted(records):
         record = records[step]
         if before is not None and step >= before:
             break
-        if record.made is not None:
-            found[step] = record.made
-        elif record.candidate in found:  # else its own record was left out
-            old = found[record.candidate]
+        if record.new is not None:
+            candidates[step] = record.new
+        elif record.candidate in candidates:  # not there if its own record was damaged
+            old = candidates[record.candidate]
             best = dict(old.best)
             for task, tried in record.tried.items():
                 best[task] = max([*tried, best[task]], key=lambda s: s.valid)
-            found[record.candidate] = old._replace(best=best)
-    return found
+            candidates[record.candidate] = old._replace(best=best)
+    return candidates
 
 
 def fitness(candidate: Candidate, baseline: Candidate) -> float:
-    """The least of its accuracies over the tasks, as shares of the baseline's; 0 if one is missing."""
+    """The smallest share of the baseline's accuracy over the tasks; 0 if a task is missing."""
     tasks = [task for task in baseline.best if task != RECALL]
     return min(share(candidate, baseline, task) for task in tasks)
 
 
 def share(candidate: Candidate, baseline: Candidate, task: str) -> float:
-    """Its best validation accuracy on a task as a share of the baseline's, or 0."""
+    """A candidate's best validation accuracy on a task as a share of the baseline's; 0 if none."""
     if task not in candidate.best or not baseline.best[task].valid:
         return 0.0
     return candidate.best[task].valid / baseline.best[task].valid
 
 
 def ranked(candidates: Mapping[int, Candidate]) -> list[Candidate]:
-    """The list of the search, best first: evaluated candidates, LIST_SIZE at most."""
+    """The list of the search: at most LIST_SIZE evaluated candidates, the best first."""
     baseline = candidates[BASELINE]
-    whole = [c for c in candidates.values() if c.end == "evaluated"]
-    return sorted(whole, key=lambda c: (-fitness(c, baseline), c.number))[:LIST_SIZE]
+    evaluated = [c for c in candidates.values() if c.end == "evaluated"]
+    return sorted(evaluated, key=lambda c: (-fitness(c, baseline), c.number))[:LIST_SIZE]

@@ -1,7 +1,7 @@
-"""Changes of a cell's graph, as Jozefowicz, Zaremba and Sutskever (2015) made them at random.
+"""Random changes of a cell's graph (Jozefowicz, Zaremba and Sutskever, 2015).
 
-A probability p is drawn from U(0, 1), and every node is changed with probability p, in one of these
-ways, of those that fit it all equally likely:
+A probability p is drawn from U(0, 1), and every node is changed with probability p. The change is one of
+these, all that fit the node being equally likely:
 
     an activation or linear map becomes another one
     +, - or * becomes another one
@@ -11,10 +11,10 @@ ways, of those that fit it all equally likely:
     the node is replaced by the sum, difference or product of one of its ancestors and an ancestor of
     another node, wherever no node becomes its own ancestor
 
-Accounts of the paper differ in whether at most three nodes are changed, and whether only a node that
-one other reads is taken out; neither is asked here. The paper does not say what happens to a graph that
-comes out as it was, is too large, computes nothing, or reads no input or no state any more; here the
-draw is repeated.
+Accounts of the paper differ on whether at most three nodes are changed, and on whether a node may be
+taken out that several others read; here there is no such limit. The paper does not say what happens to a
+graph that comes out unchanged, is too large, computes nothing, or reads no input or no state any more;
+here the draw is repeated.
 """
 
 from collections.abc import Callable, Iterable
@@ -41,10 +41,10 @@ T = TypeVar("T")
 
 
 def mutate(graph: Graph, rng: np.random.Generator) -> Graph:
-    """A graph that differs from the one that is given, and reads its input and a state.
+    """A changed graph, which differs from the given one and reads its input and a state.
 
     Raises:
-      RunError: if none is found, as for a graph far larger than MOST_NODES.
+      RunError: if ATTEMPTS draws make none, as they do for a graph far larger than MOST_NODES.
     """
     for _ in range(ATTEMPTS):
         new = _changed(graph, rng)
@@ -95,7 +95,7 @@ def _become_ancestor(nodes: Nodes, outputs: list[int], name: int, rng: np.random
 
 def _combine(nodes: Nodes, outputs: list[int], name: int, rng: np.random.Generator) -> None:
     other = _choice([n for n in nodes if not _is_input(nodes[n])], rng)
-    # What lies below the node would then lie above it as well.
+    # A parent that reads the node itself would close a cycle.
     allowed = [
         n for n in _ancestors(nodes, other) if n != name and name not in _ancestors(nodes, n)
     ]
@@ -119,19 +119,19 @@ CHANGES: list[tuple[Callable[[Node], bool], Callable[..., None]]] = [
 
 
 def _ancestors(nodes: Nodes, name: int) -> list[int]:
-    """All nodes above a node, inputs too, in a fixed order."""
-    found: set[int] = set()
+    """All nodes that a node depends on, inputs included, in a fixed order."""
+    ancestors: set[int] = set()
     waiting = [*nodes[name].parents]
     while waiting:
         above = waiting.pop()
-        if above not in found:
-            found.add(above)
+        if above not in ancestors:
+            ancestors.add(above)
             waiting += nodes[above].parents
-    return sorted(found)
+    return sorted(ancestors)
 
 
 def _replace(nodes: Nodes, outputs: list[int], old: int, new: int) -> None:
-    """Whoever read the old node reads the new one."""
+    """All readers of the old node read the new one instead."""
     for name, (op, parents) in nodes.items():
         nodes[name] = Node(op, tuple(new if parent == old else parent for parent in parents))
     outputs[:] = [new if output == old else output for output in outputs]

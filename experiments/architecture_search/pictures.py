@@ -2,6 +2,7 @@
 
 from collections import Counter
 from pathlib import Path
+from typing import Any
 
 import matplotlib.pyplot as plt
 
@@ -10,15 +11,15 @@ from seqjax.cells.graph import ACTIVATIONS, DIAGONALS, ELEMENTWISE, INPUT, STATE
 
 SIGNS = {"+": "+", "-": "-", "*": "⊙"}
 SUBSCRIPTS = str.maketrans("0123456789", "₀₁₂₃₄₅₆₇₈₉")
-LONG = 12  # characters
+LONG = 12  # characters of an expression that gets a name of its own
 NAMES = {"tanh": "tanh", "sigmoid": "σ", "relu": "ReLU"}
 
 
 def equations(graph: Graph) -> str:
     """The cell as equations, one a line: h is the state, c, d, ... are further states.
 
-    What is used more than once has a name of its own, and so have gates. W and b are numbered by the node.
-    A matrix that starts near a multiple of the identity says so at the end.
+    Values that are used more than once have a name of their own, and so have gates. W and b are
+    numbered by their node. Matrices that start near a multiple of the identity are listed at the end.
     """
     uses = Counter(parent for node in graph.nodes for parent in node.parents)
     texts: list[tuple[str, bool]] = []  # and whether it is a sum or product, for brackets
@@ -46,7 +47,7 @@ def equations(graph: Graph) -> str:
 
 
 def _expression(op: str, place: int, inside: list[tuple[str, bool]]) -> tuple[str, bool]:
-    """The text of a node whose parents' are given, and whether it is a sum or product."""
+    """The text of a node, from those of its parents, and whether it is a sum or product."""
     if op in DIAGONALS:
         return f"W{_low(place)} {_bracketed(*inside[0])} + b{_low(place)}", True
     if op in ACTIVATIONS:
@@ -70,7 +71,7 @@ def _bracketed(text: str, is_sum: bool) -> str:
 
 
 def draw_graph(path: Path, graph: Graph, title: str) -> None:
-    """The graph as a PNG file: inputs on the left, new states on the right; what is subtracted, dashed."""
+    """Draws the graph to a PNG file: inputs left, new states right, dashed what is subtracted."""
     places = _places(graph)
     width = max(x for x, _ in places) + 1
     height = max(y for _, y in places) + 1
@@ -78,51 +79,15 @@ def draw_graph(path: Path, graph: Graph, title: str) -> None:
         figsize=(max(5.0, 1.1 * width), max(2.6, 0.8 * height)), layout="constrained"
     )
     for i, (op, parents) in enumerate(graph.nodes):
-        x, y = places[i]
-        for place, parent in enumerate(parents):
-            px, py = places[parent]
-            axes.annotate(
-                "",
-                (x, y),
-                (px, py),
-                zorder=1,  # behind the nodes
-                arrowprops={
-                    "arrowstyle": "->",
-                    "color": "0.45",
-                    "linestyle": "--" if op == "-" and place == 1 else "-",
-                    "shrinkA": 14,
-                    "shrinkB": 14,
-                    # Long ones are bent, so as not to run through what lies between.
-                    "connectionstyle": f"arc3,rad={0.0 if x - px == 1 else 0.15}",
-                },
-            )
-        names = [f"{_letter(STATES[k])}'" for k, output in enumerate(graph.outputs) if output == i]
-        state = "\n" + " = ".join(names) if names else ""
-        is_input = op == INPUT or op in STATES
-        text = (
-            _letter(op)
-            if is_input
-            else f"W{_low(i)}"
-            if op in DIAGONALS
-            else NAMES.get(op) or SIGNS[op]
-        )
-        colour = (
-            "0.85"
-            if is_input
-            else COLOURS[5] + "66"
-            if op in ELEMENTWISE
-            else COLOURS[4] + "66"
-            if op in DIAGONALS
-            else COLOURS[2] + "55"
-        )
+        for k, parent in enumerate(parents):
+            _draw_arrow(axes, places[parent], places[i], dashed=op == "-" and k == 1)
         axes.text(
-            x,
-            y,
-            text + state,
+            *places[i],
+            _node_text(graph, i),
             ha="center",
             va="center",
             fontsize=9,
-            bbox={"boxstyle": "round", "facecolor": colour, "edgecolor": "0.3"},
+            bbox={"boxstyle": "round", "facecolor": _node_colour(op), "edgecolor": "0.3"},
         )
     axes.set_xlim(-0.6, width - 0.4)
     axes.set_ylim(-1.4, height - 0.3)  # room for bent arrows
@@ -132,8 +97,48 @@ def draw_graph(path: Path, graph: Graph, title: str) -> None:
     plt.close(figure)
 
 
+def _draw_arrow(axes: Any, start: tuple, end: tuple, *, dashed: bool) -> None:
+    # Long arrows are bent, so as not to run through what lies between.
+    bend = 0.0 if end[0] - start[0] == 1 else 0.15
+    axes.annotate(
+        "",
+        end,
+        start,
+        zorder=1,  # behind the nodes
+        arrowprops={
+            "arrowstyle": "->",
+            "color": "0.45",
+            "linestyle": "--" if dashed else "-",
+            "shrinkA": 14,
+            "shrinkB": 14,
+            "connectionstyle": f"arc3,rad={bend}",
+        },
+    )
+
+
+def _node_text(graph: Graph, i: int) -> str:
+    """The operation of a node and, below it, the new states that it is."""
+    op = graph.nodes[i].op
+    if op == INPUT or op in STATES:
+        text = _letter(op)
+    elif op in DIAGONALS:
+        text = f"W{_low(i)}"
+    else:
+        text = NAMES.get(op) or SIGNS[op]
+    states = [f"{_letter(STATES[k])}'" for k, output in enumerate(graph.outputs) if output == i]
+    return text + ("\n" + " = ".join(states) if states else "")
+
+
+def _node_colour(op: str) -> str:
+    if op == INPUT or op in STATES:
+        return "0.85"
+    if op in ELEMENTWISE:
+        return COLOURS[5] + "66"
+    return COLOURS[4] + "66" if op in DIAGONALS else COLOURS[2] + "55"
+
+
 def _places(graph: Graph) -> list[tuple[float, float]]:
-    """Columns by the longest way from an input; rows near the mean of the parents'."""
+    """A place `(x, y)` for each node: columns by the longest path from an input, rows near parents'."""
     columns: list[int] = []
     for _, parents in graph.nodes:
         columns.append(1 + max((columns[parent] for parent in parents), default=-1))

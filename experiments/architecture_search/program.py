@@ -6,28 +6,28 @@ nothing far better.
 
     python -m experiments.architecture_search
 
-takes about 15 minutes on 2 CPU cores: 45 seconds a step, measured beside other work. Each step draws one of the list of the
-100 best cells, which begins as the GRU and the LSTM. Once in four steps it is tried at new settings.
-Else it is changed (architecture_mutations.py), and its child has to pass: it must give back 95% of a
-string of five letters; it must reach 90% of the GRU's accuracy on the first task; then it is tried
-on the other tasks, and enters the list by the least of its accuracies as shares of the GRU's.
-Settings are drawn from the paper's grid, and one is its parent's best.
+takes about 15 minutes on 2 CPU cores: 45 seconds a step, measured beside other work. Each step draws
+one cell of the list of the 100 best, which begins as the GRU and the LSTM. In a quarter of the steps
+that cell is tried at new settings. In the others it is changed at random (mutations.py), and its child
+has to pass tests: it must recall 95% of a string of five letters; it must reach 90% of the GRU's
+accuracy on the first task; then it is tried on the other tasks, and enters the list, ranked by the
+smallest of its accuracies as shares of the GRU's. Settings are drawn from the paper's grid, but for
+one, which is its parent's best.
 
-Every step is a line of candidates.jsonl: the cell as a graph, its parent, all settings and accuracies. A step
-is a function of the seed, its number and the lines before it, so that a killed search goes on with
-`--resume --workdir=...`, also with more --steps; a damaged line is left out, named and done again. An
-evaluation is a function of one JSON record: `--evaluate=RECORD.json` does one and prints its result, and
-each search leaves an example, record.json.
+Every step is a line of candidates.jsonl: the cell as a graph, its parent, all settings and accuracies.
+A step is a function of the seed, its number and the lines before it, so that a killed search goes on
+with `--resume --workdir=...`, also with more --steps; a damaged line is named, left out and computed
+again. An evaluation is a function of one JSON record: `--evaluate=RECORD.json` makes one and prints its
+result, and each search writes an example, record.json.
 
 Unlike the paper: 4 settings a task instead of 20, one layer, 20,000 parameters instead of 250,000 and a
 million, sums and tags only (`--tasks=arithmetic,xml,words --parameters=1000000` adds words), numbers of
-at most 4 digits, 5,000 updates at most; 90% is asked on the first task alone, and what has failed is not
-tried again. Validation accuracy ranks; the test accuracy of what was best is in the table.
+at most 4 digits, at most 5,000 updates; 90% is required on the first task only, and a cell that has
+failed is not tried again. Cells are ranked by validation accuracy; the table has the test accuracy.
 """
 
 import dataclasses
 import json
-import time
 from contextlib import closing
 from functools import partial
 from pathlib import Path
@@ -55,48 +55,49 @@ from experiments.architectures.jobs import Job, Setting, draw_setting, job_from_
 from experiments.architectures.tasks import RECALL, STREAMS, WORDS, Sizes
 from experiments.architectures.training import evaluate, prepare
 from experiments.common import cli
+from experiments.common.study_run import open_study
 from seqjax.cells.graph import Graph, graph_to_json
 from seqjax.cells.graphs import GRAPHS
 from seqjax.devices.mesh import use_cpu_devices
 from seqjax.errors import InputError, check_fraction, check_not_negative, check_positive
-from seqjax.files.json import read_json, read_object, write_atomically, write_json
+from seqjax.files.json import read_json, write_json
 from seqjax.runs.ledger import Ledger
 from seqjax.runs.progress import Progress
-from seqjax.runs.results import write_results
 from seqjax.runs.stopping import Stopper
-from seqjax.runs.workdir import check_same, open_workdir
 from seqjax.tasks.sums import MOST_DIGITS
 
 NAME = "architecture_search"
-VERSION = 1  # of the records; another one may mean another thing by them
+VERSION = 1  # of the format of the records in candidates.jsonl
 BATCH_SIZE, WINDOW, RECALL_WINDOW = 20, 35, 11
 RECALL_NEEDED, SHARE_NEEDED = 0.95, 0.9  # published
 
 
 @dataclasses.dataclass(frozen=True)
 class Config:
-    """What a person may choose."""
-
     steps: int = cli.option(
-        20, "of the search, the two of the GRU and the LSTM among them", may_differ=True
+        20, "steps of the search; the first two evaluate the GRU and the LSTM", may_differ=True
     )
-    tasks: str = cli.option("arithmetic,xml", f"out of {', '.join((*STREAMS, WORDS))}; with commas")
-    settings: int = cli.option(4, "that a cell is tried at on a task; published: 20")
+    tasks: str = cli.option(
+        "arithmetic,xml", f"tasks, separated by commas: some of {', '.join((*STREAMS, WORDS))}"
+    )
+    settings: int = cli.option(4, "settings at which a cell is tried on a task; published: 20")
     again: float = cli.option(0.25, "share of the steps that try a cell of the list again")
-    parameters: int = cli.option(20_000, "of every network; published: 250000 and 1000000")
-    updates: int = cli.option(1000, "of an epoch, a window each")
-    epochs: int = cli.option(5, "at most, on a task")
-    recall_updates: int = cli.option(500, "of an epoch of the string to be recalled")
-    recall_epochs: int = cli.option(8, "at most, of the string to be recalled")
-    held_out: int = cli.option(40, "windows of validation, and of the test")
-    max_digits: int = cli.option(4, "of the numbers of arithmetic, 1 to 9; published: 8")
+    parameters: int = cli.option(
+        20_000, "most parameters of a network; published: 250000 and 1000000"
+    )
+    updates: int = cli.option(1000, "updates in an epoch, one for each window")
+    epochs: int = cli.option(5, "most epochs of a training")
+    recall_updates: int = cli.option(500, "updates in an epoch of the string to be recalled")
+    recall_epochs: int = cli.option(8, "most epochs of a training on the string to be recalled")
+    held_out: int = cli.option(40, "windows for validation, and as many for the test")
+    max_digits: int = cli.option(4, "most digits of a number in arithmetic, 1 to 9; published: 8")
     data: str = cli.option("stdlib", "the text for words: stdlib, hf:NAME or a path")
     devices: int = cli.option(
-        2, "CPU cores, or other devices, that share the settings, at most", may_differ=True
+        2, "most CPU cores, or other devices, that share the settings", may_differ=True
     )
-    seed: int = cli.option(0, "of changes, settings and weights")
+    seed: int = cli.option(0, "seed of the changes, the settings and the weights")
     evaluate: str = cli.option(
-        "", "a file with one job; does that alone, and prints its result", may_differ=True
+        "", "a file with one job, to be evaluated in place of a search", may_differ=True
     )
     workdir: str = cli.workdir_option(NAME)
     resume: bool = cli.resume_option()
@@ -118,8 +119,6 @@ class Config:
         check_positive("--max_digits", self.max_digits, MOST_DIGITS)
         check_fraction("--again", self.again)
         check_not_negative("--seed", self.seed)
-        if self.resume and not self.workdir:
-            raise InputError("--resume needs the --workdir of an earlier search, got ''.")
         self.task_names()
 
     def task_names(self) -> tuple[str, ...]:
@@ -148,15 +147,15 @@ def job_of(config: Config, graph: Graph, task: str, settings: list[Setting]) -> 
 
 def tried(config: Config, graph: Graph, task: str, settings: list[Setting]) -> list[Scored]:
     """The accuracies of a cell at some settings."""
-    found = evaluate(job_of(config, graph, task, settings), config.devices)["settings"]
+    scores = evaluate(job_of(config, graph, task, settings), config.devices)["settings"]
     return [
-        Scored(setting, one["valid"], one["test"])
-        for setting, one in zip(settings, found, strict=True)
+        Scored(setting, score["valid"], score["test"])
+        for setting, score in zip(settings, scores, strict=True)
     ]
 
 
 def next_step(config: Config, step: int, records: dict[int, Record]) -> dict[str, Any]:
-    """The row of a step: a function of the config and of the records before it."""
+    """The row of a step, a function of the config and of the records before it."""
     rng = np.random.default_rng((config.seed, step))
     candidates = candidates_of(records, before=step)
     if step < len(SEEDS):
@@ -165,8 +164,8 @@ def next_step(config: Config, step: int, records: dict[int, Record]) -> dict[str
     member = members[rng.integers(len(members))]
     if rng.random() < config.again:
         settings = [draw_setting(rng) for _ in range(config.settings)]
-        found = {task: tried(config, member.graph, task, settings) for task in config.task_names()}
-        return {"candidate": member.number, "tried": as_json(found)}
+        scores = {task: tried(config, member.graph, task, settings) for task in config.task_names()}
+        return {"candidate": member.number, "tried": as_json(scores)}
     known = {candidate.graph for candidate in candidates.values()}
     graph = mutate(member.graph, rng)
     while graph in known:
@@ -175,13 +174,13 @@ def next_step(config: Config, step: int, records: dict[int, Record]) -> dict[str
 
 
 def seed_step(config: Config, step: int, rng: np.random.Generator) -> dict[str, Any]:
-    """A known cell is tried on everything."""
-    name = SEEDS[step]
-    found = {}
+    """The row of a step that tries a known cell on every task."""
+    graph = GRAPHS[SEEDS[step]]
+    scores = {}
     for task in (RECALL, *config.task_names()):
         settings = [draw_setting(rng) for _ in range(config.settings)]
-        found[task] = tried(config, GRAPHS[name], task, settings)
-    return made(step, None, GRAPHS[name], found, "evaluated")
+        scores[task] = tried(config, graph, task, settings)
+    return candidate_row(step, None, graph, scores, "evaluated")
 
 
 def child_step(
@@ -192,14 +191,14 @@ def child_step(
     graph: Graph,
     baseline: Candidate,
 ) -> dict[str, Any]:
-    """A new cell is tried until it fails."""
-    found: dict[str, list[Scored]] = {}
-    row = partial(made, step, parent.number, graph, found)
+    """The row of a step that tries a new cell, task by task until it fails one."""
+    scores: dict[str, list[Scored]] = {}
+    row = partial(candidate_row, step, parent.number, graph, scores)
     for task in (RECALL, *config.task_names()):
         settings = [draw_setting(rng) for _ in range(config.settings)]
         settings[0] = parent.best[task].setting if task in parent.best else settings[0]
-        found[task] = tried(config, graph, task, settings)
-        best = max(scored.valid for scored in found[task])
+        scores[task] = tried(config, graph, task, settings)
+        best = max(scored.valid for scored in scores[task])
         if task == RECALL and best < RECALL_NEEDED:
             return row("recall")
         first = task == config.task_names()[0]
@@ -208,11 +207,11 @@ def child_step(
     return row("evaluated")
 
 
-def made(
+def candidate_row(
     step: int,
     parent: int | None,
     graph: Graph,
-    found: dict[str, list[Scored]],
+    scores: dict[str, list[Scored]],
     end: str,
 ) -> dict[str, Any]:
     """The row of a step that made a candidate."""
@@ -221,23 +220,24 @@ def made(
         "name": name_of(step, parent),
         "parent": parent,
         "graph": graph_to_json(graph),
-        "tried": as_json(found),
+        "tried": as_json(scores),
         "end": end,
     }
 
 
-def as_json(found: dict[str, list[Scored]]) -> dict[str, list[dict[str, float]]]:
-    return {task: [scored_to_json(scored) for scored in some] for task, some in found.items()}
+def as_json(scores: dict[str, list[Scored]]) -> dict[str, list[dict[str, float]]]:
+    """Scores by task as JSON values."""
+    return {task: [scored_to_json(s) for s in of_task] for task, of_task in scores.items()}
 
 
 def search(config: Config, workdir: Path) -> dict[int, Record]:
-    """Does the steps that candidates.jsonl lacks; returns the records of all."""
+    """Makes the steps that candidates.jsonl lacks; returns the records of all steps."""
     path = workdir / "candidates.jsonl"
     records, problems = salvage(path, config.task_names()) if config.resume else ({}, [])
     for problem in problems:
         print(problem)
     if problems:
-        print(f"{len(problems)} damaged lines are left out, and their steps done again", flush=True)
+        print(f"{len(problems)} damaged lines are left out; their steps are made again", flush=True)
     with (
         Ledger(path, config.resume) as ledger,
         Stopper() as stopper,
@@ -256,19 +256,19 @@ def search(config: Config, workdir: Path) -> dict[int, Record]:
 
 
 def told(records: dict[int, Record], step: int) -> str:
-    """A step in a few words."""
+    """What a step did, in a few words."""
     record = records[step]
-    if record.made is None:
+    if record.new is None:
         return f"{record.candidate} tried again"
     candidates = candidates_of(records)
-    if record.made.end != "evaluated":
-        return f"{record.made.name}: {record.made.end}"
+    if record.new.end != "evaluated":
+        return f"{record.new.name}: {record.new.end}"
     shares = [
         share(candidates[step], candidates[BASELINE], task)
-        for task in record.made.best
+        for task in record.new.best
         if task != RECALL
     ]
-    return f"{record.made.name}: {' '.join(f'{s:.3f}' for s in shares)} of the GRU"
+    return f"{record.new.name}: {' '.join(f'{s:.3f}' for s in shares)} of the GRU"
 
 
 def evaluate_one(config: Config) -> dict[str, Any]:
@@ -278,44 +278,27 @@ def evaluate_one(config: Config) -> dict[str, Any]:
     return result
 
 
-def check_version(workdir: Path) -> None:
-    """Raises InputError if the search in the directory was made by another version."""
-    found = read_object(workdir / "config.json").get("version")
-    if found != VERSION:
-        raise InputError(
-            f"the search in {workdir} has records of version {found}, this program writes {VERSION}:"
-            " start another in another --workdir."
-        )
+def first_jobs(config: Config) -> list[Job]:
+    """An example of every job that a search makes of a known cell."""
+    return [
+        job_of(config, GRAPHS[name], task, [Setting(1.0, 1.0, 5.0)])
+        for task in (*config.task_names(), RECALL)
+        for name in SEEDS
+    ]
 
 
 def run(config: Config) -> dict[str, Any]:
     """Searches; writes candidates.jsonl, results.json, table.txt and figures."""
-    begin = time.monotonic()
     use_cpu_devices(config.devices)
     if config.evaluate:
         return evaluate_one(config)
-    setting = Setting(1.0, 1.0, 5.0)
-    jobs = [
-        job_of(config, GRAPHS[name], task, [setting])
-        for task in (*config.task_names(), RECALL)
-        for name in SEEDS
-    ]
-    for job in jobs:  # what cannot be is said before anything is made
+    jobs = first_jobs(config)
+    for job in jobs:  # refuses impossible jobs before the directory is made
         prepare(job)
-    with open_workdir(config.workdir, name=NAME, resume=config.resume) as workdir:
-        if config.resume:
-            check_version(workdir)
-            check_same(read_object(workdir / "config.json"), config, workdir)
-        write_json(workdir / "config.json", dataclasses.asdict(config) | {"version": VERSION})
-        write_json(workdir / "record.json", job_to_json(jobs[0]))
-        print(
-            f"{config.steps} steps; about 15 minutes for 20 on 2 CPU cores; writing to {workdir}",
-            flush=True,
-        )
-        records = search(config, workdir)
-        text, found = report(workdir, records)
-        print(text)
-        write_atomically(workdir / "table.txt", text + "\n")
-        seconds = time.monotonic() - begin
-        write_results(workdir, experiment=NAME, config=config, results=found, seconds=seconds)
-    return found
+    expect = f"{config.steps} steps; about 15 minutes for 20 on 2 CPU cores"
+    with open_study(NAME, config, expect=expect, version=VERSION) as study:
+        write_json(study.workdir / "record.json", job_to_json(jobs[0]))
+        records = search(config, study.workdir)
+        text, results = report(study.workdir, records)
+        study.finish(results, text)
+    return results

@@ -1,4 +1,4 @@
-"""What a search found: the list, what became of the others, the best as equations and drawings."""
+"""The report of a search: the list, the fate of the other cells, the best as equations and drawings."""
 
 from collections import Counter
 from pathlib import Path
@@ -19,16 +19,16 @@ from experiments.architectures.tasks import RECALL
 from experiments.common.plots import COLOURS, label, level, panels
 from experiments.common.tables import table
 
-SHOWN, WRITTEN = 10, 3  # of the list in the table, and as equations
+SHOWN, WRITTEN = 10, 3  # cells of the list in the table, and new cells written as equations
 MARKERS = dict(zip(ENDS, "x^o", strict=True))
 
 
 def report(workdir: Path, records: dict[int, Record]) -> tuple[str, dict[str, Any]]:
-    """Draws search.png and best.png; returns the text, and what was found as JSON values."""
+    """Draws search.png and best.png; returns the text, and the results as JSON values."""
     candidates = candidates_of(records)
     baseline, members = candidates[BASELINE], ranked(candidates)
     ends = Counter(c.end for c in candidates.values() if c.parent is not None)
-    again = sum(record.made is None for record in records.values())
+    again = sum(record.new is None for record in records.values())
     draw_search(workdir / "search.png", candidates)
     texts = [
         list_table(members[:SHOWN], baseline),
@@ -42,15 +42,16 @@ def report(workdir: Path, records: dict[int, Record]) -> tuple[str, dict[str, An
     if children:
         title = f"Cell {children[0].number}, {fitness(children[0], baseline):.3f} of the GRU"
         draw_graph(workdir / "best.png", children[0].graph, title)
-    found = {
+    results = {
         "list": [as_json(member, baseline) for member in members],
         "ends": {end: ends[end] for end in ENDS},
         "again": again,
     }
-    return "\n\n".join(texts), found
+    return "\n\n".join(texts), results
 
 
 def as_json(member: Candidate, baseline: Candidate) -> dict[str, Any]:
+    """A cell of the list as JSON values."""
     return {
         "number": member.number,
         "name": member.name,

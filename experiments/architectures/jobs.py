@@ -1,11 +1,11 @@
-"""What an evaluation of a cell depends on, as values and as JSON."""
+"""An evaluation of a cell as a value and as JSON: all that it depends on."""
 
 from typing import Any, NamedTuple
 
 import numpy as np
 
-from experiments.architectures.networks import NETWORKS
 from experiments.architectures.tasks import TASKS, Sizes
+from experiments.common.jozefowicz import NETWORKS
 from seqjax.cells.graph import Graph, graph_from_json, graph_to_json
 from seqjax.errors import LARGEST_INT, InputError, check_positive, check_rate, shown
 from seqjax.tasks.sums import MOST_DIGITS
@@ -28,7 +28,7 @@ class Setting(NamedTuple):
 
 
 class Job(NamedTuple):
-    """All that an evaluation depends on."""
+    """An evaluation of one cell on one task at some settings."""
 
     network: str | Graph  # a name in NETWORKS, or a cell as a graph
     task: str
@@ -43,12 +43,12 @@ class Job(NamedTuple):
 
 
 def draw_setting(rng: np.random.Generator) -> Setting:
-    """A setting of the published grid, all equally likely."""
+    """A random setting of the published grid, all equally likely."""
     return Setting(*(float(rng.choice(values)) for values in GRID.values()))
 
 
 def job_to_json(job: Job) -> dict[str, Any]:
-    """As `job_from_json` reads it."""
+    """A job as the JSON values that `job_from_json` reads."""
     network = job.network
     cell = network if isinstance(network, str) else graph_to_json(network)
     sizes, settings = job.sizes._asdict(), [setting._asdict() for setting in job.settings]
@@ -56,10 +56,10 @@ def job_to_json(job: Job) -> dict[str, Any]:
 
 
 def job_from_json(value: Any) -> Job:
-    """A job out of a JSON record, which may come from another machine.
+    """Reads a job from a JSON record, which may come from another machine.
 
     Raises:
-      InputError: if it is none; it names the field.
+      InputError: if the record is no job; the message names the field.
     """
     record = _fields(Job, value, "a job")
     network = record["network"]

@@ -8,6 +8,7 @@ from typing import Any, NamedTuple
 import jax
 import jax.numpy as jnp
 
+from experiments.common.jozefowicz import NETWORKS
 from seqjax import init
 from seqjax.cells import CELLS
 from seqjax.cells.graph import Graph, graph_cell
@@ -16,23 +17,9 @@ from seqjax.recurrence.unroll import unroll
 from seqjax.types import Array, Cell, Initializer, Params
 from seqjax.wrappers.depth import stack
 
-# Jozefowicz et al. (2015), and the cell of seqjax that each of theirs is.
-NETWORKS = {
-    "tanh": "rnn",
-    "LSTM": "lstm",
-    "LSTM-f": "lstm_no_forget_gate",
-    "LSTM-i": "lstm_no_input_gate",
-    "LSTM-o": "lstm_no_output_gate",
-    "LSTM-b": "lstm",
-    "GRU": "gru_reset_before",
-    "MUT1": "mut1",
-    "MUT2": "mut2",
-    "MUT3": "mut3",
-}
-
 
 class Shape(NamedTuple):
-    """What a compiled program depends on."""
+    """The sizes that a compiled program depends on."""
 
     network: str | Graph
     layers: int
@@ -42,15 +29,16 @@ class Shape(NamedTuple):
 
 
 class Network(NamedTuple):
-    """A table of embeddings, layers, and a linear layer over the last."""
+    """A table of embeddings, recurrent layers, and a linear layer over the last of them."""
 
     init: Callable[[Array], Params]
     initial_state: Callable[[tuple[int, ...]], Any]
-    outputs: Callable[[Params, Any, Array], tuple[Any, Array]]  # of a window, and the state after
+    outputs: Callable[[Params, Any, Array], tuple[Any, Array]]
+    """`(params, state, window [T, B]) -> (state after it, logits [T, B, V])`"""
 
 
 def make_network(shape: Shape, draw: Initializer) -> Network:
-    """A network whose weights, but for its biases, start as `draw` draws them."""
+    """A network whose weights, all but its biases, are initialised by `draw`."""
     layers = stack(*[make_layer(shape.network, shape.units, draw)] * shape.layers)
 
     def init_params(key: Array) -> Params:
@@ -80,7 +68,7 @@ def make_layer(network: str | Graph, units: int, draw: Initializer) -> Cell:
 
 
 def without_embedding(cell: Cell) -> Cell:
-    """MUT1 to 3 embed their inputs themselves; here those are of the size of the state already."""
+    """The cell without its own embedding, as MUT1 to 3 have one: inputs have the state's size here."""
 
     def init_params(key: Array, input_size: int) -> Params:
         return {k: v for k, v in cell.init(key, input_size).items() if k != "w_e"}
@@ -93,18 +81,18 @@ def without_embedding(cell: Cell) -> Cell:
 
 @lru_cache
 def units_that_fit(network: str | Graph, layers: int, vocabulary: int, parameters: int) -> int:
-    """The most units whose network has no more parameters than that.
+    """The largest number of units whose network has at most `parameters` parameters.
 
     Raises:
-      InputError: if one has more.
+      InputError: if a network of one unit has more.
     """
 
     def count(units: int) -> int:
-        whole = make_network(Shape(network, layers, units, vocabulary, True), init.zeros)
-        shapes = jax.eval_shape(whole.init, jax.random.key(0))
+        candidate = make_network(Shape(network, layers, units, vocabulary, True), init.zeros)
+        shapes = jax.eval_shape(candidate.init, jax.random.key(0))
         return sum(math.prod(leaf.shape) for leaf in jax.tree.leaves(shapes))
 
-    if layers > parameters:  # not to be built in order to be counted
+    if layers > parameters:  # refused without building a huge network
         raise InputError(f"{layers} layers have more than {parameters} parameters: allow more.")
     if count(1) > parameters:
         raise InputError(

@@ -23,9 +23,6 @@ ones; what can be compared is the order.
 """
 
 import dataclasses
-import time
-from collections.abc import Callable
-from functools import partial
 from itertools import product
 from pathlib import Path
 from typing import Any
@@ -33,17 +30,16 @@ from typing import Any
 import numpy as np
 
 from experiments.architectures.jobs import Job, Setting, draw_setting
-from experiments.architectures.networks import NETWORKS
 from experiments.architectures.report import report
 from experiments.architectures.tasks import STREAMS, WORDS, Sizes
 from experiments.architectures.training import evaluate, prepare
 from experiments.common import cli
+from experiments.common.flag_lists import whole_numbers
+from experiments.common.jozefowicz import NETWORKS
+from experiments.common.study_run import open_study
 from seqjax.devices.mesh import use_cpu_devices
 from seqjax.errors import InputError, check_not_negative, check_positive
-from seqjax.files.json import read_object, write_atomically, write_json
-from seqjax.runs.results import write_results
-from seqjax.runs.study import Unit, work_through
-from seqjax.runs.workdir import check_same, open_workdir
+from seqjax.runs.study import Unit
 from seqjax.tasks.sums import MOST_DIGITS
 from seqjax.types import Array
 
@@ -55,25 +51,30 @@ FIELDS = {"task", "network", "layers", "parameters", "units", "settings"}  # of 
 
 @dataclasses.dataclass(frozen=True)
 class Config:
-    """What a person may choose."""
-
     tasks: str = cli.option(
-        "arithmetic,xml", f"out of {', '.join((*STREAMS, WORDS))}; separated by commas"
+        "arithmetic,xml", f"tasks, separated by commas: some of {', '.join((*STREAMS, WORDS))}"
     )
-    cells: str = cli.option("all", f"out of {', '.join(NETWORKS)}; separated by commas, or all")
-    draws: int = cli.option(6, "settings of the paper's grid that every cell is trained at")
-    layers: str = cli.option("1,2", "numbers of layers to draw from; published: 1,2,3,4")
-    parameters: str = cli.option("20000", "budgets to draw from; published: 250000,1000000")
-    updates: int = cli.option(1000, "of an epoch, a window each")
-    epochs: int = cli.option(6, "at most")
-    held_out: int = cli.option(40, "windows of validation, and of the test")
-    seeds: int = cli.option(4, "trainings of the best setting, for the interval")
-    max_digits: int = cli.option(4, "of the numbers of arithmetic, 1 to 9; published: 8")
+    cells: str = cli.option(
+        "all", f"cells, separated by commas: all, or some of {', '.join(NETWORKS)}"
+    )
+    draws: int = cli.option(6, "settings of the paper's grid at which every cell is trained")
+    layers: str = cli.option(
+        "1,2", "numbers of layers to draw from, separated by commas; published: 1,2,3,4"
+    )
+    parameters: str = cli.option(
+        "20000",
+        "numbers of parameters to draw from, separated by commas; published: 250000,1000000",
+    )
+    updates: int = cli.option(1000, "updates in an epoch, one for each window")
+    epochs: int = cli.option(6, "most epochs of a training")
+    held_out: int = cli.option(40, "windows for validation, and as many for the test")
+    seeds: int = cli.option(4, "trainings of the best setting, for the confidence interval")
+    max_digits: int = cli.option(4, "most digits of a number in arithmetic, 1 to 9; published: 8")
     data: str = cli.option("stdlib", "the text for words: stdlib, hf:NAME or a path")
     devices: int = cli.option(
-        2, "CPU cores, or other devices, that share the settings, at most", may_differ=True
+        2, "most CPU cores, or other devices, that share the settings", may_differ=True
     )
-    seed: int = cli.option(0, "of settings and weights")
+    seed: int = cli.option(0, "seed of the settings and the weights")
     workdir: str = cli.workdir_option(NAME)
     resume: bool = cli.resume_option()
 
@@ -84,8 +85,6 @@ class Config:
             raise InputError("--seeds must be at least 2, for an interval, got 1.")
         check_positive("--max_digits", self.max_digits, MOST_DIGITS)
         check_not_negative("--seed", self.seed)
-        if self.resume and not self.workdir:
-            raise InputError("--resume needs the --workdir of an earlier run, got ''.")
         self.task_names(), self.networks()
         for name in ("layers", "parameters"):
             self.numbers(name)
@@ -99,27 +98,21 @@ class Config:
         )
 
     def numbers(self, name: str) -> tuple[int, ...]:
-        """The integers of a flag."""
-        parts = [part.strip() for part in getattr(self, name).split(",")]
-        if not all(part.isdecimal() and len(part) < 10 and int(part) for part in parts):
-            raise InputError(
-                f"--{name} takes integers of at least 1, separated by commas, got"
-                f" {getattr(self, name)!r}."
-            )
-        return tuple(int(part) for part in parts)
+        """The integers of the flag `name`."""
+        return whole_numbers(f"--{name}", getattr(self, name))
 
 
 def draws_of(config: Config) -> dict[tuple[int, int], tuple[Setting, ...]]:
-    """The settings, by layers and parameters: the same for every cell and task."""
+    """The settings by layers and parameters, the same for every cell and task."""
     rng = np.random.default_rng(config.seed)
-    found: dict[tuple[int, int], tuple[Setting, ...]] = {}
+    settings: dict[tuple[int, int], tuple[Setting, ...]] = {}
     for _ in range(config.draws):
         shape = (
             int(rng.choice(config.numbers("layers"))),
             int(rng.choice(config.numbers("parameters"))),
         )
-        found[shape] = (*found.get(shape, ()), draw_setting(rng))
-    return dict(sorted(found.items()))
+        settings[shape] = (*settings.get(shape, ()), draw_setting(rng))
+    return dict(sorted(settings.items()))
 
 
 def job_of(
@@ -141,23 +134,23 @@ def job_of(
 
 
 def unit_of(job: Job, devices: int) -> Unit:
-    """A unit's row: what it was, and what was found."""
+    """The unit that evaluates a job; its row has the settings with their scores."""
 
     def compute(key: Array) -> Row:
-        del key  # all draws are the job's own
-        found = evaluate(job, devices)
+        del key  # the job has its own seed
+        evaluation = evaluate(job, devices)
         rows = [
             {**setting._asdict(), **scores}
-            for setting, scores in zip(job.settings, found["settings"], strict=True)
+            for setting, scores in zip(job.settings, evaluation["settings"], strict=True)
         ]
-        shape = {"layers": job.layers, "parameters": job.parameters, "units": found["units"]}
+        shape = {"layers": job.layers, "parameters": job.parameters, "units": evaluation["units"]}
         return {"task": job.task, "network": job.network, **shape, "settings": rows}
 
     return compute
 
 
 def first_jobs(config: Config) -> dict[str, Job]:
-    """Every cell at every setting."""
+    """The jobs of the first part by name: every cell at every setting."""
     return {
         f"{task}, {network}, layers={shape[0]}, parameters={shape[1]}": job_of(
             config, task, network, shape, settings
@@ -168,7 +161,7 @@ def first_jobs(config: Config) -> dict[str, Job]:
 
 
 def check_rows(rows: dict[str, Row], path: Path) -> None:
-    """Raises InputError if a line that was there already is none that this program writes."""
+    """Raises InputError if a row of the ledger is not one that this program writes."""
     numbers = {*Setting._fields, "valid", "test"}
     for name, row in rows.items():
         settings = row.get("settings")
@@ -182,14 +175,14 @@ def check_rows(rows: dict[str, Row], path: Path) -> None:
 
 
 def best_of(rows: dict[str, Row], task: str, network: str) -> tuple[Row, Row]:
-    """The row, and in it the setting, of the best validation."""
+    """The setting with the best validation accuracy, and the row it stands in: row, setting."""
     own = [row for row in rows.values() if (row["task"], row["network"]) == (task, network)]
     pairs = [(row, setting) for row in own for setting in row["settings"]]
     return max(pairs, key=lambda pair: pair[1]["valid"])
 
 
 def second_units(config: Config, rows: dict[str, Row]) -> dict[str, Unit]:
-    """Every cell's best setting, with new weights."""
+    """The units of the second part: every cell at its best setting, from new weights."""
     units = {}
     for task, network in product(config.task_names(), config.networks()):
         row, best = best_of(rows, task, network)
@@ -201,33 +194,23 @@ def second_units(config: Config, rows: dict[str, Row]) -> dict[str, Unit]:
 
 
 def run(config: Config) -> dict[str, Any]:
-    """Does what is not done yet; writes results.json, table.txt and architectures.png."""
-    begin = time.monotonic()
+    """Trains what is not trained yet; writes results.json, table.txt and architectures.png."""
     use_cpu_devices(config.devices)
-    for job in first_jobs(config).values():  # what cannot be is said before anything is made
+    jobs = first_jobs(config)
+    for job in jobs.values():  # refuses impossible jobs before the directory is made
         prepare(job)
-    with open_workdir(config.workdir, name=NAME, resume=config.resume) as workdir:
-        if config.resume:
-            check_same(read_object(workdir / "config.json"), config, workdir)
-        write_json(workdir / "config.json", dataclasses.asdict(config))
-        print(
-            f"{len(config.networks())} cells, {config.draws} settings, at most"
-            f" {config.updates * config.epochs:,} updates each; about 30 minutes on 2 CPU cores"
-            f" without flags; writing to {workdir}",
-            flush=True,
-        )
-        work: Callable[..., dict[str, Row]] = partial(
-            work_through, seed=config.seed, resume=config.resume
-        )
-        units = {name: unit_of(job, config.devices) for name, job in first_jobs(config).items()}
-        rows = work(units, workdir / "settings.jsonl")
-        check_rows(rows, workdir / "settings.jsonl")
-        repeats = work(second_units(config, rows), workdir / "repeats.jsonl")
-        check_rows(repeats, workdir / "repeats.jsonl")
-        text, found = report(workdir, repeats)
-        print(text)
-        write_atomically(workdir / "table.txt", text + "\n")
-        results = {"settings": rows, "repeats": repeats, **found}
-        seconds = time.monotonic() - begin
-        write_results(workdir, experiment=NAME, config=config, results=results, seconds=seconds)
+    expect = (
+        f"{len(config.networks())} cells, {config.draws} settings, at most"
+        f" {config.updates * config.epochs:,} updates each; about 30 minutes on 2 CPU cores without"
+        " flags"
+    )
+    with open_study(NAME, config, expect=expect) as study:
+        first = {name: unit_of(job, config.devices) for name, job in jobs.items()}
+        rows = study.rows(first, "settings.jsonl")
+        check_rows(rows, study.workdir / "settings.jsonl")
+        repeats = study.rows(second_units(config, rows), "repeats.jsonl")
+        check_rows(repeats, study.workdir / "repeats.jsonl")
+        text, tests = report(study.workdir, repeats)
+        results = {"settings": rows, "repeats": repeats, **tests}
+        study.finish(results, text)
     return results

@@ -6,12 +6,12 @@ from typing import Any
 import numpy as np
 from scipy import stats
 
+from experiments.common.intervals import CONFIDENCE, half_width, interval
+from experiments.common.jozefowicz import TABLE_1, TABLE_1_TASKS
 from experiments.common.plots import COLOURS, label, panels
-from experiments.common.published import TABLE_1, TABLE_1_TASKS
 from experiments.common.tables import table
 
-CONFIDENCE = 0.95
-# Pairs of the paper's claims: the first is better, or no worse.
+# The paper's claims: the first of each pair is better than the second, or no worse.
 CLAIMS = (
     ("LSTM-b", "LSTM"),
     ("LSTM", "LSTM-f"),
@@ -29,22 +29,21 @@ Rows = dict[str, dict[str, Any]]
 
 
 def report(workdir: Path, repeats: Rows) -> tuple[str, dict[str, Any]]:
-    """Draws architectures.png; returns the text, and what was found as JSON values."""
-    tests = test_scores(repeats)
-    found: dict[str, Any] = {"accuracies": {}, "claims": {}}
-    texts = []
-    for task, cells in tests.items():
-        intervals = {name: interval(values) for name, values in cells.items()}
-        claims = {
+    """Draws architectures.png; returns the tables, and the accuracies and claims as JSON values."""
+    accuracies, claims, texts = {}, {}, []
+    for task, cells in test_scores(repeats).items():
+        accuracies[task] = {
+            name: {"mean": float(values.mean()), "half_width": half_width(values)}
+            for name, values in cells.items()
+        }
+        claims[task] = {
             f"{a} less {b}": claim(task, cells, a, b) for a, b in CLAIMS if {a, b} <= {*cells}
         }
-        found["accuracies"][task] = intervals
-        found["claims"][task] = claims
-        texts.append(accuracy_table(task, repeats, intervals))
-        if claims:
-            texts.append(claims_table(task, claims))
-    draw(workdir / "architectures.png", found["accuracies"])
-    return "\n\n".join(texts), found
+        texts.append(accuracy_table(task, repeats, cells))
+        if claims[task]:
+            texts.append(claims_table(task, claims[task]))
+    draw(workdir / "architectures.png", accuracies)
+    return "\n\n".join(texts), {"accuracies": accuracies, "claims": claims}
 
 
 def test_scores(repeats: Rows) -> dict[str, dict[str, np.ndarray]]:
@@ -56,33 +55,28 @@ def test_scores(repeats: Rows) -> dict[str, dict[str, np.ndarray]]:
     return tests
 
 
-def interval(values: np.ndarray) -> dict[str, float]:
-    """The mean, and half the width of its interval by Student's t."""
-    half = stats.t.ppf((1 + CONFIDENCE) / 2, len(values) - 1) * stats.sem(values)
-    return {"mean": float(values.mean()), "half_width": float(half)}
-
-
 def claim(task: str, cells: dict[str, np.ndarray], a: str, b: str) -> dict[str, float]:
-    """The difference, its interval and p by Welch's t, and what was published."""
+    """The difference of the means, its interval and p by Welch's t-test, and the published one."""
     difference = float(cells[a].mean() - cells[b].mean())
     place = TABLE_1_TASKS.index(task)
-    found = {"difference": difference, "published": TABLE_1[a][place] - TABLE_1[b][place]}
-    if cells[a].var() + cells[b].var() == 0:  # as of networks that have all learnt nothing
-        return found | {"low": difference, "high": difference, "p": float(difference == 0)}
+    means = {"difference": difference, "published": TABLE_1[a][place] - TABLE_1[b][place]}
+    if cells[a].var() + cells[b].var() == 0:  # all have learnt nothing, say: no t-test is defined
+        return means | {"low": difference, "high": difference, "p": float(difference == 0)}
     welch = stats.ttest_ind(cells[a], cells[b], equal_var=False)
     low, high = welch.confidence_interval(CONFIDENCE)
-    return found | {"low": float(low), "high": float(high), "p": float(welch.pvalue)}
+    return means | {"low": float(low), "high": float(high), "p": float(welch.pvalue)}
 
 
-def accuracy_table(task: str, repeats: Rows, intervals: dict[str, dict[str, float]]) -> str:
+def accuracy_table(task: str, repeats: Rows, cells: dict[str, np.ndarray]) -> str:
+    """Our accuracy of each cell on a task with its interval, the published one, and its setting."""
     head = [task, "accuracy, 95% interval", "published", "layers", "units", "rate"]
     body = []
-    for name, found in intervals.items():
+    for name, scores in cells.items():
         row = next(r for r in repeats.values() if (r["task"], r["network"]) == (task, name))
         body.append(
             [
                 name,
-                f"{found['mean']:.3f} ± {found['half_width']:.3f}",
+                interval(scores),
                 f"{TABLE_1[name][TABLE_1_TASKS.index(task)]:.3g}",
                 str(row["layers"]),
                 str(row["units"]),
@@ -93,27 +87,28 @@ def accuracy_table(task: str, repeats: Rows, intervals: dict[str, dict[str, floa
 
 
 def claims_table(task: str, claims: dict[str, dict[str, float]]) -> str:
+    """The differences of the claims on a task, ours and the published ones."""
     head = [f"{task}: differences", "ours", "95% interval", "p", "published"]
     body = [
         [
             name,
-            f"{found['difference']:+.3f}",
-            f"{found['low']:+.3f} to {found['high']:+.3f}",
-            f"{found['p']:.3f}" if found["p"] >= 0.0005 else "<0.001",
-            f"{found['published']:+.3f}",
+            f"{test['difference']:+.3f}",
+            f"{test['low']:+.3f} to {test['high']:+.3f}",
+            f"{test['p']:.3f}" if test["p"] >= 0.0005 else "<0.001",
+            f"{test['published']:+.3f}",
         ]
-        for name, found in claims.items()
+        for name, test in claims.items()
     ]
     return table(head, body)
 
 
 def draw(path: Path, accuracies: dict[str, dict[str, dict[str, float]]]) -> None:
-    """Ours with its interval and the published value of each cell, one panel a task."""
+    """The accuracy of each cell with its interval, and the published one: a panel for each task."""
     with panels(path, len(accuracies)) as all_axes:
         for axes, (task, cells) in zip(all_axes, accuracies.items(), strict=True):
             y = np.arange(len(cells))[::-1]
-            means = np.array([found["mean"] for found in cells.values()])
-            halves = np.array([found["half_width"] for found in cells.values()])
+            means = np.array([accuracy["mean"] for accuracy in cells.values()])
+            halves = np.array([accuracy["half_width"] for accuracy in cells.values()])
             published = [TABLE_1[name][TABLE_1_TASKS.index(task)] for name in cells]
             axes.errorbar(
                 means,

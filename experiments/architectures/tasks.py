@@ -1,4 +1,4 @@
-"""What cells are compared on: sums, nested tags, words, and the string that a new cell must recall."""
+"""The tasks: sums, nested tags, words, and the string that a new cell must recall."""
 
 from collections.abc import Callable
 from functools import lru_cache, partial
@@ -22,20 +22,23 @@ RECALL_LAG = 1  # blanks between the string and the answer
 
 
 class Windows(NamedTuple):
-    """N windows of T steps of B rows; in a stream, one window goes on where the one before ended."""
+    """N windows of T steps of B rows; in a stream, each window starts where the last one ended.
 
-    inputs: Any  # [N, T, B] int32, as the other leaves an array of JAX or NumPy
+    Leaves are arrays of JAX or of NumPy.
+    """
+
+    inputs: Any  # [N, T, B] int32
     targets: Any  # [N, T, B] int32
     weights: Any  # [N, T, B] float32, 1 where an answer counts
 
 
 class Sizes(NamedTuple):
-    """How much of a task an epoch reads."""
+    """How much data an epoch has."""
 
     batch_size: int
-    window: int  # steps that a gradient goes back through
-    updates: int  # windows of an epoch
-    held_out: int  # windows of validation, and as many of the test
+    window: int  # steps that a gradient is propagated back through
+    updates: int  # windows in an epoch
+    held_out: int  # windows for validation, and as many for the test
 
 
 class Task(NamedTuple):
@@ -47,16 +50,16 @@ class Task(NamedTuple):
 
 @lru_cache
 def load(name: str, sizes: Sizes, max_digits: int, data: str) -> Task:
-    """A task of a name in STREAMS, WORDS or RECALL; the same for everyone, whatever they train.
+    """The task of that name, one of TASKS; its data do not depend on the network.
 
     Args:
-      name: of the task.
-      sizes: of an epoch.
-      max_digits: of the numbers of sums.
+      name: name of the task.
+      sizes: how much data an epoch has.
+      max_digits: the most digits of a number in the sums.
       data: the text for words, as `seqjax.data.load_text` takes it.
 
     Raises:
-      InputError: if the text is not there, or too short.
+      InputError: if the text is missing or too short.
     """
     if name == WORDS:
         return _words(sizes, data)
@@ -86,7 +89,7 @@ def load(name: str, sizes: Sizes, max_digits: int, data: str) -> Task:
 
 
 def _plain(episode: tasks.Episode) -> Windows:
-    """Without what a one-hot input says many times."""
+    """The episode with the indices of its one-hot inputs."""
     return Windows(episode.inputs.argmax(axis=-1), episode.targets, episode.weights)
 
 
@@ -100,7 +103,7 @@ def _words(sizes: Sizes, data: str) -> Task:
     count = len(train.inputs)
 
     def epoch(number: int) -> Windows:
-        """An epoch goes on in the text where the one before ended, and begins again at its end."""
+        """Windows from where the last epoch ended; the text begins again at its end."""
         places = (number * sizes.updates + np.arange(sizes.updates)) % count
         return jax.tree.map(lambda a: jnp.asarray(a[places]), train)
 
@@ -111,7 +114,7 @@ def _words(sizes: Sizes, data: str) -> Task:
 
 
 def _cut(ids: np.ndarray, sizes: Sizes, name: str) -> Windows:
-    """Words in `batch_size` rows side by side, cut into windows; what does not fill them is left out."""
+    """Words in `batch_size` parallel rows, cut into windows; the remainder is left out."""
     span = sizes.batch_size * sizes.window
     count = (len(ids) - 1) // span
     if not count:
@@ -130,6 +133,6 @@ def _cut(ids: np.ndarray, sizes: Sizes, name: str) -> Windows:
 
 
 def _filled(leaf: np.ndarray, count: int) -> np.ndarray:
-    """The first windows, and zeros, which no weight counts, where there are fewer."""
+    """The first `count` windows, padded with zeros, which have weight 0, if there are fewer."""
     leaf = leaf[:count]
     return np.concatenate([leaf, np.zeros((count - len(leaf), *leaf.shape[1:]), leaf.dtype)])

@@ -1,9 +1,10 @@
 """Training of one cell on one task at many settings, as one population.
 
 The protocol of Jozefowicz, Zaremba and Sutskever (2015): inputs embedded to the size of the state, one
-or more layers, descent on the mean loss of what counts in a window of 35 steps of 20 rows, the state
-carried on, gradients clipped by their norm; after 3 epochs without a better validation the rate is
-halved at each epoch, four times, and the network has ended. Scores are next-step accuracies.
+or more layers, plain gradient descent on the mean loss of a window of 35 steps and 20 rows, the state
+carried from window to window, gradients clipped by their norm. After 3 epochs without a better
+validation accuracy the rate is halved at each of four epochs, after which training ends. Scores are
+next-step accuracies.
 """
 
 from collections.abc import Callable, Sequence
@@ -19,6 +20,7 @@ from jax import lax
 from experiments.architectures.jobs import Job, Setting
 from experiments.architectures.networks import Network, Shape, make_network, units_that_fit
 from experiments.architectures.tasks import Task, Windows, load
+from experiments.common.readout import cross_entropy
 from seqjax import init
 from seqjax.devices.mesh import batch_mesh
 from seqjax.search.population import fill_up, init_population, is_running, make_round
@@ -28,11 +30,11 @@ PATIENCE, HALVINGS = 3, 4  # epochs
 
 
 class Schedule(NamedTuple):
-    """Where a network stands in its training."""
+    """A network's progress, from which its learning rate follows."""
 
-    best: Array  # validation accuracy
-    stale: Array  # epochs since
-    halvings: Array  # of the rate
+    best: Array  # the best validation accuracy so far
+    stale: Array  # epochs since then
+    halvings: Array  # how often the rate was halved
 
 
 class Member(NamedTuple):
@@ -46,21 +48,21 @@ class EpochData(NamedTuple):
 
 
 def prepare(job: Job) -> tuple[Task, int]:
-    """The data of a job, and the units of its networks.
+    """The data of a job, and how many units its networks have.
 
     Raises:
-      InputError: if the text is not there, or not even one unit fits into so many parameters.
+      InputError: if the text is missing, or the parameters do not suffice for one unit.
     """
     task = load(job.task, job.sizes, job.max_digits, job.data)
     return task, units_that_fit(job.network, job.layers, task.vocabulary, job.parameters)
 
 
 def evaluate(job: Job, devices: int = 1) -> dict[str, Any]:
-    """Trains and tests a network at every setting: a function of the job alone.
+    """Trains and tests a network at every setting; the result depends on nothing but the job.
 
     Args:
-      job: what to train.
-      devices: that share the settings, if there are so many of both.
+      job: the network, the task and the settings.
+      devices: how many devices share the settings; no more than there are of either.
 
     Returns:
       JSON values: `units`, and for each setting `valid` and `test`, the accuracies at the epoch of
@@ -68,7 +70,7 @@ def evaluate(job: Job, devices: int = 1) -> dict[str, Any]:
       of every epoch.
 
     Raises:
-      InputError: as of `prepare`.
+      InputError: as `prepare`.
     """
     task, units = prepare(job)
     shape = Shape(job.network, job.layers, units, task.vocabulary, task.carried)
@@ -101,7 +103,7 @@ def _best(valid: np.ndarray, test: np.ndarray) -> dict[str, Any]:
 
 
 def first_members(shape: Shape, settings: Sequence[Setting], seed: int) -> Member:
-    """Networks `[P, ...]` before their first epoch, drawn one by one."""
+    """The networks before their first epoch, leaves `[P, ...]`."""
     each = []
     for i, setting in enumerate(settings):
         network = make_network(shape, init.uniform(setting.scale * shape.units**-0.5))
@@ -111,7 +113,7 @@ def first_members(shape: Shape, settings: Sequence[Setting], seed: int) -> Membe
     return jax.tree.map(lambda *leaves: jnp.stack(leaves), *each)
 
 
-@lru_cache(maxsize=4)  # what is tried again at once is not compiled again
+@lru_cache(maxsize=4)  # a cell that is tried again soon is not compiled again
 def compiled_round(shape: Shape, max_epochs: int, devices: int) -> Callable:
     return make_round(
         make_advance(make_network(shape, init.zeros), shape.carried),
@@ -123,7 +125,7 @@ def compiled_round(shape: Shape, max_epochs: int, devices: int) -> Callable:
 
 
 def make_advance(network: Network, carried: bool) -> Callable:
-    """Builds one epoch of one network: an update for each window, then both accuracies."""
+    """Builds one epoch of one network: an update for each window, then the two accuracies."""
 
     def advance(member: Member, hyper: dict[str, Array], data: EpochData) -> tuple:
         rate = hyper["rate"] * factor_of(member.schedule)
@@ -144,16 +146,16 @@ def make_advance(network: Network, carried: bool) -> Callable:
         carry = (member.params, network.initial_state((rows,)))
         (params, _), _ = lax.scan(update, carry, data.train)
         valid, test = accuracies(network, carried, params, data.held_out)
-        found = {"valid": valid, "test": test}
-        fine = jnp.isfinite(optax.tree.norm(params))
-        loss = jnp.where(fine, -valid, jnp.nan)
-        return Member(params, next_schedule(member.schedule, valid)), loss, found
+        finite = jnp.isfinite(optax.tree.norm(params))
+        loss = jnp.where(finite, -valid, jnp.nan)
+        schedule = next_schedule(member.schedule, valid)
+        return Member(params, schedule), loss, {"valid": valid, "test": test}
 
     return advance
 
 
 def next_schedule(schedule: Schedule, valid: Array) -> Schedule:
-    """Once the rate has been halved, it is at every epoch."""
+    """The schedule after an epoch: once the rate has been halved, it is halved at every epoch."""
     better = valid > schedule.best
     stale = jnp.where(better, 0, schedule.stale + 1)
     halve = (schedule.halvings > 0) | (stale >= PATIENCE)
@@ -161,19 +163,21 @@ def next_schedule(schedule: Schedule, valid: Array) -> Schedule:
 
 
 def factor_of(schedule: Schedule) -> Array:
-    """On the rate; 0 when training has ended."""
+    """The factor on the learning rate; 0 when training has ended."""
     halvings = schedule.halvings
     return jnp.where(halvings <= HALVINGS, 0.5 ** halvings.astype(jnp.float32), 0.0)
 
 
 def loss_of(logits: Array, window: Windows) -> Array:
-    """The mean cross-entropy of what counts."""
-    losses = optax.softmax_cross_entropy_with_integer_labels(logits, window.targets)
-    return jnp.sum(losses * window.weights) / jnp.maximum(jnp.sum(window.weights), 1)
+    """The mean cross-entropy of the answers that count."""
+    return cross_entropy(logits, window.targets, window.weights)
 
 
 def accuracies(network: Network, carried: bool, params: Params, held_out: Windows) -> Array:
-    """`[2]`: of validation, the first half of the rows, and of the test; 0 of a network of NaN."""
+    """`[2]`: accuracies of validation, the first half of the rows, and of the test.
+
+    Logits that are not finite are wrong answers.
+    """
     start = network.initial_state((held_out.inputs.shape[-1],))
 
     def count(state: Any, window: Windows) -> tuple[Any, Array]:

@@ -16,13 +16,13 @@ SEEDS, ROWS = 5, 20
 
 
 def retained(setting: Setting, task: Task, labels: tuple[str, ...], key: Array) -> dict[str, Any]:
-    """∏ f over t steps of the task, the mean over units, sequences and seeds.
+    """∏ f over 1 to T steps of the task, the mean over units, sequences and seeds.
 
-    Along a cell's own content the derivative of c_t with respect to c_0 is this product of forget
-    gates, but for what goes round through the gates.
+    This product of forget gates is the direct part of ∂c_t/∂c_0: the part that does not pass through
+    the gates.
 
     Returns:
-      A row: `measured` `[labels][steps]`, and `expected` with f = σ(b) throughout.
+      A row: `labels`; `measured` `[labels][steps]`; and `expected`, the same for f = σ(b) throughout.
     """
 
     def products(biases: Array, key: Array) -> Array:
@@ -43,8 +43,8 @@ def retained(setting: Setting, task: Task, labels: tuple[str, ...], key: Array) 
     for label in labels:
         draw = partial(bias_init(label, task.length), shape=(4, setting.hidden))
         biases = jax.vmap(draw)(jax.random.split(key, SEEDS))
-        found = run(biases, jax.random.split(key, SEEDS))
-        measured.append(np.asarray(found.mean(axis=0), np.float64).tolist())
+        by_seed = run(biases, jax.random.split(key, SEEDS))  # [SEEDS, T]
+        measured.append(np.asarray(by_seed.mean(axis=0), np.float64).tolist())
         f = jax.nn.sigmoid(biases[:, 1]).reshape(-1)
         powers = f ** (1 + jnp.arange(len(measured[-1])))[:, None]
         expected.append(np.asarray(powers.mean(axis=1), np.float64).tolist())

@@ -31,7 +31,6 @@ paper's grid; inputs are one-hot, which an LSTM's and a GRU's own kernel embeds.
 """
 
 import dataclasses
-import time
 from functools import partial
 from itertools import product
 from typing import Any, NamedTuple
@@ -39,18 +38,16 @@ from typing import Any, NamedTuple
 import jax
 
 from experiments.common import cli
+from experiments.common.study_run import open_study
 from experiments.forget_bias.memory import retained
 from experiments.forget_bias.report import report
-from experiments.forget_bias.tasks import CHRONO, NETWORKS, Task, tasks
+from experiments.forget_bias.tasks import CHRONO, OTHERS, Task, tasks
 from experiments.forget_bias.training import Setting, train
 from seqjax.errors import InputError, check_positive, check_rate
-from seqjax.files.json import read_object, write_atomically, write_json
-from seqjax.runs.results import write_results
-from seqjax.runs.study import Unit, work_through
-from seqjax.runs.workdir import check_same, open_workdir
+from seqjax.runs.study import Unit
 from seqjax.types import Array
 
-OWN = "the study's own if 0"
+OWN = "0 for the study's own"
 
 
 class Study(NamedTuple):
@@ -72,23 +69,22 @@ STUDIES = {
 
 @dataclasses.dataclass(frozen=True)
 class Config:
-    study: str = cli.option("toys", "what to train on, see above", choices=tuple(STUDIES))
+    study: str = cli.option("toys", "which tasks to train on, see above", choices=tuple(STUDIES))
     biases: str = cli.option(
-        "-2,-1,0,1,2,3,4,5,chrono", "forget biases, separated by commas, numbers or chrono"
+        "-2,-1,0,1,2,3,4,5,chrono", "forget biases: numbers and chrono, separated by commas"
     )
     networks: str = cli.option(
         "all",
-        "beside the LSTM, out of "
-        + "; ".join(n for n in NETWORKS if n != "LSTM")
-        + "; separated by semicolons, all or none",
+        f"networks to train beside the LSTM: all, none, or some of {'; '.join(OTHERS)}; separated by"
+        " semicolons",
     )
-    rates: str = cli.option("", "learning rates, separated by commas; the study's own if empty")
-    length: int = cli.option(0, f"steps of a sequence, or of a window; {OWN}")
-    max_digits: int = cli.option(4, "of the numbers of --study=arithmetic, 1 to 9")
-    hidden_size: int = cli.option(0, f"units; {OWN}")
-    updates: int = cli.option(0, f"of each network; {OWN}")
-    seeds: int = cli.option(0, f"networks of each kind; {OWN}")
-    seed: int = cli.option(0, "of everything")
+    rates: str = cli.option("", "learning rates, separated by commas; empty for the study's own")
+    length: int = cli.option(0, f"steps of a sequence, or of a window of a stream; {OWN}")
+    max_digits: int = cli.option(4, "most digits of a number in --study=arithmetic, 1 to 9")
+    hidden_size: int = cli.option(0, f"units of a network; {OWN}")
+    updates: int = cli.option(0, f"updates of each network; {OWN}")
+    seeds: int = cli.option(0, f"networks to train for each bias and rate; {OWN}")
+    seed: int = cli.option(0, "seed of the weights and the data")
     workdir: str = cli.workdir_option("forget_bias")
     resume: bool = cli.resume_option()
 
@@ -102,8 +98,6 @@ class Config:
             raise InputError(
                 f"chrono biases need --length of at least 3 steps, got {self.steps()}."
             )
-        if self.resume and not self.workdir:
-            raise InputError("--resume needs the --workdir of an earlier run, got ''.")
 
     def steps(self) -> int:
         return self.length or STUDIES[self.study].length
@@ -112,7 +106,7 @@ class Config:
         return tasks(self.study, self.steps(), self.max_digits)
 
     def setting(self) -> Setting:
-        """The study's, with what the flags change; as many tests as fit evenly."""
+        """The study's own with what the flags change, and as many tests as divide the updates."""
         own = STUDIES[self.study].setting
         updates = self.updates or own.updates
         return own._replace(
@@ -136,14 +130,13 @@ class Config:
 
     def others(self) -> tuple[str, ...]:
         """The networks beside the LSTM."""
-        names = tuple(name for name in NETWORKS if name != "LSTM")
         if self.networks in ("all", "none"):
-            return names if self.networks == "all" else ()
+            return OTHERS if self.networks == "all" else ()
         chosen = tuple(dict.fromkeys(part.strip() for part in self.networks.split(";")))
         for name in chosen:
-            if name not in names:
+            if name not in OTHERS:
                 raise InputError(
-                    f"unknown network {name!r} in --networks; choose from {'; '.join(names)}."
+                    f"unknown network {name!r} in --networks; choose from {'; '.join(OTHERS)}."
                 )
         return chosen
 
@@ -160,7 +153,7 @@ class Config:
 def one_unit(
     config: Config, task: str, network: str, labels: tuple[str, ...], rate: float, key: Array
 ) -> dict[str, Any]:
-    """A unit's row. All units start from the same key, so that they share weights and sequences."""
+    """The row of a unit; all start from the same key, so that they share weights and sequences."""
     del key
     shared = jax.random.key(config.seed)
     row = train(config.setting(), config.tasks()[task], network, labels, rate, shared)
@@ -168,47 +161,34 @@ def one_unit(
 
 
 def units(config: Config) -> dict[str, Unit]:
-    """Toys: all biases of a rate in one unit. Streams: each bias by itself, a minute or two."""
-    found: dict[str, Unit] = {}
+    """The units by name. Toys train all biases in one unit; a stream's bias, minutes long, is one."""
+    by_name: dict[str, Unit] = {}
     for (name, task), rate in product(config.tasks().items(), config.learning_rates()):
         biases = config.bias_labels()
         for labels in [(label,) for label in biases] if task.carried else [biases]:
             key = f"{name}, LSTM, {labels[0] if task.carried else 'all biases'}, rate={rate:g}"
-            found[key] = partial(one_unit, config, name, "LSTM", labels, rate)
+            by_name[key] = partial(one_unit, config, name, "LSTM", labels, rate)
     for name, network, rate in product(config.tasks(), config.others(), config.learning_rates()):
         key = f"{name}, {network}, rate={rate:g}"
-        found[key] = partial(one_unit, config, name, network, ("-",), rate)
-    return found
+        by_name[key] = partial(one_unit, config, name, network, ("-",), rate)
+    return by_name
 
 
 def run(config: Config) -> dict[str, Any]:
-    """Does what is not done yet; writes results.json, table.txt and the figures."""
-    begin = time.monotonic()
-    setting, labels = config.setting(), config.bias_labels()
-    with open_workdir(config.workdir, name="forget_bias", resume=config.resume) as workdir:
-        if config.resume:
-            saved = read_object(workdir / "config.json")
-            check_same(saved, config, workdir)
-        write_json(workdir / "config.json", dataclasses.asdict(config))
-        print(
-            f"{config.study}: about {STUDIES[config.study].minutes:g} minutes on 2 CPU cores with its"
-            f" own sizes; here {setting.updates:,} updates of {setting.hidden} units,"
-            f" {setting.seeds} seeds; writing to {workdir}",
-            flush=True,
-        )
-        rows = work_through(
-            units(config), workdir / "units.jsonl", seed=config.seed, resume=config.resume
-        )
+    """Trains what is not trained yet; writes results.json, table.txt and the figures."""
+    setting = config.setting()
+    expect = (
+        f"{config.study}: about {STUDIES[config.study].minutes:g} minutes on 2 CPU cores with its"
+        f" own sizes; here {setting.updates:,} updates of {setting.hidden} units,"
+        f" {setting.seeds} seeds"
+    )
+    with open_study("forget_bias", config, expect=expect) as study:
+        rows = study.rows(units(config), "units.jsonl")
         first = next(iter(config.tasks().values()))
-        memory = retained(setting, first, labels, jax.random.key(config.seed))
+        memory = retained(setting, first, config.bias_labels(), jax.random.key(config.seed))
         steps = f", T = {config.steps()}" if config.study in ("toys", "copying") else ""
-        text = report(workdir, rows, memory, steps)
+        text = report(study.workdir, rows, memory, steps)
         text += f"\n\n{setting.updates:,} updates, {setting.hidden} units, {setting.seeds} seeds"
-        print(text)
-        write_atomically(workdir / "table.txt", text + "\n")
         results = {"units": rows, "memory": memory}
-        seconds = time.monotonic() - begin
-        write_results(
-            workdir, experiment="forget_bias", config=config, results=results, seconds=seconds
-        )
+        study.finish(results, text)
     return results

@@ -1,12 +1,12 @@
-"""Tables and figures of the sweep: what was found beside what was published."""
+"""Tables and figures of the sweep, with the published values beside ours."""
 
 from pathlib import Path
 from typing import Any, NamedTuple
 
 import matplotlib.pyplot as plt
 import numpy as np
-from scipy import stats
 
+from experiments.common.intervals import half_width, interval
 from experiments.common.plots import COLOURS, LINES, label, level, panels
 from experiments.common.tables import table
 from experiments.forget_bias.tasks import CHRONO, PUBLISHED
@@ -20,47 +20,34 @@ LEVELS = {
 Rows = dict[str, dict[str, Any]]
 
 
-class Found(NamedTuple):
+class Result(NamedTuple):
     score: np.ndarray  # [seeds], at the end
     curve: np.ndarray  # [checks, seeds]
     check_every: int
 
 
-Scores = dict[str, dict[float, Found]]  # label -> rate
+Scores = dict[str, dict[float, Result]]  # label -> rate -> result
 
 
 def scores(rows: Rows) -> dict[str, Scores]:
-    """Task -> label -> rate -> what was found; the labels of an LSTM are its biases."""
-    found: dict[str, Scores] = {}
+    """Task -> label -> rate -> result; the labels of an LSTM are its biases."""
+    by_task: dict[str, Scores] = {}
     for row in rows.values():
         for i, name in enumerate(row["labels"]):
             key = name if row["network"] == "LSTM" else row["network"]
             curve = np.array([check[i] for check in row["curve"]])
-            one = Found(np.array(row["score"][i]), curve, row["check_every"])
-            found.setdefault(row["task"], {}).setdefault(key, {})[row["rate"]] = one
-    return found
+            result = Result(np.array(row["score"][i]), curve, row["check_every"])
+            by_task.setdefault(row["task"], {}).setdefault(key, {})[row["rate"]] = result
+    return by_task
 
 
-def half_width(values: np.ndarray) -> float:
-    """Of the 95% interval of the mean by Student's t; NaN of a single value."""
-    if len(values) < 2:
-        return float("nan")
-    return float(stats.t.ppf(0.975, len(values) - 1) * stats.sem(values))
-
-
-def bars(here: list[np.ndarray]) -> np.ndarray:
-    """Intervals as far as they lie within [0, 1], where every score does: below and above means."""
-    mean, half = np.mean(here, axis=1), np.nan_to_num([*map(half_width, here)])
+def bars(scores: list[np.ndarray]) -> np.ndarray:
+    """Intervals below and above the means, `[2, N]`, cut off at 0 and 1, between which scores lie."""
+    mean, half = np.mean(scores, axis=1), np.nan_to_num([*map(half_width, scores)])
     return np.array([np.minimum(half, mean), np.minimum(half, 1 - mean)])
 
 
-def interval(values: np.ndarray) -> str:
-    """ "0.912 ± 0.034"."""
-    half = half_width(values)
-    return f"{np.mean(values):.3f}" + ("" if np.isnan(half) else f" ± {half:.3f}")
-
-
-def best_rate(of_rates: dict[float, Found]) -> float:
+def best_rate(of_rates: dict[float, Result]) -> float:
     """The rate with the highest mean at the end."""
     return max(of_rates, key=lambda rate: float(np.mean(of_rates[rate].score)))
 
@@ -70,14 +57,14 @@ def is_bias(name: str) -> bool:
 
 
 def report(workdir: Path, rows: Rows, memory: dict[str, Any], title: str) -> str:
-    """Draws bias.png, networks.png, memory.png and a curves_TASK.png each; returns the table."""
-    found = scores(rows)
+    """Draws bias.png, networks.png, memory.png and a curves_TASK.png per task; returns the table."""
+    by_task = scores(rows)
     draw_memory(workdir / "memory.png", memory)
-    if any(is_bias(name) for labels in found.values() for name in labels):
-        draw_biases(workdir / "bias.png", found, title)
-    draw_networks(workdir / "networks.png", found, title)
+    if any(is_bias(name) for labels in by_task.values() for name in labels):
+        draw_biases(workdir / "bias.png", by_task, title)
+    draw_networks(workdir / "networks.png", by_task, title)
     texts = []
-    for task, labels in found.items():
+    for task, labels in by_task.items():
         draw_curves(workdir / f"curves_{task.replace(' ', '_')}.png", task, labels)
         texts.append(text_of(task, labels))
     return "\n\n".join(texts)
@@ -98,12 +85,14 @@ def text_of(task: str, labels: Scores) -> str:
         for name, of_rates in labels.items()
     ]
     head = [task, *(f"rate {rate:g}" for rate in rates), *(["published"] * bool(published))]
-    text = measure(task) + ", mean over seeds and its 95% interval\n" + table(head, body)
+    text = (
+        measure(task) + ", mean over seeds with its 95% confidence interval\n" + table(head, body)
+    )
     return text + "".join(f"\n{line}" for line in effects(labels, rates))
 
 
 def full(name: str) -> str:
-    """As in PUBLISHED: a bias is an LSTM's."""
+    """The name in PUBLISHED: a bias belongs to an LSTM."""
     return f"LSTM, {name}" if is_bias(name) else name
 
 
@@ -112,7 +101,7 @@ def measure(task: str) -> str:
 
 
 def effects(labels: Scores, rates: list[float]) -> list[str]:
-    """Differences from forget bias 0, paired by seed."""
+    """The gain over forget bias 0 of some other biases, paired by seed: a line each."""
     if "b = 0" not in labels:
         return []
     return [
@@ -126,44 +115,22 @@ def effects(labels: Scores, rates: list[float]) -> list[str]:
     ]
 
 
-def draw_biases(path: Path, found: dict[str, Scores], title: str) -> None:
-    """The score against the forget bias, one line for each rate, each seed a dot."""
-    with panels(path, len(found)) as all_axes:
-        for axes, (task, labels) in zip(all_axes, found.items(), strict=True):
-            names = [name for name in labels if is_bias(name)]
-            numbers = [float(n.removeprefix("b = ")) for n in names if n != CHRONO]
-            right = max(numbers, default=0.0) + 1.5  # where chrono stands
-            x = np.array([*numbers, *[right] * (CHRONO in names)])
-            names = [n for n in names if n != CHRONO] + [CHRONO] * (CHRONO in names)
-            rates = list(labels[names[0]])
+def draw_biases(path: Path, by_task: dict[str, Scores], title: str) -> None:
+    """The score against the forget bias: a line for each rate, a dot for each seed."""
+    with panels(path, len(by_task)) as all_axes:
+        for axes, (task, labels) in zip(all_axes, by_task.items(), strict=True):
+            names = [name for name in labels if is_bias(name) and name != CHRONO]
+            places = {name: float(name.removeprefix("b = ")) for name in names}
+            if CHRONO in labels:  # beside the largest bias, and tied to it by no line
+                places[CHRONO] = max(places.values(), default=0.0) + 1.5
+            rates = list(labels[next(iter(places))])
             for i, rate in enumerate(rates):
-                here = [labels[name][rate].score for name in names]
-                nudged = x + 0.14 * (i - (len(rates) - 1) / 2)
-                style = {"color": COLOURS[i], "marker": MARKERS[i], "ms": 5, "capsize": 3}
-                mean, half = np.mean(here, axis=1), bars(here)
-                ends = len(numbers)
-                axes.errorbar(
-                    nudged[:ends],
-                    mean[:ends],
-                    half[:, :ends],
-                    linestyle=LINES[i],
-                    label=f"rate {rate:g}",
-                    **style,
-                )
-                axes.errorbar(nudged[ends:], mean[ends:], half[:, ends:], linestyle="", **style)
-                dots = np.concatenate(here)
-                places = np.repeat(nudged, [len(h) for h in here])
-                axes.plot(places, dots, ".", color=COLOURS[i], ms=5, alpha=0.5)
-            published = {n: v for n, v in PUBLISHED.get(task, {}).items() if n.startswith("LSTM, ")}
-            for k, (name, value) in enumerate(published.items()):
-                key = name.removeprefix("LSTM, ")
-                if key in names:
-                    axes.plot(
-                        x[names.index(key)], value, "kx", ms=8, label="published" if not k else ""
-                    )
+                nudge = 0.14 * (i - (len(rates) - 1) / 2)
+                draw_rate(axes, i, rate, labels, places, nudge)
+            draw_published(axes, task, places)
             if task in LEVELS:
                 level(axes, *LEVELS[task], line=":")
-            axes.set_xticks(x, [n.removeprefix("b = ") for n in names])
+            axes.set_xticks([*places.values()], [n.removeprefix("b = ") for n in places])
             axes.set_ylim(-0.05, 1.08)
             label(
                 axes,
@@ -174,21 +141,51 @@ def draw_biases(path: Path, found: dict[str, Scores], title: str) -> None:
         all_axes[-1].legend(frameon=False, fontsize=9, loc="center left", bbox_to_anchor=(1, 0.5))
 
 
-def draw_networks(path: Path, found: dict[str, Scores], title: str) -> None:
-    """The networks beside the LSTM from biases 0 and 1, every rate a point with its interval."""
-    with panels(path, len(found)) as all_axes:
-        for axes, (task, labels) in zip(all_axes, found.items(), strict=True):
+def draw_rate(
+    axes: Any, i: int, rate: float, labels: Scores, places: dict[str, float], nudge: float
+) -> None:
+    """The means and intervals of the i-th rate as a line, and its seeds as dots."""
+    scores = [labels[name][rate].score for name in places]
+    x, mean, half = np.array([*places.values()]) + nudge, np.mean(scores, axis=1), bars(scores)
+    style = {"color": COLOURS[i], "marker": MARKERS[i], "ms": 5, "capsize": 3}
+    end = len(places) - (CHRONO in places)
+    numbers, chrono = slice(None, end), slice(end, None)
+    axes.errorbar(
+        x[numbers],
+        mean[numbers],
+        half[:, numbers],
+        linestyle=LINES[i],
+        label=f"rate {rate:g}",
+        **style,
+    )
+    axes.errorbar(x[chrono], mean[chrono], half[:, chrono], linestyle="", **style)
+    seeds = np.repeat(x, [len(s) for s in scores])
+    axes.plot(seeds, np.concatenate(scores), ".", color=COLOURS[i], ms=5, alpha=0.5)
+
+
+def draw_published(axes: Any, task: str, places: dict[str, float]) -> None:
+    """The published scores of the paper's LSTM and LSTM-b, as crosses at their biases."""
+    published = {n.removeprefix("LSTM, "): v for n, v in PUBLISHED.get(task, {}).items()}
+    points = {places[name]: value for name, value in published.items() if name in places}
+    if points:
+        axes.plot([*points], [*points.values()], "kx", ms=8, label="published")
+
+
+def draw_networks(path: Path, by_task: dict[str, Scores], title: str) -> None:
+    """The other networks beside the LSTM from a few biases: a point with its interval for each rate."""
+    with panels(path, len(by_task)) as all_axes:
+        for axes, (task, labels) in zip(all_axes, by_task.items(), strict=True):
             names = [
                 n for n in labels if not is_bias(n) or n in ("b = 0", "b = 1", "b = 3", CHRONO)
             ]
             y = np.arange(len(names))[::-1]
             rates = list(labels[names[0]])
             for i, rate in enumerate(rates):
-                here = [labels[name][rate].score for name in names]
+                of_rate = [labels[name][rate].score for name in names]
                 axes.errorbar(
-                    np.mean(here, axis=1),
+                    np.mean(of_rate, axis=1),
                     y - 0.18 * (i - (len(rates) - 1) / 2),
-                    xerr=bars(here),
+                    xerr=bars(of_rate),
                     color=COLOURS[i],
                     marker=MARKERS[i],
                     linestyle="",
@@ -211,26 +208,26 @@ def draw_networks(path: Path, found: dict[str, Scores], title: str) -> None:
 
 
 def draw_curves(path: Path, task: str, labels: Scores) -> None:
-    """Learning curves at each one's best rate, the mean over seeds: biases, and networks."""
+    """Learning curves, the mean over seeds at the best rate: biases left, other networks right."""
     groups = {
         "LSTM, by forget bias": [n for n in labels if is_bias(n)],
         "other networks": [n for n in labels if not is_bias(n)],
     }
-    groups = {name: some for name, some in groups.items() if some}
+    groups = {title: names for title, names in groups.items() if names}
     published = PUBLISHED.get(task, {})
     with panels(path, len(groups)) as all_axes:
         for axes, (title, names) in zip(all_axes, groups.items(), strict=True):
             for i, name in enumerate(names):
                 rate = best_rate(labels[name])
-                one = labels[name][rate]
+                result = labels[name][rate]
                 shade = plt.get_cmap("cividis")(0.9 * i / max(1, len(names) - 1))
                 by_bias = is_bias(name) and name != CHRONO
                 colour = shade if by_bias else "k" if name == CHRONO else COLOURS[i % len(COLOURS)]
                 if full(name) in published:
                     axes.axhline(published[full(name)], color=colour, linestyle=":", linewidth=1)
                 axes.plot(
-                    one.check_every * np.arange(1, len(one.curve) + 1),
-                    one.curve.mean(axis=1),
+                    result.check_every * np.arange(1, len(result.curve) + 1),
+                    result.curve.mean(axis=1),
                     color=colour,
                     linestyle="--" if name == CHRONO else LINES[i % len(LINES)],
                     marker=MARKERS[i % len(MARKERS)],

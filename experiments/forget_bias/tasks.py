@@ -4,7 +4,7 @@ from collections.abc import Callable
 from functools import lru_cache, partial
 from typing import NamedTuple
 
-from experiments.common.published import TABLE_1, TABLE_1_TASKS
+from experiments.common import jozefowicz
 from seqjax import init
 from seqjax.cells import CELLS
 from seqjax.errors import InputError
@@ -13,25 +13,15 @@ from seqjax.tasks.sums import ALPHABET as SUM_SYMBOLS
 from seqjax.tasks.tags import ALPHABET as XML_SYMBOLS
 from seqjax.types import Array, Cell, Initializer
 
-# Jozefowicz, Zaremba and Sutskever (2015), and the cell of seqjax that each of theirs is. Their LSTM
-# and LSTM-b are two points of the sweep: `lstm` with forget bias 0 and 1.
-NETWORKS = {
-    "LSTM": "lstm",
-    "LSTM-f": "lstm_no_forget_gate",
-    "LSTM-i": "lstm_no_input_gate",
-    "LSTM-o": "lstm_no_output_gate",
-    "LSTM, o = tanh": "lstm_tanh_output_gate",
-    "tanh": "rnn",
-    "GRU": "gru_reset_before",
-    "MUT1": "mut1",
-    "MUT2": "mut2",
-    "MUT3": "mut3",
-}
-# As the rows of the sweep are called.
+# The paper's networks that stand beside the LSTM, in the order of the table; the one whose output gate
+# is a tanh is what the paper has in print.
+OTHERS = ("LSTM-f", "LSTM-i", "LSTM-o", "LSTM, o = tanh", "tanh", "GRU", "MUT1", "MUT2", "MUT3")
+NETWORKS = jozefowicz.NETWORKS | {"LSTM, o = tanh": "lstm_tanh_output_gate"}
+# The paper's LSTM and LSTM-b are two points of the sweep, with forget bias 0 and 1.
 _BIASES = {"LSTM": "LSTM, b = 0", "LSTM-b": "LSTM, b = 1"}
 PUBLISHED = {
-    task: {_BIASES.get(name, name): row[i] for name, row in TABLE_1.items()}
-    for i, task in enumerate(TABLE_1_TASKS)
+    task: {_BIASES.get(name, name): row[i] for name, row in jozefowicz.TABLE_1.items()}
+    for i, task in enumerate(jozefowicz.TABLE_1_TASKS)
 }
 CHRONO = "chrono"
 COPY_SYMBOLS, COPY_VALUES = 2, 4
@@ -41,17 +31,17 @@ class Task(NamedTuple):
     draw: Callable[..., Episode]  # (key, batch_size, length)
     length: int  # steps of a sequence, or of the window that a gradient goes back through
     outputs: int  # classes, or 1 for a number
-    variance: float = 0.0  # of the number that is asked for
+    variance: float = 0.0  # of the number to be answered; 0 where a class is
     carried: bool = False  # an endless stream: the state goes on from window to window
-    every_step: bool = False  # an answer at each step, of which some count; else one after the last
+    every_step: bool = False  # an answer at every step, of which some count, or one after the last
 
 
-@lru_cache  # a program is kept for a task, by identity
+@lru_cache  # compiled programs are cached by task, which compares by identity
 def tasks(study: str, length: int, max_digits: int) -> dict[str, Task]:
     """The tasks of a study.
 
     Raises:
-      InputError: if a task cannot have that length, or no sums of so many digits can be made.
+      InputError: if a task cannot have that length, or sums cannot have so many digits.
     """
     if study == "toys":
         if length < 10:
@@ -74,21 +64,21 @@ def tasks(study: str, length: int, max_digits: int) -> dict[str, Task]:
 
 
 def copied(key: Array, batch_size: int, length: int) -> Episode:
-    """The copying problem in `length` steps in all, of which the answers alone count."""
+    """The copying problem in `length` steps, of which only the answers count."""
     lag = length - 2 * COPY_SYMBOLS
     episode = copying(key, batch_size, lag, num_symbols=COPY_SYMBOLS, num_values=COPY_VALUES)
     return episode._replace(weights=episode.weights.at[:-COPY_SYMBOLS].set(0))
 
 
 def bias_init(label: str, length: int) -> Initializer:
-    """What an LSTM's biases start with, by "chrono" or "b = 3"."""
+    """The initialiser of an LSTM's biases that a label names: "chrono" or, say, "b = 3"."""
     if label == CHRONO:
         return init.chrono(length)
     return init.forget_bias(float(label.removeprefix("b = ")))
 
 
 def make_cell(network: str, hidden: int) -> Cell:
-    """A cell whose weights start as U(-1/√H, 1/√H), the middle of the paper's grid, biases at 0."""
+    """A cell with weights from U(-1/√H, 1/√H), the middle of the paper's grid, and biases of 0."""
     draw = init.uniform(hidden**-0.5)
     return CELLS[NETWORKS[network]](
         hidden, kernel_init=draw, recurrent_init=draw, bias_init=init.zeros

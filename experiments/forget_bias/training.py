@@ -10,6 +10,7 @@ import numpy as np
 import optax
 from jax import lax
 
+from experiments.common.readout import Readout, accuracy, cross_entropy, squared_errors
 from experiments.forget_bias.tasks import Task, bias_init, make_cell
 from seqjax.recurrence.unroll import unroll
 from seqjax.tasks import Episode
@@ -35,11 +36,12 @@ def train(
     rate: float,
     key: Array,
 ) -> dict[str, Any]:
-    """One unit: a network at one rate from every bias of `labels`, all seeds.
+    """Trains one network at one learning rate from every bias of `labels`, with all seeds.
 
     Returns:
-      A row of JSON values, `score` `[labels][seeds]` at the end and `curve` `[checks]` of these:
-      accuracy, or the share of the variance that is explained where a number is asked for.
+      A row of JSON values: `score` `[labels][seeds]` at the end and `curve`
+      `[checks][labels][seeds]`. A score is an accuracy or, where the answer is a number, the share
+      of its variance that is explained.
     """
     keys = jax.random.split(key, setting.seeds)
     weight_keys, bias_keys, data_keys, test_keys = jax.vmap(jax.random.split, (0, None), 1)(keys, 4)
@@ -66,7 +68,7 @@ def train(
 
 
 def first_biases(labels: tuple[str, ...], length: int, hidden: int, keys: Array) -> Array:
-    """`[L, S, 4H]`: an LSTM's biases are initial values and nothing else."""
+    """The biases an LSTM starts with, `[L, S, 4H]` for L labels and S seeds."""
     return jnp.stack(
         [
             jnp.stack(
@@ -79,14 +81,17 @@ def first_biases(labels: tuple[str, ...], length: int, hidden: int, keys: Array)
 
 @lru_cache
 def sequences(setting: Setting, task: Task) -> tuple[Callable, Callable]:
-    """What is read between two tests, `keys [S] -> leaves [S, updates, ...]`, and the test itself."""
+    """Two functions of keys `[S]`: the training data between two tests, and the test data.
+
+    Leaves are `[S, updates, ...]` and `[S, ...]`.
+    """
     every, size = setting.updates // setting.checks, setting.batch_size
 
     def draw(key: Array) -> Episode:
         if not task.carried:
             one = partial(task.draw, batch_size=size, length=task.length)
             return jax.vmap(one)(jax.random.split(key, every))
-        # Examples run on from window to window; after each test a new one begins.
+        # One stream, cut into windows; after each test a new stream begins.
         long = task.draw(key, size, every * task.length)
         return jax.tree.map(lambda a: a.reshape(every, -1, *a.shape[1:]), long)
 
@@ -100,10 +105,10 @@ def sequences(setting: Setting, task: Task) -> tuple[Callable, Callable]:
 
 @lru_cache
 def programs(setting: Setting, task: Task, network: str) -> tuple[Callable, Callable]:
-    """The start of a network, and the way of many from test to test.
+    """Two compiled programs, the same for all learning rates.
 
-    Compiled once for all rates: `start(keys) -> carry`, leaves `[S, ...]`, and
-    `advance(carry, rate, episodes, tests) -> (carry, scores)`, leaves `[L, S, ...]`.
+    `start(keys) -> carry` makes networks, leaves `[S, ...]`; `advance(carry, rate, episodes, tests) ->
+    (carry, scores)` trains them from one test to the next, leaves `[L, S, ...]`.
     """
     rule = optimizer(setting)
     one = jax.eval_shape(lambda key: task.draw(key, 1, task.length), jax.random.key(0))
@@ -115,8 +120,10 @@ def programs(setting: Setting, task: Task, network: str) -> tuple[Callable, Call
         shape = (setting.hidden, task.outputs)
         params = (
             cell.init(cell_key, one.inputs.shape[-1]),
-            jax.random.uniform(readout_key, shape, minval=-limit, maxval=limit),
-            jnp.zeros(task.outputs),
+            Readout(
+                jax.random.uniform(readout_key, shape, minval=-limit, maxval=limit),
+                jnp.zeros(task.outputs),
+            ),
         )
         return params, rule.init(params), cell.initial_state((setting.batch_size,))
 
@@ -138,7 +145,7 @@ def programs(setting: Setting, task: Task, network: str) -> tuple[Callable, Call
         carry, _ = lax.scan(partial(update, rate), carry, episodes)
         return carry, score_of(task, answer(cell, task, carry[0], None, test)[1], test)
 
-    # The seeds of one bias run as a batch where they are small, and one by one where they are not.
+    # Small networks, the toys', train their seeds as one batch; larger ones are faster one by one.
     over_seeds = _one_by_one if task.carried else jax.vmap
 
     @jax.jit
@@ -156,7 +163,7 @@ def _one_by_one(function: Callable) -> Callable:
 
 
 def optimizer(setting: Setting) -> optax.GradientTransformation:
-    """What an update adds, but for the learning rate and the sign."""
+    """The update before it is scaled by the learning rate and subtracted."""
     clip = optax.clip_by_global_norm(setting.clip)
     return optax.chain(clip, optax.scale_by_adam()) if setting.optimizer == "adam" else clip
 
@@ -164,26 +171,24 @@ def optimizer(setting: Setting) -> optax.GradientTransformation:
 def answer(
     cell: Cell, task: Task, params: tuple, state: Any, episode: Episode
 ) -> tuple[Any, Array]:
-    """The state at the end, and answers at every step or, where one is asked for, after the last."""
-    cell_params, w, b = params
+    """The final state, and the answers at every step or, if the task asks for one, after the last."""
+    cell_params, readout = params
     state, ys = unroll(cell, cell_params, episode.inputs, state)
-    return state, (ys if task.every_step else ys[-1]) @ w + b
+    return state, readout.answers(ys if task.every_step else ys[-1])
 
 
 def loss_of(task: Task, answers: Array, episode: Episode) -> Array:
-    """Cross-entropy or squared error, the mean over what counts."""
+    """The mean squared error or, of classes, the mean cross-entropy of what counts."""
     if task.variance:
-        return jnp.mean((answers[..., 0] - episode.targets) ** 2)
-    losses = optax.softmax_cross_entropy_with_integer_labels(answers, episode.targets)
-    return jnp.sum(losses * episode.weights) / jnp.maximum(jnp.sum(episode.weights), 1)
+        return jnp.mean(squared_errors(answers, episode.targets))
+    return cross_entropy(answers, episode.targets, episode.weights)
 
 
 def score_of(task: Task, answers: Array, episode: Episode) -> Array:
-    """Accuracy over what counts; of numbers the share of the variance that is explained, or 0."""
+    """The accuracy or, of numbers, the share of the variance that is explained, at least 0."""
     if task.variance:
         score = jnp.maximum(1 - loss_of(task, answers, episode) / task.variance, 0.0)
     else:
-        right = (answers.argmax(axis=-1) == episode.targets) * episode.weights
-        score = jnp.sum(right) / jnp.sum(episode.weights)
-    # A network of NaN answers something all the same: it knows nothing.
+        score = accuracy(answers, episode.targets, episode.weights)
+    # A diverged network's NaN still have a largest element, which may be right by chance.
     return jnp.where(jnp.all(jnp.isfinite(answers)), score, 0.0)

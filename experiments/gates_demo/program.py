@@ -1,16 +1,15 @@
 """A page on which one drags the gates of an LSTM and of a GRU, and watches their memory.
 
-Claim: a forget gate at 1 with an input gate at 0 freezes the memory for as long as they stand so,
-one at 0 resets it, and one step with a small forget gate and a large input gate turns it from plural
-to singular: c = 0.1 · 0.9 + 0.9 · (-0.9) = -0.72. A GRU that keeps 0.9 of its state goes from 0.8 to
-0.67 where its candidate is -0.5, one that keeps 0.1 to -0.37.
+Claim: a forget gate of 1 with an input gate of 0 freezes the memory, a forget gate of 0 resets it, and
+one step with a small forget gate and a large input gate turns it from plural to singular:
+c = 0.1 · 0.9 + 0.9 · (-0.9) = -0.72. A GRU that keeps 0.9 of its state goes from 0.8 to 0.67 where its
+candidate is -0.5; one that keeps 0.1 goes to -0.37.
 
     python -m experiments.gates_demo
 
 writes gates_demo.html to --workdir in no time: one file that needs no server and no network. Its
 equations are those of `seqjax.cells.lstm` and `seqjax.cells.gru_reset_before` for one unit, with the
-gates set by hand; usual classroom examples are among its presets,
-in numbers of ours.
+gates set by hand. Among its presets are the usual classroom examples, with numbers of our own.
 """
 
 import dataclasses
@@ -38,7 +37,7 @@ def run(config: Config) -> Path:
 
 
 def page() -> str:
-    """The page with its style and its script in it."""
+    """The page, which contains its style and its script."""
     html, css, js = (
         (HERE / f"gates_demo.{name}").read_text("utf-8") for name in ("html", "css", "js")
     )

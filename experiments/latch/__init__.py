@@ -1,4 +1,4 @@
-"""One unit that learns to store one bit, and how soon it no longer can (Bengio et al., 1994)."""
+"""One unit learns to store one bit: for how many steps it still can (Bengio et al., 1994)."""
 
 from experiments.latch.program import Config, run
 

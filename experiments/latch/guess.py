@@ -1,6 +1,6 @@
 """Random weight guessing, the baseline of `experiments.latch` (Hochreiter and Schmidhuber, 1997).
 
-Parameters are drawn until the criterion is met; nothing is learned, and no guess knows of another.
+Parameters are drawn until they meet the criterion; nothing is learnt, and guesses are independent.
 """
 
 from collections.abc import Callable
@@ -15,9 +15,9 @@ from seqjax import rnn
 from seqjax.recurrence.unroll import unroll
 from seqjax.types import Array, Params
 
-BLOCK = 128  # guesses that are tried at once
+BLOCK = 128  # guesses that are tried side by side
 NET = 5  # units of the 2-sequence problem
-NET_FRESH = 500  # sequences a class that measure its error
+NET_FRESH = 500  # sequences of each class that measure its error
 NET_INPUTS = 3  # informative steps of the 2-sequence problem
 
 
@@ -27,14 +27,21 @@ def guess(
     key: Array,
     max_guesses: int,
 ) -> tuple[Array, Params]:
-    """Draws until `solves`; returns how many guesses it took, 0 if none of them, and the last.
+    """Draws parameters until they solve the problem, at most `max_guesses` times.
 
-    `max_guesses` is rounded up to whole blocks.
+    Args:
+      draw: from a random key to parameters.
+      solves: whether parameters solve the problem.
+      key: the random key.
+      max_guesses: rounded up to a multiple of BLOCK.
+
+    Returns:
+      The number of guesses it took, 0 if none of them solved the problem; and the last guess.
     """
 
     def unsolved(carry: tuple) -> Array:
-        block, found, _ = carry
-        return (found == 0) & (block * BLOCK < max_guesses)
+        block, taken, _ = carry
+        return (taken == 0) & (block * BLOCK < max_guesses)
 
     def try_block(carry: tuple) -> tuple:
         block, _, _ = carry
@@ -42,15 +49,15 @@ def guess(
         guesses = jax.vmap(draw)(keys)
         solved = jax.vmap(solves)(guesses)
         first = jnp.argmax(solved)
-        found = jnp.where(solved.any(), block * BLOCK + first + 1, 0)
-        return block + 1, found, jax.tree.map(lambda leaf: leaf[first], guesses)
+        taken = jnp.where(solved.any(), block * BLOCK + first + 1, 0)
+        return block + 1, taken, jax.tree.map(lambda leaf: leaf[first], guesses)
 
     nothing = jax.tree.map(
         lambda leaf: jnp.zeros(leaf.shape, leaf.dtype), jax.eval_shape(draw, key)
     )
     start = (jnp.int32(0), jnp.int32(0), nothing)
-    _, found, params = lax.while_loop(unsolved, try_block, start)
-    return found, params
+    _, taken, params = lax.while_loop(unsolved, try_block, start)
+    return taken, params
 
 
 def latch(
@@ -92,7 +99,7 @@ def two_sequence(
     ends = jax.random.randint(length_key, xs.shape[1:], length, longest + 1)
 
     def right(u: Array, n: int) -> Array:
-        """Of the first n sequences of each class."""
+        """Which of the first n sequences of each class are right, `[2, n]`."""
         params = {"w": into_first, "u": u, "b": jnp.zeros(NET)}
         state, _ = unroll(cell, params, xs[:, :, :n, None], lengths=ends[:, :n])
         return is_right(state.h[..., -1])

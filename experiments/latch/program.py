@@ -1,4 +1,4 @@
-"""One unit that learns to store one bit, and how soon it no longer can (Bengio et al., 1994).
+"""One unit learns to store one bit: for how many steps it still can (Bengio et al., 1994).
 
 Claim: the probability that gradient descent teaches a tanh unit to hold one bit for T noisy steps
 falls from 1 at T = 10 to a few percent at T = 60 (Fig. 2b), and vanishes where the recurrent weight
@@ -26,7 +26,6 @@ baseline is random guessing (Hochreiter and Schmidhuber, 1997).
 """
 
 import dataclasses
-import time
 from collections.abc import Callable
 from functools import partial
 from typing import Any
@@ -35,14 +34,14 @@ import jax
 import numpy as np
 
 from experiments.common import cli
+from experiments.common.flag_lists import whole_numbers
+from experiments.common.intervals import wilson
+from experiments.common.study_run import open_study
 from experiments.latch import guess as latch_guess
 from experiments.latch import report as latch_report
-from experiments.latch.task import UNITS, Case, by_hand, trial, wilson
+from experiments.latch.task import FREE_STEPS, UNITS, Case, by_hand, trial
 from seqjax.errors import InputError, check_not_negative, check_positive
-from seqjax.files.json import read_object, write_atomically, write_json
-from seqjax.runs.results import write_results
-from seqjax.runs.study import work_through
-from seqjax.runs.workdir import check_same, open_workdir
+from seqjax.runs.study import Unit
 from seqjax.types import Array
 
 W0 = 1.25
@@ -64,14 +63,16 @@ class Config:
         "5,10,15,18,20,22,23,24,25,26,28,30,32,35,38,40,41,45,50,60",
         "lengths T of Fig. 2b, separated by commas",
     )
-    unit_lengths: str = cli.option("10,30,60", "lengths T at which units are compared")
-    runs: int = cli.option(200, "networks for each length")
-    updates: int = cli.option(600, "of gradient descent")
+    unit_lengths: str = cli.option(
+        "10,30,60", "lengths T at which units are compared, separated by commas"
+    )
+    runs: int = cli.option(200, "networks to train for each length")
+    updates: int = cli.option(600, "updates of each network")
     noise: float = cli.option(0.2, "standard deviation of the noise in Fig. 2b")
-    grid: int = cli.option(21, "weights, and noise levels, of Fig. 2a; at least 2")
-    grid_runs: int = cli.option(18, "networks for each cell of Fig. 2a; the paper has 18")
-    max_guesses: int = cli.option(10_000, "before random guessing gives up")
-    seed: int = cli.option(0, "of everything")
+    grid: int = cli.option(21, "numbers of weights and of noise levels in Fig. 2a, at least 2")
+    grid_runs: int = cli.option(18, "networks to train for each cell of Fig. 2a; published: 18")
+    max_guesses: int = cli.option(10_000, "guesses after which random guessing gives up")
+    seed: int = cli.option(0, "seed of the weights and the noise")
     workdir: str = cli.workdir_option("latch")
     resume: bool = cli.resume_option()
 
@@ -83,55 +84,55 @@ class Config:
             raise InputError(f"--grid must be an integer of at least 2, got {self.grid}.")
         lengths_of("--lengths", self.lengths)
         lengths_of("--unit_lengths", self.unit_lengths)
-        if self.resume and not self.workdir:
-            raise InputError("--resume needs the --workdir of an earlier run, got ''.")
 
 
 def lengths_of(flag: str, text: str) -> list[int]:
-    """Lengths T in rising order, each above the three steps of the free inputs."""
-    try:
-        lengths = sorted({int(t) for t in text.split(",")})
-    except ValueError as error:
-        raise InputError(
-            f"{flag} takes whole numbers separated by commas, got {text!r}."
-        ) from error
-    if lengths[0] < 4:
-        raise InputError(
-            f"{flag} must be at least 4, one step more than the free inputs, got {lengths[0]}."
-        )
-    return lengths
+    """Lengths T in rising order, each longer than the free inputs."""
+    return sorted(set(whole_numbers(flag, text, at_least=FREE_STEPS + 1)))
 
 
-def studies(config: Config) -> dict[str, Callable[[Array], dict[str, Any]]]:
-    """Every unit of work by name: from its random key to its row.
+def studies(config: Config) -> dict[str, Unit]:
+    """The units by name, each from a random key to its row.
 
     One program serves all lengths of a protocol: arrays have the largest length, and T is data.
     """
+    return (
+        length_units(config)
+        | unit_comparison(config)
+        | grid_units(config)
+        | {"two-sequence": partial(two_sequence, config.max_guesses)}
+    )
+
+
+def curve(
+    config: Config, name: str, lengths: list[int], program: Callable, *arguments: float
+) -> dict[str, Unit]:
+    """The units of a curve over T."""
+    return {
+        f"{name}, T={length}": partial(curve_point, program, config.runs, length, arguments)
+        for length in lengths
+    }
+
+
+def length_units(config: Config) -> dict[str, Unit]:
+    """Success against T: trained, untrained and guessed, with and without noise."""
     lengths = lengths_of("--lengths", config.lengths)
-    unit_lengths = lengths_of("--unit_lengths", config.unit_lengths)
-    work: dict[str, Callable[[Array], dict[str, Any]]] = {}
-
-    def add(name: str, lengths: list[int], program: Callable, *arguments: float) -> None:
-        for length in lengths:
-            work[f"{name}, T={length}"] = partial(
-                curve_point, program, config.runs, length, arguments
-            )
-
     longest = lengths[-1]
-    learn = partial(trial, TRAINED, updates=config.updates, max_length=longest)
-    program = compiled(learn, 4)
-    add("w trained", lengths, program, W0, config.noise)
-    add("no noise, w trained", lengths, program, W0, 0.0)
+    noisy, quiet = (W0, config.noise), (W0, 0.0)
+
+    def learn(case: Case) -> Callable:
+        return compiled(partial(trial, case, updates=config.updates, max_length=longest), 4)
+
+    trained, fixed = learn(TRAINED), learn(FIXED)
+    units = curve(config, "w trained", lengths, trained, *noisy)
+    units |= curve(config, "no noise, w trained", lengths, trained, *quiet)
     for rate in OTHER_RATES:
-        case = TRAINED._replace(learning_rate=rate)
-        learn = partial(trial, case, updates=config.updates, max_length=longest)
-        add(f"w trained at rate {rate:g}", lengths, compiled(learn, 4), W0, config.noise)
-    learn = partial(trial, FIXED, updates=config.updates, max_length=longest)
-    program = compiled(learn, 4)
-    add("w fixed", lengths, program, W0, config.noise)
-    add("no noise, w fixed", lengths, program, W0, 0.0)
-    hand = partial(by_hand, FIXED, max_length=longest)
-    add("set by hand", lengths, compiled(hand, 4), W0, config.noise)
+        program = learn(TRAINED._replace(learning_rate=rate))
+        units |= curve(config, f"w trained at rate {rate:g}", lengths, program, *noisy)
+    units |= curve(config, "w fixed", lengths, fixed, *noisy)
+    units |= curve(config, "no noise, w fixed", lengths, fixed, *quiet)
+    hand = compiled(partial(by_hand, FIXED, max_length=longest), 4)
+    units |= curve(config, "set by hand", lengths, hand, *noisy)
     guessing = partial(
         latch_guess.latch,
         per_class=TRAINED.per_class,
@@ -139,60 +140,70 @@ def studies(config: Config) -> dict[str, Callable[[Array], dict[str, Any]]]:
         max_length=longest,
         cap=config.max_guesses,
     )
-    add("guessed", lengths, compiled(guessing, 3), config.noise)
-    for name, case in UNIT_CASES.items():
-        learn = partial(trial, case, updates=config.updates, max_length=unit_lengths[-1])
-        add(f"unit {name}", unit_lengths, compiled(learn, 4), W0, config.noise)
+    return units | curve(config, "guessed", lengths, compiled(guessing, 3), config.noise)
 
+
+def unit_comparison(config: Config) -> dict[str, Unit]:
+    """Other units on the same task."""
+    lengths = lengths_of("--unit_lengths", config.unit_lengths)
+    units: dict[str, Unit] = {}
+    for name, case in UNIT_CASES.items():
+        learn = partial(trial, case, updates=config.updates, max_length=lengths[-1])
+        units |= curve(config, f"unit {name}", lengths, compiled(learn, 4), W0, config.noise)
+    return units
+
+
+def grid_units(config: Config) -> dict[str, Unit]:
+    """Fig. 2a: a row of noise levels for each initial weight."""
     levels = np.linspace(0, 1, config.grid)
     learn = partial(trial, TRAINED, updates=config.updates, max_length=GRID_LENGTH)
-    cell = jax.vmap(learn, (0, None, None, None))  # over runs
-    row = jax.jit(jax.vmap(cell, (0, None, None, 0)))  # over noise levels
-    for w0 in np.linspace(0.5, 2.5, config.grid):
-        work[f"grid, w0={w0:.4g}"] = partial(grid_row, row, config.grid_runs, float(w0), levels)
-    work["two-sequence"] = partial(two_sequence, config.max_guesses)
-    return work
+    over_runs = jax.vmap(learn, (0, None, None, None))
+    row = jax.jit(jax.vmap(over_runs, (0, None, None, 0)))  # over noise levels
+    return {
+        f"grid, w0={w0:.4g}": partial(grid_row, row, config.grid_runs, float(w0), levels)
+        for w0 in np.linspace(0.5, 2.5, config.grid)
+    }
 
 
 def compiled(one: Callable, arguments: int) -> Callable:
-    """The program of many networks: the first of the arguments, the key, has an axis of runs."""
+    """The compiled program of many networks: their keys `[runs]` are its first argument."""
     return jax.jit(jax.vmap(one, (0,) + (None,) * (arguments - 1)))
 
 
 def curve_point(
     program: Callable, runs: int, length: int, arguments: tuple, key: Array
 ) -> dict[str, Any]:
-    """Many networks at one length: shares of what is true or false, medians of the others."""
-    found = jax.device_get(program(jax.random.split(key, runs), length, *arguments))
+    """The row of many networks at one length: shares of what is true or false, medians of numbers."""
+    measured = jax.device_get(program(jax.random.split(key, runs), length, *arguments))
     row: dict[str, Any] = {"T": length, "runs": runs}
-    if "guesses" in found:
-        solved = found["guesses"] > 0
-        guesses = np.where(solved, found["guesses"], np.inf)
-        found |= {"success": solved}
+    if "guesses" in measured:
+        solved = measured["guesses"] > 0
+        guesses = np.where(solved, measured["guesses"], np.inf)
+        measured |= {"success": solved}
         row["guesses"] = float(np.median(guesses))  # null if half of the runs gave up
-    if "success" in found:
-        successes = int(found["success"].sum())
+    if "success" in measured:
+        successes = int(measured["success"].sum())
         low, high = wilson(successes, runs)
         row |= {"success": successes / runs, "low": low, "high": high}
     for name in ("latches", "test_error"):
-        if name in found:
-            row[name] = float(found[name].mean())
+        if name in measured:
+            row[name] = float(measured[name].mean())
     for name in ("gradient_start", "gradient_end", "w"):
-        if name in found:
-            row[name] = float(np.median(found[name]))
+        if name in measured:
+            row[name] = float(np.median(measured[name]))
     return row
 
 
 def grid_row(
     program: Callable, runs: int, w0: float, levels: np.ndarray, key: Array
 ) -> dict[str, Any]:
-    """One initial weight of Fig. 2a: the share of successes at every noise level."""
+    """The row of one initial weight of Fig. 2a: the share of successes at every noise level."""
     keys = jax.random.split(key, (len(levels), runs))
-    found = program(keys, GRID_LENGTH, w0, levels.astype(np.float32))
+    measured = program(keys, GRID_LENGTH, w0, levels.astype(np.float32))
     return {
         "w0": w0,
         "noise": levels.tolist(),
-        "success": np.asarray(found["success"]).mean(1).tolist(),
+        "success": np.asarray(measured["success"]).mean(1).tolist(),
     }
 
 
@@ -206,18 +217,18 @@ def two_sequence(max_guesses: int, key: Array) -> dict[str, Any]:
         per_class=int(TWO_SEQUENCE["per_class"]),
         cap=max_guesses,
     )
-    found = jax.device_get(jax.jit(jax.vmap(one))(jax.random.split(key, runs)))
-    guesses = np.where(found["guesses"] > 0, found["guesses"], np.inf)
+    measured = jax.device_get(jax.jit(jax.vmap(one))(jax.random.split(key, runs)))
+    guesses = np.where(measured["guesses"] > 0, measured["guesses"], np.inf)
     return {
         "runs": runs,
-        "solved": int((found["guesses"] > 0).sum()),
+        "solved": int((measured["guesses"] > 0).sum()),
         "guesses": float(np.median(guesses)),
-        "test_error": float(found["test_error"].mean()),
+        "test_error": float(measured["test_error"].mean()),
     }
 
 
 def collect(rows: dict[str, dict[str, Any]]) -> dict[str, Any]:
-    """The rows of all units by curve, in the order of T."""
+    """The rows of all units: curves in the order of T, the grid, and the 2-sequence problem."""
     curves: dict[str, list] = {}
     grid = []
     for key, row in rows.items():
@@ -229,23 +240,10 @@ def collect(rows: dict[str, dict[str, Any]]) -> dict[str, Any]:
 
 
 def run(config: Config) -> dict[str, Any]:
-    """Does what is not done yet; writes results.json, table.txt and four figures."""
-    start = time.monotonic()
-    name = "latch"
-    with open_workdir(config.workdir, name=name, resume=config.resume) as workdir:
-        if config.resume:
-            saved = read_object(workdir / "config.json")
-            check_same(saved, config, workdir)
-        write_json(workdir / "config.json", dataclasses.asdict(config))
-        print(f"about 5 minutes on 2 CPU cores with the default flags; writing to {workdir}")
-        rows = work_through(
-            studies(config), workdir / "cells.jsonl", seed=config.seed, resume=config.resume
-        )
-        results = collect(rows)
-        table = latch_report.table(results)
-        print(table)
-        write_atomically(workdir / "table.txt", table + "\n")
-        latch_report.draw(workdir, results)
-        elapsed = time.monotonic() - start
-        write_results(workdir, experiment=name, config=config, results=results, seconds=elapsed)
+    """Trains what is not trained yet; writes results.json, table.txt and four figures."""
+    expect = "about 5 minutes on 2 CPU cores with the default flags"
+    with open_study("latch", config, expect=expect) as study:
+        results = collect(study.rows(studies(config), "cells.jsonl"))
+        latch_report.draw(study.workdir, results)
+        study.finish(results, latch_report.table(results))
     return results

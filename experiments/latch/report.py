@@ -1,12 +1,12 @@
 """The table and the figures of `experiments.latch`."""
 
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 
-from experiments.common import plots
+from experiments.common import plots, tables
 from experiments.latch.task import fixed_point
 
 # Fig. 2b of Bengio, Simard and Frasconi (1994), read off the scanned page.
@@ -33,18 +33,35 @@ PUBLISHED = {
     50: 0.05,
     60: 0.05,
 }
-COMPARED = (10, 15, 20, 30, 50)  # where the two curves are held against each other
+COMPARED = (10, 15, 20, 30, 50)  # lengths at which the two curves are compared
 CRITERION = "success: x_T has the right sign on every training sequence"
 
 
+Line = tuple[str, str, str, str]  # statement, published value, ours, protocol
+
+
 def table(results: dict[str, Any]) -> str:
-    """Statement, published value, ours, protocol: plain text, one line each."""
+    """Statement, published value, ours and protocol: plain text, one line each."""
     curves = results["curves"]
-    rows: list[tuple[str, str, str, str]] = []
+    lines = [
+        *length_lines(curves),
+        *grid_lines(results["grid"]),
+        *guess_lines(curves["guessed"]),
+        *cause_lines(curves),
+        two_sequence_line(results["two_sequence"]),
+        *unit_lines(curves),
+    ]
+    head = ("statement", "published", "ours", "protocol")
+    return (
+        f"{tables.table(head, lines, flush_left=len(head))}\n"
+        f"{CRITERION}; in brackets Wilson's 95 % interval.\n"
+        "* a public re-run of Hochreiter and Schmidhuber's remark (1997); its criterion is not known,"
+        " and its sequences and readout may differ from ours."
+    )
 
-    def add(statement: str, published: str, ours: str, protocol: str) -> None:
-        rows.append((statement, published, ours, protocol))
 
+def length_lines(curves: dict[str, Any]) -> Iterator[Line]:
+    """Fig. 2b: success at some lengths, and how far our curves are from the published one."""
     for name, protocol in (
         ("w trained", "8 seqs/class, lr .02"),
         ("w trained at rate 0.05", "8 seqs/class"),
@@ -54,64 +71,69 @@ def table(results: dict[str, Any]) -> str:
         points = {row["T"]: row for row in curves[name]}
         for length in COMPARED:
             if length in points:
-                row = points[length]
-                ours = f"{row['success']:.2f} [{row['low']:.2f}, {row['high']:.2f}]"
-                published = f"{PUBLISHED[length]:.2f}"
-                add(f"Fig. 2b, success at T={length}", published, ours, f"{name}, {protocol}")
+                statement, published = f"Fig. 2b, success at T={length}", f"{PUBLISHED[length]:.2f}"
+                yield statement, published, success(points[length]), f"{name}, {protocol}"
         distance, where = worst(curves[name])
-        add("largest distance there", "-", f"{distance:.3f} at T={where}", name)
+        yield "largest distance there", "-", f"{distance:.3f} at T={where}", name
         theirs = half_point(list(PUBLISHED), list(PUBLISHED.values()))
-        half = half_point(*line(curves[name], "success"))
-        add("success falls to 1/2 at T", shown(theirs), shown(half), name)
+        ours = half_point(*line(curves[name], "success"))
+        yield "success falls to 1/2 at T", shown(theirs), shown(ours), name
+
+
+def grid_lines(grid: Sequence[dict[str, Any]]) -> Iterator[Line]:
+    """Fig. 2a: mean success in the regions that can be read off the published figure."""
     for statement, published, inside in ISLAND:
         values = [
             share
-            for row in results["grid"]
+            for row in grid
             for s, share in zip(row["noise"], row["success"], strict=True)
             if inside(row["w0"], s)
         ]
         ours = f"{np.mean(values):.2f}" if values else "-"
-        add(f"Fig. 2a, success for {statement}", published, ours, "T=20, w trained, mean of cells")
-    for length in COMPARED:
-        for row in curves["guessed"]:
-            if row["T"] == length:
-                ours = f"median {shown(row['guesses'], 0)}, test error {row['test_error']:.3f}"
-                add(f"guesses for the latch, T={length}", "-", ours, "7 numbers from U(-2, 2)")
+        protocol = "T=20, w trained, mean of cells"
+        yield f"Fig. 2a, success for {statement}", published, ours, protocol
+
+
+def guess_lines(guessed: Sequence[dict[str, Any]]) -> Iterator[Line]:
+    """How many random guesses the latch takes."""
+    for row in guessed:
+        if row["T"] in COMPARED:
+            ours = f"median {shown(row['guesses'], 0)}, test error {row['test_error']:.3f}"
+            yield f"guesses for the latch, T={row['T']}", "-", ours, "7 numbers from U(-2, 2)"
+
+
+def cause_lines(curves: dict[str, Any]) -> Iterator[Line]:
+    """What each cause of failure does alone at the greatest length, and the error on fresh noise."""
     last = curves["w fixed"][-1]["T"]
     for name, statement in (
         ("no noise, w fixed", "vanishing gradient alone"),
         ("set by hand", "flips by noise alone"),
         ("no noise, w trained", "no noise, but w learns"),
     ):
-        row = curves[name][-1]
-        ours = f"{row['success']:.2f} [{row['low']:.2f}, {row['high']:.2f}]"
-        add(f"success at T={last}, {statement}", "-", ours, name)
+        yield f"success at T={last}, {statement}", "-", success(curves[name][-1]), name
     for name in ("w trained", "w fixed"):
         row = curves[name][-1]
         ours = f"{row['test_error']:.2f} (no noise: {1 - row['latches']:.2f} of runs fail)"
-        add(f"error on fresh noise, T={last}", "-", ours, name)
-    two = results["two_sequence"]
+        yield f"error on fresh noise, T={last}", "-", ours, name
+
+
+def two_sequence_line(two: dict[str, Any]) -> Line:
     ours = f"{two['solved']}/{two['runs']}, median {shown(two['guesses'], 0)}"
-    add("guesses, 2-sequence, T=100", "30/30, median 144 *", ours, "5 tanh units, 25 from U(-1, 1)")
+    published = "30/30, median 144 *"
+    return "guesses, 2-sequence, T=100", published, ours, "5 tanh units, 25 from U(-1, 1)"
+
+
+def unit_lines(curves: dict[str, Any]) -> Iterator[Line]:
+    """Other units, at the greatest length."""
     for name in (name for name in curves if name.startswith("unit")):
         row = curves[name][-1]
-        ours = f"{row['success']:.2f} [{row['low']:.2f}, {row['high']:.2f}]"
         statement = f"{unit_label(name)}, T={row['T']}"
-        add(statement, "-", ours, "8 seqs/class, Adam .01")
-    head = ("statement", "published", "ours", "protocol")
-    widths = [max(len(row[i]) for row in [head, *rows]) for i in range(4)]
-    text = [
-        "  ".join(v.ljust(n) for v, n in zip(row, widths, strict=True)).rstrip()
-        for row in [head, *rows]
-    ]
-    return "\n".join(
-        [
-            *text,
-            f"{CRITERION}; in brackets Wilson's 95 % interval.",
-            "* a public re-run of Hochreiter and Schmidhuber's remark (1997); its criterion is not"
-            " known, and its sequences and readout may differ from ours.",
-        ]
-    )
+        yield statement, "-", success(row), "8 seqs/class, Adam .01"
+
+
+def success(row: dict[str, Any]) -> str:
+    """The share of runs that succeed, and Wilson's interval."""
+    return f"{row['success']:.2f} [{row['low']:.2f}, {row['high']:.2f}]"
 
 
 # What can be read off Fig. 2a, where white is success in all 18 runs of a cell.
@@ -124,7 +146,7 @@ ISLAND = (
 
 
 def unit_label(name: str) -> str:
-    """How a curve of one of the other units is called in print."""
+    """The name of a curve of one of the other units, as the table and the figures print it."""
     name = name.removeprefix("unit ")
     return "tanh of the paper, no readout" if name == "paper" else name
 
@@ -179,7 +201,7 @@ def band(axes: Any, rows: Sequence[dict[str, Any]], i: int, label: str) -> None:
 
 
 def draw_length(path: Path, curves: dict[str, Any]) -> None:
-    """Fig. 2b, ours over theirs."""
+    """Fig. 2b: our curves and the published points."""
     with plots.panels(path) as (axes,):
         band(axes, curves["w trained"], 0, "w trained from 1.25, 8 sequences a class, rate 0.02")
         for rate, style in (("0.05", "--"), ("0.1", ":")):
@@ -214,7 +236,7 @@ def draw_length(path: Path, curves: dict[str, Any]) -> None:
 
 
 def draw_grid(path: Path, grid: Sequence[dict[str, Any]]) -> None:
-    """Fig. 2a, ours, with what can be read off theirs."""
+    """Fig. 2a: our grid, and the edges that can be read off the published one."""
     weights, levels = [row["w0"] for row in grid], grid[0]["noise"]
     with plots.panels(path) as (axes,):
         image = axes.pcolormesh(
@@ -244,7 +266,7 @@ def draw_grid(path: Path, grid: Sequence[dict[str, Any]]) -> None:
 
 
 def draw_causes(path: Path, curves: dict[str, Any]) -> None:
-    """What each of the two causes would do alone, and the gradient itself."""
+    """The effect of each of the two causes alone, and the gradient itself."""
     with plots.panels(path, 2) as (left, right):
         band(left, curves["no noise, w trained"], 2, "no noise, w trained from 1.25")
         band(left, curves["no noise, w fixed"], 0, "no noise, w fixed: vanishing gradient alone")
@@ -259,41 +281,38 @@ def draw_causes(path: Path, curves: dict[str, Any]) -> None:
         left.set_ylim(-0.02, 1.45)
         left.set_yticks([0, 0.25, 0.5, 0.75, 1])
         left.legend(frameon=False, fontsize=8.5, loc="upper right")
-        rows = curves["w fixed"]
-        for i, (name, text) in enumerate(
-            (("gradient_start", "before learning"), ("gradient_end", "after learning"))
-        ):
-            x, y = line(rows, name)
-            right.plot(
-                x,
-                y,
-                plots.LINES[i],
-                color=plots.COLOURS[i],
-                marker="os"[i],
-                ms=4,
-                label=f"{text}, w = 1.25",
-            )
-        lengths = np.array(line(rows, "T")[0])
-        factor = 1.25 * (1 - fixed_point(1.25) ** 2)
-        right.plot(
-            lengths,
-            factor ** (lengths - 1),
-            ":",
-            color="0.2",
-            label=f"[w(1 - x*²)]ᵀ⁻¹ = {factor:.2f}ᵀ⁻¹, latched from the start",
-        )
-        plots.label(
-            right,
-            xlabel="sequence length T",
-            ylabel="median |∂x_T/∂h₁|, without noise",
-            title="The gradient of the first input",
-        )
-        right.set_yscale("log")
-        right.legend(frameon=False, fontsize=8.5)
+        draw_gradient(right, curves["w fixed"])
+
+
+def draw_gradient(axes: Any, rows: Sequence[dict[str, Any]]) -> None:
+    """The gradient of the first input before and after learning, beside its theory."""
+    for i, (name, text) in enumerate(
+        (("gradient_start", "before learning"), ("gradient_end", "after learning"))
+    ):
+        x, y = line(rows, name)
+        style = {"color": plots.COLOURS[i], "marker": "os"[i], "ms": 4}
+        axes.plot(x, y, plots.LINES[i], label=f"{text}, w = 1.25", **style)
+    lengths = np.array(line(rows, "T")[0])
+    factor = 1.25 * (1 - fixed_point(1.25) ** 2)
+    axes.plot(
+        lengths,
+        factor ** (lengths - 1),
+        ":",
+        color="0.2",
+        label=f"[w(1 - x*²)]ᵀ⁻¹ = {factor:.2f}ᵀ⁻¹, latched from the start",
+    )
+    plots.label(
+        axes,
+        xlabel="sequence length T",
+        ylabel="median |∂x_T/∂h₁|, without noise",
+        title="The gradient of the first input",
+    )
+    axes.set_yscale("log")
+    axes.legend(frameon=False, fontsize=8.5)
 
 
 def draw_units(path: Path, curves: dict[str, Any]) -> None:
-    """Other units on the same task."""
+    """Success and gradient of the other units on the same task."""
     names = [name for name in curves if name.startswith("unit")]
     with plots.panels(path, 2) as (left, right):
         for i, name in enumerate(names):

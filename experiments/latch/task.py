@@ -1,4 +1,4 @@
-"""The latch of `experiments.latch`: one unit, two classes, inputs that are themselves learned.
+"""The latch of `experiments.latch`: one unit, two classes, and inputs that are learnt as well.
 
     xₜ = tanh(w xₜ₋₁ + hₜᵏ)        x₀ = 0
 
@@ -24,15 +24,15 @@ from seqjax.types import Array, Cell, Params
 
 TARGETS = np.array([[0.8], [-0.8]], np.float32)  # [2, 1]
 FREE_STEPS = 3  # L
-FRESH = 50  # sequences a class, never trained on, that measure the error of one trained unit
+FRESH = 50  # sequences of each class, never trained on, for the error of one trained unit
 
 
 class Unit(NamedTuple):
-    """What is asked to latch.
+    """A unit that is trained to latch.
 
     Attributes:
       init: `(key, w0) -> weights`.
-      output: `(weights, xs [T, ...]) -> x [T, ...]`, what is read from the unit at every step.
+      output: `(weights, xs [T, ...]) -> x [T, ...]`, the unit's output at every step.
     """
 
     init: Callable[[Array, Any], Params]
@@ -40,13 +40,13 @@ class Unit(NamedTuple):
 
 
 class Case(NamedTuple):
-    """A protocol: what is trained, on how much, by what step."""
+    """A protocol: what is trained, on how many sequences, and by which rule."""
 
     unit: str  # a name in UNITS
-    weights_trained: bool  # or the free inputs alone
-    per_class: int  # training sequences a class
+    weights_trained: bool  # if not, the free inputs are trained alone
+    per_class: int  # training sequences of each class
     learning_rate: float
-    adam: bool = False  # or plain gradient descent
+    adam: bool = False  # if not, plain gradient descent
 
 
 def _paper() -> Unit:
@@ -61,7 +61,7 @@ def _paper() -> Unit:
 
 
 def _read(cell: Cell, recurrent: bool = False) -> Unit:
-    """A cell of one unit, all its weights, and a readout v·h + c; with w0 as its u if asked."""
+    """A cell of one unit with a readout v·h + c, all trained; if `recurrent`, u starts as w0."""
 
     def init(key: Array, w0: Any) -> Params:
         params = cell.init(key, 1)
@@ -76,7 +76,7 @@ def _read(cell: Cell, recurrent: bool = False) -> Unit:
     return Unit(init, output)
 
 
-OPEN = forget_bias(3.0)  # of the gate that carries: row 1 is f in the LSTM and z in the GRU
+OPEN = forget_bias(3.0)  # opens the gate that keeps the state: f in the LSTM, z in the GRU
 UNITS = {
     "paper": _paper(),
     "tanh": _read(rnn(1), recurrent=True),
@@ -95,7 +95,7 @@ def with_inputs(h: Array, noise: Array) -> Array:
 
 
 def last_output(unit: Unit, params: Params, noise: Array, length: Any) -> Array:
-    """x_T `[2, n]`. The unit is causal: what stands after `length` changes nothing."""
+    """x_T `[2, n]`, T = `length`. Later steps have no influence: the unit is causal."""
     return unit.output(params["unit"], with_inputs(params["h"], noise))[length - 1]
 
 
@@ -107,7 +107,7 @@ def is_right(outputs: Array) -> Array:
 def train(
     unit: Unit, case: Case, params: Params, noise: Array, length: Any, updates: int
 ) -> Params:
-    """Batch gradient descent on the mean over the training set of ½(x_T - d)²."""
+    """Batch gradient descent on ½(x_T - d)², averaged over the training set."""
     optimizer = (optax.adam if case.adam else optax.sgd)(case.learning_rate)
 
     def loss_fn(params: Params) -> Array:
@@ -126,7 +126,7 @@ def train(
 
 
 def input_gradient(unit: Unit, params: Params, length: Any, max_length: int) -> Array:
-    """|∂x_T/∂h₁| without noise, the mean of the two classes."""
+    """|∂x_T/∂h₁| without noise, averaged over the two classes."""
     quiet = jnp.zeros((max_length, 2, 1))
 
     def total(h: Array) -> Array:
@@ -138,16 +138,16 @@ def input_gradient(unit: Unit, params: Params, length: Any, max_length: int) -> 
 def trial(
     case: Case, key: Array, length: Any, w0: Any, std: Any, *, updates: int, max_length: int
 ) -> dict[str, Array]:
-    """One network from its first guess to its test, a pure function of its key.
+    """Makes, trains and tests one network: a pure function of its key.
 
     Args:
-      case: the protocol, static.
-      key: of the initial parameters and of all noise.
+      case: the protocol.
+      key: random key of the initial parameters and of all noise.
       length: T, at most max_length; may be traced, so that one program serves every T.
       w0: the recurrent weight before training.
       std: standard deviation of the noise.
-      updates: of gradient descent.
-      max_length: of the arrays.
+      updates: number of updates of gradient descent.
+      max_length: length of the arrays.
     """
     unit = UNITS[case.unit]
     weight_key, input_key, noise_key = jax.random.split(key, 3)
@@ -155,8 +155,8 @@ def trial(
         "unit": unit.init(weight_key, w0),
         "h": jax.random.uniform(input_key, (2, FREE_STEPS), minval=-0.1, maxval=0.1),
     }
-    # One draw for training and test, and one pass for all questions: most of what is compiled
-    # would otherwise be random numbers.
+    # Training and test noise is drawn at once, and all tests share one pass: the compiler would
+    # otherwise spend most of its time on random numbers.
     noise = std * jax.random.normal(noise_key, (max_length, 2, case.per_class + FRESH))
     end = train(unit, case, start, noise[:, :, : case.per_class], length, updates)
     with_quiet = jnp.pad(noise, ((0, 0), (0, 0), (0, 1)))
@@ -176,14 +176,14 @@ def trial(
 def by_hand(
     case: Case, key: Array, length: Any, w: Any, std: Any, *, max_length: int
 ) -> dict[str, Array]:
-    """Success of a unit that nobody trained: its inputs are ±1, which saturate it at once."""
+    """Whether an untrained unit succeeds whose inputs are ±1, which saturate it at once."""
     params = {"unit": jnp.asarray(w), "h": jnp.sign(TARGETS) * jnp.ones((2, FREE_STEPS))}
     noise = std * jax.random.normal(key, (max_length, 2, case.per_class))
     return {"success": is_right(last_output(UNITS["paper"], params, noise, length)).all()}
 
 
 def fixed_point(w: float) -> float:
-    """x* >= 0 with x* = tanh(w x*): where the unit latches without input; 0 if w <= 1."""
+    """The x* >= 0 with x* = tanh(w x*), at which the unit latches without input; 0 if w <= 1."""
     x = 1.0 if w > 1 else 0.0
     for _ in range(10_000):
         x = math.tanh(w * x)
@@ -191,18 +191,10 @@ def fixed_point(w: float) -> float:
 
 
 def flip_input(w: float) -> float:
-    """h*, the smallest constant input that takes a latched unit with w > 1 to the other side.
+    """h*, the smallest constant input that flips a latched unit with w > 1.
 
     At h* the attractor and the unstable point meet, where w(1 - x²) = 1 at x = √(1 - 1/w):
     h* = w x - artanh x.
     """
     x = math.sqrt(1 - 1 / w)
     return w * x - math.atanh(x)
-
-
-def wilson(successes: int, runs: int, z: float = 1.96) -> tuple[float, float]:
-    """Wilson's interval of a proportion (1927), 95 % for z = 1.96."""
-    share, shrink = successes / runs, 1 + z**2 / runs
-    middle = (share + z**2 / (2 * runs)) / shrink
-    half = z / shrink * math.sqrt(share * (1 - share) / runs + z**2 / (4 * runs**2))
-    return max(0.0, middle - half), min(1.0, middle + half)

@@ -1,4 +1,4 @@
-"""Which methods bridge a long lag, on the tasks that were made to ask it."""
+"""Which methods bridge a long lag, on the tasks that were designed to test it."""
 
 from experiments.long_lags.program import Config, run
 

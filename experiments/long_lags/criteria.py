@@ -1,4 +1,4 @@
-"""When a sequence counts as right, and when a network as successful, as the papers have it."""
+"""When a sequence counts as right and a network as successful, as the papers define it."""
 
 from collections.abc import Callable
 
@@ -18,7 +18,7 @@ SUCCESS = 0.01  # Pascanu et al.: less than 1% wrong of 10,000 fresh sequences
 
 
 def wrong_classes(answers: Array, episode: Episode) -> Array:
-    """A sequence is wrong if the largest score is, at any step that counts.
+    """A sequence is wrong if its largest score is another class's at any step that counts.
 
     answers `[B, C]` for targets `[B]`, or `[T, B, C]` for targets `[T, B]`; returns bool `[B]`.
     """

@@ -10,15 +10,15 @@ import jax.numpy as jnp
 import numpy as np
 from jax import lax
 
+from experiments.common.readout import Readout, last_outputs
 from experiments.long_lags.cells import lstm_1997
 from experiments.long_lags.criteria import Wrong, stopping_point, wrong_number, wrong_outputs
-from experiments.long_lags.training import last_outputs
 from seqjax import init
 from seqjax.recurrence.unroll import unroll
 from seqjax.tasks import TASKS, Episode
-from seqjax.types import Array
+from seqjax.types import Array, Params
 
-CHUNK = 5000  # sequences between two looks at the stopping rule
+CHUNK = 5000  # sequences after which the stopping rule is applied
 TEST = 2560  # sequences, as in experiment 4
 
 
@@ -28,10 +28,15 @@ class Experiment(NamedTuple):
     outputs: int
     input_gate_bias: tuple[float, ...]
     learning_rate: float
-    mean_below: float  # of the stopping rule
+    mean_below: float  # the largest mean error at which the stopping rule holds
     wrong: Wrong
-    published: int  # sequences
-    output: Callable[[Array], Array]  # of the output units
+    published: int  # sequences until the rule held
+    output: Callable[[Array], Array]  # the output units' activation
+
+
+class Weights(NamedTuple):
+    cell: Params
+    readout: Readout
 
 
 def linear(x: Array) -> Array:
@@ -52,16 +57,17 @@ EXPERIMENTS = {
 
 
 def number_of_weights(name: str) -> int:
-    """93 in experiment 4 and 156 in 6a, as in the paper."""
+    """The number of weights and biases: 93 in experiment 4 and 156 in 6a, as in the paper."""
     start, _, _ = programs(EXPERIMENTS[name])
     params = jax.eval_shape(start, jax.random.key(0))
     return sum(math.prod(leaf.shape) for leaf in jax.tree.leaves(params))
 
 
 def programs(experiment: Experiment) -> tuple[Callable, Callable, Callable]:
-    """`start(key)`, `advance(params, key, stop) -> (params, (errors, wrong))`, `test(params, key)`.
+    """Three functions of one network.
 
-    `advance` shows a chunk of sequences and learns from the first `stop` of them.
+    `start(key) -> params`; `advance(params, key, stop) -> (params, (errors, wrong))` shows a chunk of
+    sequences and learns from the first `stop` of them; `test(params, key)` counts wrong ones.
     """
     gate_bias = jnp.array(experiment.input_gate_bias)
     draw = init.uniform(0.1)
@@ -69,17 +75,15 @@ def programs(experiment: Experiment) -> tuple[Callable, Callable, Callable]:
     task = partial(TASKS[experiment.task], length=experiment.length)
     inputs = jax.eval_shape(lambda key: task(key, 1), jax.random.key(0)).inputs.shape[-1]
 
-    def start(key: Array) -> dict[str, Any]:
+    def start(key: Array) -> Weights:
         cell_key, w_key, b_key = jax.random.split(key, 3)
-        return {
-            "cell": cell.init(cell_key, inputs),
-            "w": draw(w_key, (cell.output_size, experiment.outputs)),
-            "b": draw(b_key, (experiment.outputs,)),
-        }
+        shape = (cell.output_size, experiment.outputs)
+        readout = Readout(draw(w_key, shape), draw(b_key, shape[1:]))
+        return Weights(cell.init(cell_key, inputs), readout)
 
-    def answer(params: dict[str, Any], episode: Episode) -> Array:
-        _, ys = unroll(cell, params["cell"], episode.inputs, lengths=episode.lengths)
-        return experiment.output(last_outputs(ys, episode) @ params["w"] + params["b"])
+    def answer(params: Weights, episode: Episode) -> Array:
+        _, ys = unroll(cell, params.cell, episode.inputs, lengths=episode.lengths)
+        return experiment.output(params.readout.answers(last_outputs(ys, episode.lengths)))
 
     def errors(answers: Array, episode: Episode) -> Array:
         targets = episode.targets
@@ -87,26 +91,24 @@ def programs(experiment: Experiment) -> tuple[Callable, Callable, Callable]:
             return answers - jax.nn.one_hot(targets, experiment.outputs)
         return answers - targets[:, None]
 
-    def update(
-        params: dict[str, Any], inputs: tuple[Array, Array]
-    ) -> tuple[dict[str, Any], tuple[Array, Array]]:
+    def update(params: Weights, inputs: tuple[Array, Array]) -> tuple[Weights, tuple]:
         key, rate = inputs
         episode = task(key, 1)
 
-        def loss(params: dict[str, Any]) -> tuple[Array, Array]:
+        def loss(params: Weights) -> tuple[Array, Array]:
             answers = answer(params, episode)
             return jnp.sum(errors(answers, episode) ** 2) / 2, answers
 
         grads, answers = jax.grad(loss, has_aux=True)(params)
         params = jax.tree.map(lambda p, g: p - rate * g, params, grads)
-        seen = jnp.abs(errors(answers, episode)).mean(), experiment.wrong(answers, episode)[0]
-        return params, seen
+        error = jnp.abs(errors(answers, episode)).mean()
+        return params, (error, experiment.wrong(answers, episode)[0])
 
-    def advance(params: dict[str, Any], key: Array, stop: Array) -> tuple[Any, tuple]:
+    def advance(params: Weights, key: Array, stop: Array) -> tuple[Weights, tuple]:
         rates = jnp.where(jnp.arange(CHUNK) < stop, experiment.learning_rate, 0.0)
         return lax.scan(update, params, (jax.random.split(key, CHUNK), rates))
 
-    def test(params: dict[str, Any], key: Array) -> Array:
+    def test(params: Weights, key: Array) -> Array:
         episode = task(key, TEST)
         return experiment.wrong(answer(params, episode), episode).sum()
 
@@ -117,9 +119,9 @@ def train(name: str, seeds: int, most: int, key: Array) -> dict[str, Any]:
     """Trains every seed until its stopping rule holds, or it has seen `most` sequences.
 
     Returns:
-      A row: per seed the sequences until the rule held (null: never), the longest run of right
-      ones, and the wrong ones of 2560 fresh ones after that; and the curve of the share of wrong
-      sequences, one list of seeds per chunk.
+      A row: for each seed the sequences until the rule held (null if never), the longest run of
+      right ones, and how many of 2560 fresh ones were wrong in the end; and the curve of the share
+      of wrong sequences, a list of seeds for each chunk.
     """
     experiment = EXPERIMENTS[name]
     start, advance, test = (jax.jit(jax.vmap(f)) for f in programs(experiment))
@@ -134,14 +136,14 @@ def train(name: str, seeds: int, most: int, key: Array) -> dict[str, Any]:
         errors, wrong = (
             np.concatenate([a, b], axis=1) for a, b in zip((errors, wrong), seen, strict=True)
         )
-        found = [
+        points = [
             stopping_point(e, w, experiment.mean_below) for e, w in zip(errors, wrong, strict=True)
         ]
-        stopped_now = [n is None and m is not None for n, m in zip(stops, found, strict=True)]
-        if any(stopped_now):  # the chunk once more, learning up to the very sequence
+        stopped_now = [n is None and m is not None for n, m in zip(stops, points, strict=True)]
+        if any(stopped_now):  # the same chunk again, learning only as far as the rule allows
             for seed in np.flatnonzero(stopped_now):
-                stops[seed] = found[seed]
-                left[seed] = (found[seed] or 0) - chunk * CHUNK
+                stops[seed] = points[seed]
+                left[seed] = (points[seed] or 0) - chunk * CHUNK
             after, _ = advance(params, now, left)
         params = after
         if None not in stops:

@@ -1,4 +1,4 @@
-"""Which methods bridge a long lag, on the tasks that were made to ask it.
+"""Which methods bridge a long lag, on the tasks that were designed to test it.
 
 Claims, each by the protocol and the criterion of its paper, on synthetic tasks of `seqjax.tasks`:
 
@@ -34,40 +34,38 @@ unit is flat. A linear output unit (tried after that was seen) meets the rule.
 """
 
 import dataclasses
-import time
 from functools import partial
 from typing import Any
 
 import jax
 
 from experiments.common import cli
+from experiments.common.flag_lists import whole_numbers
+from experiments.common.study_run import open_study
 from experiments.long_lags.methods import METHODS
 from experiments.long_lags.studies import STUDIES, Plan
-from seqjax.errors import InputError, check_positive
-from seqjax.files.json import read_object, write_atomically, write_json
-from seqjax.runs.results import write_results
-from seqjax.runs.study import Unit, work_through
-from seqjax.runs.workdir import check_same, open_workdir
+from seqjax.errors import check_positive
+from seqjax.runs.study import Unit
 from seqjax.tasks import TASKS
 from seqjax.types import Array
 
-OWN = "the study's own if 0"
+OWN = "0 for the study's own"
 
 
 @dataclasses.dataclass(frozen=True)
 class Config:
     study: str = cli.option("default", "what to reproduce, see above", choices=tuple(STUDIES))
     task: str = cli.option(
-        "temporal_order_2_bit", "of --study=default", choices=tuple(sorted(TASKS))
+        "temporal_order_2_bit", "the task of --study=default", choices=tuple(sorted(TASKS))
     )
     methods: str = cli.option(
         "sgd,clip,omega,leaky,skip,orthogonal,irnn,lstm,gru",
-        "of --study=default, separated by commas, out of " + ", ".join(METHODS),
+        f"methods of --study=default, separated by commas: some of {', '.join(METHODS)}",
     )
-    lengths: str = cli.option("50,100", "of --study=default, separated by commas")
-    updates: int = cli.option(0, f"of each unit at most (hs97: sequences); {OWN}")
-    seeds: int = cli.option(0, f"networks of each unit; {OWN}")
-    seed: int = cli.option(0, "of everything")
+    lengths: str = cli.option("50,100", "lengths T of --study=default, separated by commas")
+    updates: int = cli.option(0, f"most updates of a network (hs97: sequences); {OWN}")
+    seeds: int = cli.option(0, f"networks to train for each method and length; {OWN}")
+    seed: int = cli.option(0, "seed of the weights and the data")
     workdir: str = cli.workdir_option("long_lags")
     resume: bool = cli.resume_option()
 
@@ -77,58 +75,45 @@ class Config:
                 check_positive(f"--{name}", getattr(self, name))
         plan = self.plan()
         if self.study == "default":
-            for length in plan.lengths:  # whether the task can be of such a length
+            for length in plan.lengths:  # the task refuses a length that it cannot have
                 jax.eval_shape(lambda key, n=length: TASKS[self.task](key, 1, n), jax.random.key(0))
-        if self.resume and not self.workdir:
-            raise InputError("--resume needs the --workdir of an earlier run, got ''.")
 
     def plan(self) -> Plan:
-        """The flags read, and what they leave open filled in by the study."""
+        """What the flags say, with the study's own values where they say nothing."""
         methods = cli.chosen("--methods", self.methods, METHODS)
-        try:
-            lengths = tuple(sorted({int(t) for t in self.lengths.split(",")}))
-        except ValueError as error:
-            raise InputError(
-                f"--lengths takes whole numbers separated by commas, got {self.lengths!r}."
-            ) from error
+        lengths = tuple(sorted(set(whole_numbers("--lengths", self.lengths))))
         study = STUDIES[self.study]
         updates, seeds = self.updates or study.updates, self.seeds or study.seeds
         return Plan(self.task, methods, lengths, updates, seeds)
 
 
 def alone(unit: Unit, key: Array) -> dict[str, Any]:
-    """A unit's row; its programs serve no other, and are forgotten."""
+    """The row of a unit, whose compiled programs no other unit uses: they are dropped."""
     row = unit(key)
     jax.clear_caches()
     return row
 
 
+def command(config: Config, plan: Plan) -> str:
+    """The command line that makes the same run, with the numbers the study filled in."""
+    flags = [f"--study={config.study}", f"--seed={config.seed}"]
+    flags += [f"--updates={plan.updates}", f"--seeds={plan.seeds}"]
+    if config.study == "default":
+        flags += [f"--{name}={getattr(config, name)}" for name in ("task", "methods", "lengths")]
+    return " ".join(["python -m experiments.long_lags", *flags])
+
+
 def run(config: Config) -> dict[str, Any]:
-    """Does what is not done yet; writes results.json, table.txt and the study's figures."""
-    begin = time.monotonic()
+    """Trains what is not trained yet; writes results.json, table.txt and the study's figures."""
     study, plan = STUDIES[config.study], config.plan()
-    with open_workdir(config.workdir, name="long_lags", resume=config.resume) as workdir:
-        if config.resume:
-            saved = read_object(workdir / "config.json")
-            check_same(saved, config, workdir)
-        write_json(workdir / "config.json", dataclasses.asdict(config))
-        print(
-            f"{config.study}: about {study.minutes:g} minutes of one CPU core with its own budget of"
-            f" {study.updates:,} updates and {study.seeds} seeds; writing to {workdir}",
-            flush=True,
-        )
+    expect = (
+        f"{config.study}: about {study.minutes:g} minutes of one CPU core with its own budget of"
+        f" {study.updates:,} updates and {study.seeds} seeds"
+    )
+    with open_study("long_lags", config, expect=expect) as study_run:
         units = {name: partial(alone, unit) for name, unit in study.units(plan).items()}
-        rows = work_through(units, workdir / "cells.jsonl", seed=config.seed, resume=config.resume)
-        table = study.report(workdir, rows)
-        command = f"python -m experiments.long_lags --study={config.study} --seed={config.seed}"
-        command += f" --updates={plan.updates} --seeds={plan.seeds}"
-        if config.study == "default":
-            command += (
-                f" --task={config.task} --methods={config.methods} --lengths={config.lengths}"
-            )
-        table += f"\nbudget: {plan.updates:,} updates, {plan.seeds} seeds; {command}"
-        print(table)
-        write_atomically(workdir / "table.txt", table + "\n")
-        seconds = time.monotonic() - begin
-        write_results(workdir, experiment="long_lags", config=config, results=rows, seconds=seconds)
+        rows = study_run.rows(units, "cells.jsonl")
+        table = study.report(study_run.workdir, rows)
+        table += f"\nbudget: {plan.updates:,} updates, {plan.seeds} seeds; {command(config, plan)}"
+        study_run.finish(rows, table)
     return rows

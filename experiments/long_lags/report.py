@@ -1,4 +1,4 @@
-"""Tables and figures: what was found beside what was published."""
+"""Tables and figures of the studies, with the published values beside ours."""
 
 from pathlib import Path
 from typing import Any
@@ -16,14 +16,14 @@ Rows = dict[str, dict[str, Any]]
 
 def by_name(rows: Rows) -> dict[str, dict[int, dict[str, Any]]]:
     """Rows keyed "NAME, T=LENGTH" as NAME -> LENGTH -> row."""
-    found: dict[str, dict[int, dict[str, Any]]] = {}
+    names: dict[str, dict[int, dict[str, Any]]] = {}
     for key, row in rows.items():
-        found.setdefault(key.rpartition(", T=")[0], {})[row["T"]] = row
-    return found
+        names.setdefault(key.rpartition(", T=")[0], {})[row["T"]] = row
+    return names
 
 
 def share(row: dict[str, Any]) -> str:
-    """Succeeded of all, and the median of the updates it took them."""
+    """How many seeds succeeded, "2/3", and the median of the updates that they took."""
     took = [n for n in row["updates_to_success"] if n]
     return f"{row['succeeded']}/{row['seeds']}" + (f" ({np.median(took):,.0f})" if took else "")
 
@@ -35,10 +35,10 @@ def lengths(workdir: Path, rows: Rows) -> str:
     draw_success(workdir / "success.png", methods, "Success against length")
     draw_curves(
         workdir / "curves.png",
-        {name: found[every[-1]] for name, found in methods.items()},
+        {name: by_length[every[-1]] for name, by_length in methods.items()},
         f"Test error, T = {every[-1]}",
     )
-    body = [[name, *(share(found[t]) for t in every)] for name, found in methods.items()]
+    body = [[name, *(share(by_length[t]) for t in every)] for name, by_length in methods.items()]
     return (
         "seeds with less than 1% of 10,000 fresh sequences wrong (median updates to it)\n"
         + table(["method", *(f"T={t}" for t in every)], body)
@@ -54,8 +54,8 @@ def fig_7(workdir: Path, rows: Rows) -> str:
     starts = list(dict.fromkeys(name.partition(", ")[2] for name in curves))
     with panels(workdir / "fig7.png", len(starts)) as all_axes:
         for axes, start in zip(all_axes, starts, strict=True):
-            some = {n.partition(", ")[0]: r for n, r in curves.items() if n.endswith(start)}
-            success(axes, some)
+            treatments = {n.partition(", ")[0]: r for n, r in curves.items() if n.endswith(start)}
+            success(axes, treatments)
             axes.axhline(1, color="0.35", linewidth=1, linestyle=":")
             label(axes, xlabel="length T", ylabel=SHARE if start == starts[0] else "", title=start)
         all_axes[0].annotate(
@@ -70,9 +70,9 @@ def fig_7(workdir: Path, rows: Rows) -> str:
         )
         all_axes[-1].legend(frameon=False)
     body = []
-    for name, found in curves.items():
+    for name, by_length in curves.items():
         paper = "all, to T=200" if name.startswith("MSGD-CR") else "fewer with T"
-        body.append([name, *(share(found[t]) for t in every), paper])
+        body.append([name, *(share(by_length[t]) for t in every), paper])
     return (
         "temporal order, seeds with less than 1% wrong (median updates to it)\n"
         + table(["", *(f"T={t}" for t in every), "published"], body)
@@ -116,9 +116,30 @@ def le(workdir: Path, rows: Rows) -> str:
 
 
 def gers(workdir: Path, rows: Rows) -> str:
-    """The share of second outer symbols that are predicted, per network and budget."""
+    """The share of second outer symbols that are predicted, by network and budget."""
     longest = {row["network"]: row for row in rows.values()}  # the last of each is the longest
-    with panels(workdir / "reber.png") as (axes,):
+    draw_reber(workdir / "reber.png", longest)
+    body = [
+        [
+            key,
+            f"{np.mean(row['outer']):.3f}",
+            " ".join(f"{v:.2f}" for v in row["outer"]),
+            f"{np.mean(row['legal']):.3f}",
+            f"{np.mean(row['cell_norm']):.0f}",
+            f"{stream.PUBLISHED[row['network']]:g}",
+        ]
+        for key, row in rows.items()
+    ]
+    return (
+        "share of second outer symbols predicted on a fresh stream of 60 strings, never reset\n"
+        + table(["", "outer T/P", "each seed", "legal", "norm of c", "published"], body)
+        + "\npublished: a public port, 5 seeds, 2000 updates; norms of c 28 and 295."
+    )
+
+
+def draw_reber(path: Path, longest: Rows) -> None:
+    """The mean over seeds and each seed, for each network at its longest budget."""
+    with panels(path) as (axes,):
         for i, (name, row) in enumerate(longest.items()):
             x = row["per_stage"] * np.arange(1, len(row["curve"]) + 1)
             curve = np.array(row["curve"])
@@ -142,43 +163,11 @@ def gers(workdir: Path, rows: Rows) -> str:
             title="Continual embedded Reber, mean and each seed",
         )
         axes.legend(frameon=False, loc="lower right")
-    body = [
-        [
-            key,
-            f"{np.mean(row['outer']):.3f}",
-            " ".join(f"{v:.2f}" for v in row["outer"]),
-            f"{np.mean(row['legal']):.3f}",
-            f"{np.mean(row['cell_norm']):.0f}",
-            f"{stream.PUBLISHED[row['network']]:g}",
-        ]
-        for key, row in rows.items()
-    ]
-    return (
-        "share of second outer symbols predicted on a fresh stream of 60 strings, never reset\n"
-        + table(["", "outer T/P", "each seed", "legal", "norm of c", "published"], body)
-        + "\npublished: a public port, 5 seeds, 2000 updates; norms of c 28 and 295."
-    )
 
 
 def hochreiter(workdir: Path, rows: Rows) -> str:
-    """Sequences to the paper's own stopping rule."""
-    with panels(workdir / "hs97.png", len(rows)) as all_axes:
-        for axes, row in zip(all_axes, rows.values(), strict=True):
-            published = online.EXPERIMENTS[row["experiment"]].published
-            curve = np.array(row["curve"])
-            x = row["chunk"] * np.arange(1, len(curve) + 1) / 1000
-            axes.plot(x, curve, color=COLOURS[0], linewidth=0.7, alpha=0.5)
-            axes.plot(x, np.median(curve, axis=1), color=COLOURS[0], label="median of seeds")
-            axes.axvline(published / 1000, color=COLOURS[1], linestyle="--", label="published stop")
-            stops = [n / 1000 for n in row["sequences"] if n]
-            axes.plot(stops, [0] * len(stops), "k|", ms=12, label="our stops", clip_on=False)
-            label(
-                axes,
-                xlabel="training sequences, thousands",
-                ylabel="share of wrong sequences",
-                title=f"experiment {row['experiment']}",
-            )
-            axes.legend(frameon=False)
+    """Training sequences until the paper's own stopping rule holds."""
+    draw_stops(workdir / "hs97.png", rows)
     body = []
     for row in rows.values():
         stops = [n for n in row["sequences"] if n]
@@ -199,11 +188,32 @@ def hochreiter(workdir: Path, rows: Rows) -> str:
     return "training sequences until the paper's own stopping rule holds\n" + table(head, body)
 
 
+def draw_stops(path: Path, rows: Rows) -> None:
+    """The share of wrong sequences in training, and where the seeds stopped: a panel each."""
+    with panels(path, len(rows)) as all_axes:
+        for axes, row in zip(all_axes, rows.values(), strict=True):
+            published = online.EXPERIMENTS[row["experiment"]].published
+            curve = np.array(row["curve"])
+            x = row["chunk"] * np.arange(1, len(curve) + 1) / 1000
+            axes.plot(x, curve, color=COLOURS[0], linewidth=0.7, alpha=0.5)
+            axes.plot(x, np.median(curve, axis=1), color=COLOURS[0], label="median of seeds")
+            axes.axvline(published / 1000, color=COLOURS[1], linestyle="--", label="published stop")
+            stops = [n / 1000 for n in row["sequences"] if n]
+            axes.plot(stops, [0] * len(stops), "k|", ms=12, label="our stops", clip_on=False)
+            label(
+                axes,
+                xlabel="training sequences, thousands",
+                ylabel="share of wrong sequences",
+                title=f"experiment {row['experiment']}",
+            )
+            axes.legend(frameon=False)
+
+
 def success(axes: Any, methods: dict[str, dict[int, dict[str, Any]]]) -> None:
     """Success against length, curves nudged apart where they would hide each other."""
-    for i, (name, found) in enumerate(methods.items()):
-        x = np.array(sorted(found))
-        y = [found[t]["succeeded"] / found[t]["seeds"] for t in x]
+    for i, (name, by_length) in enumerate(methods.items()):
+        x = np.array(sorted(by_length))
+        y = [by_length[t]["succeeded"] / by_length[t]["seeds"] for t in x]
         nudge = i - (len(methods) - 1) / 2
         axes.plot(
             x * (1 + 0.006 * nudge),

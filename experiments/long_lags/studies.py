@@ -1,4 +1,4 @@
-"""The five studies: what each one's units are, and what was published beside them."""
+"""The five studies: the units of each, and the report that sets them beside published values."""
 
 from collections.abc import Callable
 from functools import partial
@@ -13,7 +13,7 @@ from seqjax.runs.study import Unit
 
 
 class Plan(NamedTuple):
-    """What a person may choose."""
+    """What the flags choose."""
 
     task: str
     methods: tuple[str, ...]
@@ -25,13 +25,13 @@ class Plan(NamedTuple):
 class Study(NamedTuple):
     units: Callable[[Plan], dict[str, Unit]]
     report: Callable[..., str]  # (workdir, rows) -> the table; draws the figures
-    minutes: float  # on 2 CPU cores
-    updates: int  # of each unit, unless --updates
+    minutes: float  # on one CPU core
+    updates: int  # of each unit, unless --updates is given
     seeds: int
 
 
 def setting(plan: Plan, task: str, length: int, **changes: Any) -> Setting:
-    """Pascanu's: 50 hidden units, batches of 20, 10,000 test sequences."""
+    """The setting of Pascanu et al.: 50 hidden units, batches of 20, 10,000 test sequences."""
     return Setting(
         task=task,
         length=length,
@@ -45,7 +45,7 @@ def setting(plan: Plan, task: str, length: int, **changes: Any) -> Setting:
 
 
 def chosen(plan: Plan) -> dict[str, Unit]:
-    """The methods of --methods on --task at --lengths."""
+    """The chosen methods on the chosen task at the chosen lengths."""
     return {
         f"{name}, T={length}": partial(train, setting(plan, plan.task, length), METHODS[name])
         for name, length in product(plan.methods, plan.lengths)
@@ -89,7 +89,7 @@ def le(plan: Plan) -> dict[str, Unit]:
 
 
 def gers(plan: Plan) -> dict[str, Unit]:
-    """Continual embedded Reber with and without a forget gate, for one and for four budgets."""
+    """Continual embedded Reber with and without a forget gate, with one and with four times the budget."""
     return {
         f"{name}, {updates} updates": partial(stream.train, name, plan.seeds, updates)
         for name, updates in product(stream.PUBLISHED, (plan.updates, 4 * plan.updates))

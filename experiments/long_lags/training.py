@@ -11,6 +11,13 @@ import numpy as np
 import optax
 from jax import lax
 
+from experiments.common.readout import (
+    Readout,
+    cross_entropy,
+    last_outputs,
+    squared_errors,
+    weighted_mean,
+)
 from experiments.long_lags.criteria import SUCCESS, Wrong, wrong_classes, wrong_values
 from experiments.long_lags.methods import Method, optimizer
 from seqjax.recurrence.unroll import unroll
@@ -30,17 +37,12 @@ class Setting(NamedTuple):
     check_every: int  # updates between tests
     test_sequences: int
     seeds: int
-    threshold: float = SUCCESS  # of the measure, below which a seed has succeeded
-    measure: str = "wrong"  # share of wrong sequences, or "loss"
-
-
-class Readout(NamedTuple):
-    w: Array  # [H, C]
-    b: Array  # [C]
+    threshold: float = SUCCESS  # a seed succeeds when its measure falls below it
+    measure: str = "wrong"  # the share of wrong sequences, or "loss"
 
 
 class Problem(NamedTuple):
-    """What a task asks for: classes or one value."""
+    """The answer that a task asks for: classes or one value."""
 
     input_size: int
     output_size: int
@@ -48,7 +50,7 @@ class Problem(NamedTuple):
     wrong: Wrong
 
 
-# Of tasks whose classes are fewer than the one-hot inputs.
+# Numbers of classes, where they are not as many as the one-hot inputs.
 CLASSES = {
     "temporal_order_2_bit": 4,
     "temporal_order_3_bit": 8,
@@ -59,7 +61,7 @@ CLASSES = {
 
 @lru_cache
 def problem(task: str, length: int) -> Problem:
-    """Sizes found by drawing one episode."""
+    """The sizes and the kind of answer of a task, from the shapes of an episode."""
     episode = jax.eval_shape(lambda key: TASKS[task](key, 1, length), jax.random.key(0))
     inputs = episode.inputs.shape[-1]
     if not jnp.issubdtype(episode.targets.dtype, jnp.integer):
@@ -67,23 +69,15 @@ def problem(task: str, length: int) -> Problem:
     return Problem(inputs, CLASSES.get(task, inputs), True, wrong_classes)
 
 
-def last_outputs(ys: Array, episode: Episode) -> Array:
-    """What a cell put out at each row's last step, `[B, H]` of `[T, B, H]`."""
-    if episode.lengths is None:
-        return ys[-1]
-    return ys[episode.lengths - 1, jnp.arange(ys.shape[1])]
-
-
 def loss_of(readout: Readout, ys: Array, episode: Episode, classes: bool) -> tuple[Array, Array]:
-    """The mean loss over what counts, and the answers `[B, C]` or `[T, B, C]`."""
+    """The mean loss of what counts, and the answers `[B, C]` or `[T, B, C]`."""
     if episode.targets.ndim == 1:
-        ys = last_outputs(ys, episode)
-    answers = ys @ readout.w + readout.b
+        ys = last_outputs(ys, episode.lengths)
+    answers = readout.answers(ys)
     if classes:
-        losses = optax.softmax_cross_entropy_with_integer_labels(answers, episode.targets)
-    else:
-        losses = (answers[..., 0] - episode.targets) ** 2
-    return jnp.sum(losses * episode.weights) / jnp.sum(episode.weights), answers
+        return cross_entropy(answers, episode.targets, episode.weights), answers
+    errors = squared_errors(answers, episode.targets)
+    return weighted_mean(errors, episode.weights), answers
 
 
 def train(setting: Setting, method: Method, key: Array) -> dict[str, Any]:
@@ -92,8 +86,8 @@ def train(setting: Setting, method: Method, key: Array) -> dict[str, Any]:
     A seed succeeds when, on fresh test sequences, its measure falls below the threshold.
 
     Returns:
-      A row of JSON values: per seed the update at which it first succeeded (null: never), the best
-      measure; and the curve of the measure, one list per test.
+      A row of JSON values: for each seed the update at which it first succeeded (null if never) and
+      its best measure; and the curve of the measure, a list of seeds for each test.
     """
     keys = jax.random.split(key, setting.seeds)
     cell = method.make(setting.hidden, setting.length)
@@ -102,8 +96,8 @@ def train(setting: Setting, method: Method, key: Array) -> dict[str, Any]:
     first = np.full(setting.seeds, 0)
     curve: list[list[float]] = []
     for check in range(1, math.ceil(setting.updates / setting.check_every) + 1):
-        carry, found = advance(carry, jax.vmap(partial(jax.random.fold_in, data=check))(keys))
-        measure = np.asarray(found[setting.measure], np.float64)
+        carry, measures = advance(carry, jax.vmap(partial(jax.random.fold_in, data=check))(keys))
+        measure = np.asarray(measures[setting.measure], np.float64)
         curve.append(measure.tolist())
         first[(first == 0) & (measure < setting.threshold)] = check * setting.check_every
         if np.all(first > 0) or not np.any(np.isfinite(measure)):
@@ -122,7 +116,10 @@ def train(setting: Setting, method: Method, key: Array) -> dict[str, Any]:
 
 
 def programs(setting: Setting, method: Method, cell: Cell) -> tuple[Callable, Callable]:
-    """`start(keys) -> carry` and `advance(carry, keys) -> (carry, measures)`, one row per seed."""
+    """`start(keys) -> carry` and `advance(carry, keys) -> (carry, measures)`, a row for each seed.
+
+    `advance` trains from one test to the next, and tests.
+    """
     task = partial(TASKS[setting.task], length=setting.length)
     asked = problem(setting.task, setting.length)
     rule = optimizer(method)
@@ -143,8 +140,8 @@ def programs(setting: Setting, method: Method, cell: Cell) -> tuple[Callable, Ca
 
         if method.omega:
             regularised = omega.value_and_grad(of_states, method.activation, method.omega)
-            found = regularised(*params, episode.inputs)
-            return found.cell, found.readout
+            with_omega = regularised(*params, episode.inputs)
+            return with_omega.cell, with_omega.readout
 
         def loss(params: tuple) -> Array:
             _, ys = unroll(cell, params[0], episode.inputs, lengths=episode.lengths)
@@ -162,7 +159,7 @@ def programs(setting: Setting, method: Method, cell: Cell) -> tuple[Callable, Ca
         episode = task(key, min(TEST_BATCH, setting.test_sequences))
         _, ys = unroll(cell, params[0], episode.inputs, lengths=episode.lengths)
         loss, answers = loss_of(params[1], ys, episode, asked.classes)
-        # A network of NaN answers something all the same: it is wrong.
+        # A diverged network's NaN still have a largest element, which may be right by chance.
         wrong = asked.wrong(answers, episode) | ~jnp.isfinite(loss)
         return {"wrong": wrong.mean(), "loss": loss}
 
@@ -174,7 +171,7 @@ def programs(setting: Setting, method: Method, cell: Cell) -> tuple[Callable, Ca
         tests = lax.map(partial(test, carry[0]), jax.random.split(test_key, rounds))
         return carry, jax.tree.map(jnp.mean, tests)
 
-    # One seed after the other: small products one by one are faster on a CPU than as a batch.
+    # Seeds run one after the other: on a CPU that is faster than one batch of their small products.
     return jax.jit(jax.vmap(start)), jax.jit(
         lambda carry, keys: lax.map(lambda pair: advance(*pair), (carry, keys))
     )

@@ -1,18 +1,18 @@
 """Where a character model errs (Karpathy, Johnson and Fei-Fei, 2015, section 4.4).
 
-An error is a character to which the model gave less than 1/2. Slices are cut off one after the
-other, each from what the ones before left:
+An error is a character to which the model gave a probability below 1/2. Slices are cut off one after
+another, each from the errors that remain:
 
     n-gram          some n-gram model, n = 1..9, gives the character more than 1/2
-    dynamic memory  the character is in a word (of letters, digits and _) that stood, whole, in the
-                    1000 characters before; not its first one, as which word comes is not known yet
-    rare word       the word occurs five times or less in the training text
+    dynamic memory  the character is in a word (of letters, digits and _) that also stood in the last
+                    1000 characters; not its first one, which does not tell yet which word it is
+    rare word       the word occurs at most five times in the training text
     word start      the character follows a space, a newline or a quote
-    punctuation     the character follows another that is no letter or digit
-    rest
+    punctuation     the character follows another one that is no letter or digit
+    rest            all other errors
 
-The n-gram models are interpolated Witten-Bell ones, as `seqjax.models.ngram`; the paper's are Kneser-Ney.
-Its fourth oracle, of memory, is described there in words alone: the window is ours.
+The n-gram models are interpolated by Witten and Bell's method, as in `seqjax.models.ngram`; the paper's
+by Kneser and Ney's. The paper describes its memory oracle only in words: the window is ours.
 """
 
 import re
@@ -30,22 +30,22 @@ WORD = re.compile(r"\w+")
 
 
 class Errors(NamedTuple):
-    characters: int  # predicted
+    characters: int  # how many were predicted
     errors: int
-    slices: dict[str, int]  # errors of each, in the order of SLICES; they add up to `errors`
+    slices: dict[str, int]  # errors in each slice, in the order of SLICES; they add up to `errors`
 
 
 def break_down(
     probability: np.ndarray, text: str, train: str, ids: np.ndarray, train_ids: np.ndarray
 ) -> Errors:
-    """The errors on a text, by slice.
+    """Counts the errors on a text, slice by slice.
 
     Args:
-      probability: `[T]`, of each character given all before it; that of the first is not used.
+      probability: `[T]`, of each character given all before it; the first one's is not used.
       text: T characters.
       train: the text the model was trained on.
-      ids: of `text`.
-      train_ids: of `train`.
+      ids: the tokens of `text`, `[T]`.
+      train_ids: the tokens of `train`.
     """
     left = probability < 0.5
     left[0] = False
@@ -67,10 +67,10 @@ def _oracles(text: str, train: str, ids: np.ndarray, train_ids: np.ndarray) -> l
 
 
 def words_seen_and_rare(text: str, train: str) -> tuple[np.ndarray, np.ndarray]:
-    """Which characters stand in a word that was there shortly before, and in a rare one; `[T]`."""
+    """Which characters are in a word that occurred shortly before, and which in a rare one; `[T]`."""
     repeated, rare = np.zeros(len(text), bool), np.zeros(len(text), bool)
     counts = Counter(WORD.findall(train))
-    last: dict[str, int] = {}  # where each word was met last
+    last: dict[str, int] = {}  # the last place of each word
     for word in WORD.finditer(text):
         start, end = word.span()
         if word[0] in last:
@@ -83,8 +83,8 @@ def words_seen_and_rare(text: str, train: str) -> tuple[np.ndarray, np.ndarray]:
 def ngram_probabilities(train: np.ndarray, test: np.ndarray, order: int) -> np.ndarray:
     """Witten-Bell probabilities of each token of `test` by models of order 1..n, `[n, M]`.
 
-    As `seqjax.models.ngram.witten_bell`, each order by itself. Only contexts that `test` has are counted,
-    which is what makes nine orders of ten million characters a matter of seconds.
+    Every order is as `seqjax.models.ngram.witten_bell` has it. Only contexts that occur in `test` are
+    counted, so that nine orders take seconds on ten million characters.
     """
     train, test = train.astype(np.int64), test.astype(np.int64)
     size = int(max(train.max(), test.max())) + 1
@@ -95,14 +95,14 @@ def ngram_probabilities(train: np.ndarray, test: np.ndarray, order: int) -> np.n
     for length in range(order):
         if length:
             pairs = context * size + np.concatenate([np.full(length, -1), test[:-length]])
-            pairs[:length] = -1  # no so long past: a context that is never met in training
+            pairs[:length] = -1  # too early for a context of this length: one that training lacks
             names, context = np.unique(pairs, return_inverse=True)
             fits = place >= length
             place, train_context = place[fits], train_context[fits]
             keys = train_context * size + train[place - length]
-            found = np.minimum(np.searchsorted(names, keys), len(names) - 1)
-            known = names[found] == keys
-            place, train_context = place[known], found[known]
+            nearest = np.minimum(np.searchsorted(names, keys), len(names) - 1)
+            known = names[nearest] == keys
+            place, train_context = place[known], nearest[known]
         num_contexts = int(context.max()) + 1
         grams, counts = np.unique(train_context * size + train[place], return_counts=True)
         total = np.bincount(train_context, minlength=num_contexts)[context]
@@ -110,8 +110,8 @@ def ngram_probabilities(train: np.ndarray, test: np.ndarray, order: int) -> np.n
         count = np.zeros(len(test))
         if len(grams):
             wanted = context * size + test
-            found = np.minimum(np.searchsorted(grams, wanted), len(grams) - 1)
-            count = np.where(grams[found] == wanted, counts[found], 0)
+            nearest = np.minimum(np.searchsorted(grams, wanted), len(grams) - 1)
+            count = np.where(grams[nearest] == wanted, counts[nearest], 0)
         seen = total > 0
         smoothed = (count + kinds * shorter) / np.where(seen, total + kinds, 1)
         shorter = np.where(seen, smoothed, shorter)

@@ -1,9 +1,9 @@
-"""One HTML file of what `look_inside` found: no server, no network, all data in it.
+"""The page of `look_inside`: one HTML file with all data in it, for no server and no network.
 
-Series of activations are stored one by one, a byte a character, deflated and in base64, so that the
-page decodes only what is looked at. A signed quantity (h, c, and the candidates g and n) is stored
-as 127 + 127 x / max |x| of its unit, a gate as 255 x: what the page shows is within 0.4 % of that
-maximum. Not everything fits ten megabytes: `choose` says what is stored.
+Series of activations are stored one by one, a byte for each character, deflated and in base64, so that
+the page decodes only the series that are looked at. A signed quantity (h, c, and the candidates g and n)
+is stored as 127 + 127 x / max |x| of its unit, a gate as 255 x: the page's values are within 0.4 % of
+that maximum. Ten megabytes do not hold everything: `choose` says which series come first.
 """
 
 import base64
@@ -30,20 +30,20 @@ class Series(NamedTuple):
 
 
 def choose(layers: list[dict[str, np.ndarray]], ranked: Iterable[Series]) -> Iterator[Series]:
-    """All series, those first that should be in the file when not all can be.
+    """All series in the order in which they are stored, until the file is full.
 
-    The states of all units, then the gates; of either, first those of units that track something.
+    The states of all units, then the gates; of both, first those of the ranked units.
     """
-    found = [(s.layer, s.unit) for s in ranked]
+    ranked_units = [(s.layer, s.unit) for s in ranked]
     all_units = [(n, u) for n, q in enumerate(layers) for u in range(q["h"].shape[1])]
     for states in (True, False):
-        for n, u in dict.fromkeys([*found, *all_units]):
+        for n, u in dict.fromkeys([*ranked_units, *all_units]):
             names = [name for name in layers[n] if (name in STATES) == states]
             yield from (Series(n, name, u) for name in names)
 
 
 def quantise(name: str, x: np.ndarray) -> tuple[np.ndarray, float]:
-    """One series `[T]` as bytes, and what a full byte stands for."""
+    """One series `[T]` as bytes, and the value that the largest byte stands for."""
     if name in (*STATES, *CANDIDATES):
         scale = float(np.abs(x).max()) or 1.0
         return np.round(127 + 127 * x / scale).astype(np.uint8), scale
@@ -57,7 +57,7 @@ def pack(x: np.ndarray) -> str:
 
 
 def predictions(log_probs: np.ndarray, ids: np.ndarray) -> dict[str, str]:
-    """The TOP most probable next characters of every place, and what the right one was given.
+    """The TOP most probable next characters at every place, and the right one's probability.
 
     Probabilities are stored as 16-bit integers, 65535 for 1.
     """
@@ -78,14 +78,14 @@ def build(
     ranked: list[Series],
     max_bytes: int,
 ) -> tuple[str, int]:
-    """The page, and how many series are in it.
+    """The page, and how many series it holds.
 
     Args:
-      data: all but the series, as JSON has it.
-      layers: activations, `[T, H]` by quantity and layer.
-      properties: of the text.
-      ranked: series that track something, the one that is shown first at the front.
-      max_bytes: of the page.
+      data: all other data of the page, as JSON values.
+      layers: for each layer the activations `[T, H]` by quantity.
+      properties: the properties of the text.
+      ranked: the series to store first; the page shows the first of them first.
+      max_bytes: the largest size of the page.
     """
     parts = {name: _file(f"look_inside.{name}") for name in ("html", "css", "js")}
     marks = {name: pack(_as_bytes(p)) for name, p in properties.items()}
@@ -102,12 +102,12 @@ def build(
         room -= len(element)
         elements.append(element)
         scales[layer][name][unit] = float(f"{scale:.6g}")
-    whole = data | {"marks": marks, "scales": scales}
+    data = data | {"marks": marks, "scales": scales}
     page = fill(
         parts["html"],
         style=parts["css"],
         script=parts["js"],
-        data=_json(whole),
+        data=_json(data),
         first=elements[0] if elements else "",
         series="".join(elements[1:]),
     )
@@ -115,12 +115,12 @@ def build(
 
 
 def fill(template: str, **parts: str) -> str:
-    """The template with every `{{name}}` replaced, whatever stands in the parts."""
+    """The template with every `{{name}}` replaced; braces within the parts stay as they are."""
     pieces = template.split("{{")
     out = [pieces[0]]
     for piece in pieces[1:]:
-        name, rest = piece.split("}}", 1)
-        out += [parts[name], rest]
+        name, text = piece.split("}}", 1)
+        out += [parts[name], text]
     return "".join(out)
 
 

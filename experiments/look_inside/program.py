@@ -2,21 +2,21 @@
 
 Claim: after minutes of training some memory cells can be read: one follows brackets, one comments,
 one the condition of an `if` (Karpathy, Johnson and Fei-Fei, "Visualizing and Understanding Recurrent
-Networks", 2015). Which ones is found by a score on text that had no part in the choice of their
-direction, and the page says how well the best of all units does by chance.
+Networks", 2015). A score ranks them, on text that had no part in the choice of their direction, and the
+page says how well the best of all units does by chance.
 
     python -m experiments.look_inside --checkpoint=RUN
 
 reads the first 20,000 characters of the run's own validation text (or --text=PATH) with a model of
-`experiments.char_lm` and writes RUN/look_inside.html (or --output=PATH), in about 30 s: one file
+`experiments.char_lm` and writes RUN/look_inside.html (or --output=PATH) in about 30 s: one file
 that needs no server and no network. It shows the text coloured by any unit, the model's five best
 predictions at every character, the units ranked for every property, the saturation of the gates,
 and a breakdown of the errors beside the published one.
 
-The file is kept below --max_megabytes. Stored are 8 bits per value, deflated: first the states (h,
-and c of an LSTM) of all units, then their gates, those of the units that rank high for some property
-in front, until it is full. At 20,000 characters and 256 LSTM units the default of 10 holds h and c of
-all units, and the gates of 37; with --max_megabytes=25 it holds all.
+The file is kept below --max_megabytes. It holds 8 bits for each value, deflated: first the states (h,
+and c of an LSTM) of all units, then their gates, of both the units first that rank high for some
+property, until the file is full. For 20,000 characters and 256 LSTM units the default of 10 holds h and
+c of all units and the gates of 37; --max_megabytes=25 holds everything.
 """
 
 import dataclasses
@@ -51,11 +51,15 @@ GOOD = 0.9  # an AUC worth a name
 
 @dataclasses.dataclass(frozen=True)
 class Config:
-    checkpoint: str = cli.option("", "a workdir of experiments.char_lm, or a checkpoint in it")
-    data: str = cli.option("", "the run's own --data, if it was not the standard library")
-    text: str = cli.option("", "a UTF-8 text file; the run's own validation text if empty")
-    chars: int = cli.option(20_000, "characters of the text that are read, from its start")
-    output: str = cli.option("", "where to write; look_inside.html in the run if empty")
+    checkpoint: str = cli.option(
+        "", "the workdir of a run of experiments.char_lm, or a checkpoint in it"
+    )
+    data: str = cli.option(
+        "", "the run's own --data; not needed where that was the standard library"
+    )
+    text: str = cli.option("", "a UTF-8 text file to read; empty for the run's validation text")
+    chars: int = cli.option(20_000, "number of characters to read, from the start of the text")
+    output: str = cli.option("", "file to write; empty for look_inside.html in the run")
     max_megabytes: float = cli.option(10.0, "largest size of the file, in 10^6 bytes")
 
     def __post_init__(self) -> None:
@@ -66,13 +70,11 @@ class Config:
 
 
 def run(config: Config) -> dict[str, Any]:
-    """Writes the page; returns what it found."""
+    """Writes the page; returns its path and the numbers it shows."""
     start = time.monotonic()
     print("expected time: half a minute for 20,000 characters of 256 units")
     loaded = load(config.checkpoint)
-    path = Path(config.output or loaded.directory / "look_inside.html").expanduser()
-    if path.is_dir() or not path.parent.is_dir():
-        raise InputError(f"--output={path} must name a file in a directory that is there.")
+    path = output_path(config, loaded)
     own = texts_of(loaded, config.data)
     text = choose_text(config.text, loaded, own, config.chars)
     ids = loaded.vocabulary.encode(text).ids
@@ -80,41 +82,30 @@ def run(config: Config) -> dict[str, Any]:
     bits = mean_bits(reading.log_probs, ids)
     print(f"{summary(loaded)}; {len(text):,} characters at {bits:.3f} bits each", flush=True)
 
-    found = properties(text)
-    columns = [
-        Series(layer, name, unit)
-        for layer, quantities in enumerate(reading.layers)
-        for name in STATES
-        if name in quantities
-        for unit in range(quantities[name].shape[1])
-    ]
-    activations = [q[name] for q in reading.layers for name in STATES if name in q]
-    ranking = rank_units(np.concatenate(activations, axis=1), found)
+    marks = properties(text)
+    columns = columns_of(reading)
+    ranking = rank_units(activations_of(reading), marks)
     errors = errors_of(reading, ids, text, loaded, own)
-
-    data = page_data(loaded, reading, text, ids, found, ranking, columns, errors)
-    top = [columns[score.unit] for ranked in in_order(ranking) for score in ranked.scores[:LISTED]]
-    top = [Series(*data["first"]), *top]
-    page, stored = build(data, reading.layers, found, top, int(config.max_megabytes * 1e6))
+    first = first_shown(ranking, columns)
+    data = page_data(loaded, reading, text, ids, marks, ranking, columns, errors)
+    listed = [columns[s.unit] for ranked in in_order(ranking) for s in ranked.scores[:LISTED]]
+    max_bytes = int(config.max_megabytes * 1e6)
+    page, stored = build(data, reading.layers, marks, [first, *listed], max_bytes)
     if not stored:
         raise InputError(
             f"--max_megabytes={config.max_megabytes} is too little for this text: give more, or"
             " fewer --chars."
         )
     write_atomically(path, page)
-    print_ranking(ranking, columns)
+
     good = units_above(ranking, columns)
-    print(f"{len(good)} units follow a yes-or-no property with a held-out AUC above {GOOD}")
-    if errors:
-        print_errors(errors)
-    total = sum(x.shape[1] for q in reading.layers for x in q.values())
-    size = len(page.encode()) / 1e6
-    print(
-        f"{size:.1f} MB with {stored} of {total} series; {time.monotonic() - start:.0f} s: {path}"
-    )
+    print_report(ranking, columns, errors)
+    total = sum(x.shape[1] for quantities in reading.layers for x in quantities.values())
+    size, seconds = len(page.encode()) / 1e6, time.monotonic() - start
+    print(f"{size:.1f} MB with {stored} of {total} series; {seconds:.0f} s: {path}")
     return {
         "path": path,
-        "first": Series(*data["first"]),
+        "first": first,
         "ranking": ranking,
         "errors": errors,
         "bits_per_char": bits,
@@ -122,19 +113,59 @@ def run(config: Config) -> dict[str, Any]:
     }
 
 
+def output_path(config: Config, loaded: SavedLanguageModel) -> Path:
+    """Where the page is written.
+
+    Raises:
+      InputError: if no file can be written there.
+    """
+    path = Path(config.output or loaded.directory / "look_inside.html").expanduser()
+    if path.is_dir() or not path.parent.is_dir():
+        raise InputError(f"--output={path} must name a file in a directory that exists.")
+    return path
+
+
+def columns_of(reading: Reading) -> list[Series]:
+    """Which unit each column of `activations_of` is."""
+    return [
+        Series(layer, name, unit)
+        for layer, quantities in enumerate(reading.layers)
+        for name in STATES
+        if name in quantities
+        for unit in range(quantities[name].shape[1])
+    ]
+
+
+def activations_of(reading: Reading) -> np.ndarray:
+    """The states of all units of all layers side by side, `[T, U]`."""
+    states = [
+        quantities[name] for quantities in reading.layers for name in STATES if name in quantities
+    ]
+    return np.concatenate(states, axis=1)
+
+
+def best_property(ranking: dict[str, Ranked]) -> str | None:
+    """The property with the clearest unit; None if no property could be scored."""
+    return max(ranking, key=lambda name: _standing(ranking[name]), default=None)
+
+
+def first_shown(ranking: dict[str, Ranked], columns: list[Series]) -> Series:
+    """The unit that the page shows first: the best one of the best property."""
+    best = best_property(ranking)
+    return columns[ranking[best].scores[0].unit] if best else Series(0, "h", 0)
+
+
 def page_data(
     loaded: SavedLanguageModel,
     reading: Reading,
     text: str,
     ids: np.ndarray,
-    found: dict[str, Property],
+    marks: dict[str, Property],
     ranking: dict[str, Ranked],
     columns: list[Series],
     errors: Errors | None,
 ) -> dict[str, Any]:
-    """All that the page shows, but for the series."""
-    best = max(ranking, key=lambda name: _standing(ranking[name]), default=None)
-    first = columns[ranking[best].scores[0].unit] if best else Series(0, "h", 0)
+    """Everything that the page shows except the series, as JSON values."""
     good = len(units_above(ranking, columns))
     verdict = f"{good or 'no'} unit{'s' if good != 1 else ''} above a held-out AUC of {GOOD}"
     bits = mean_bits(reading.log_probs, ids)
@@ -144,21 +175,12 @@ def page_data(
         "text": text,
         "tokens": [t if n else "\ufffd" for n, t in enumerate(loaded.vocabulary.tokens)],
         "predictions": predictions(reading.log_probs, ids),
-        "sizes": [q["h"].shape[1] for q in reading.layers],
-        "quantities": [list(q) for q in reading.layers],
-        "rules": {name: p.rule for name, p in found.items()},
-        "ranking": {
-            name: {
-                "graded": ranked.graded,
-                "chance": round(ranked.chance, 4),
-                "units": [
-                    [*columns[s.unit], round(s.score, 6), s.sign] for s in ranked.scores[:LISTED]
-                ],
-            }
-            for name, ranked in ranking.items()
-        },
-        "property": best,
-        "first": list(first),
+        "sizes": [quantities["h"].shape[1] for quantities in reading.layers],
+        "quantities": [list(quantities) for quantities in reading.layers],
+        "rules": {name: mark.rule for name, mark in marks.items()},
+        "ranking": {name: ranked_data(ranked, columns) for name, ranked in ranking.items()},
+        "property": best_property(ranking),
+        "first": list(first_shown(ranking, columns)),
         "saturation": [
             {
                 name: {"below": _rounded(below), "above": _rounded(above)}
@@ -166,19 +188,33 @@ def page_data(
             }
             for gates in reading.saturation
         ],
-        "errors": errors
-        and {
-            "characters": errors.characters,
-            "errors": errors.errors,
-            "slices": [[n, count, PUBLISHED.get(n)] for n, count in errors.slices.items()],
-        },
+        "errors": errors and errors_data(errors),
+    }
+
+
+def ranked_data(ranked: Ranked, columns: list[Series]) -> dict[str, Any]:
+    """The best units for a property, as the page reads them."""
+    best = ranked.scores[:LISTED]
+    return {
+        "graded": ranked.graded,
+        "chance": round(ranked.chance, 4),
+        "units": [[*columns[s.unit], round(s.score, 6), s.sign] for s in best],
+    }
+
+
+def errors_data(errors: Errors) -> dict[str, Any]:
+    """The breakdown of the errors beside the published one, as the page reads it."""
+    return {
+        "characters": errors.characters,
+        "errors": errors.errors,
+        "slices": [[name, count, PUBLISHED.get(name)] for name, count in errors.slices.items()],
     }
 
 
 def errors_of(
     reading: Reading, ids: np.ndarray, text: str, loaded: SavedLanguageModel, own: TextSplits | None
 ) -> Errors | None:
-    """The breakdown of the errors; None without the text the model was trained on."""
+    """The breakdown of the errors; None if the model's training text is not at hand."""
     if own is None:
         print("without the run's own --data: no breakdown of the errors")
         return None
@@ -188,7 +224,7 @@ def errors_of(
 
 
 def units_above(ranking: dict[str, Ranked], columns: list[Series]) -> set[tuple[int, int]]:
-    """`(layer, unit)` of those that follow some yes-or-no property with an AUC above GOOD."""
+    """`(layer, unit)` of the units that follow a yes-or-no property with an AUC above GOOD."""
     return {
         (columns[s.unit].layer, columns[s.unit].unit)
         for ranked in ranking.values()
@@ -198,17 +234,18 @@ def units_above(ranking: dict[str, Ranked], columns: list[Series]) -> set[tuple[
 
 
 def in_order(ranking: dict[str, Ranked]) -> list[Ranked]:
-    """The properties with the clearest units first."""
+    """The properties, those with the clearest units first."""
     return sorted(ranking.values(), key=_standing, reverse=True)
 
 
 def _standing(ranked: Ranked) -> tuple[bool, bool, float]:
-    """A score above chance before one that is not, an AUC before a correlation."""
+    """The key of the order: scores above chance are higher, then AUCs before correlations."""
     best = ranked.scores[0].score
     return best > ranked.chance, not ranked.graded, best
 
 
 def summary(loaded: SavedLanguageModel) -> str:
+    """The model and its training in one phrase."""
     count, hidden_size, cell = sizes_of(loaded)
     layers = "layer" if count == 1 else "layers"
     data = Path(source_of(loaded).data).name
@@ -219,6 +256,15 @@ def sizes_of(loaded: SavedLanguageModel) -> tuple[int, int, str]:
     """Layers, units in each, and the name of their cell."""
     layers = loaded.model.layers
     return len(layers), layers[0].cell.output_size, loaded.cell
+
+
+def print_report(ranking: dict[str, Ranked], columns: list[Series], errors: Errors | None) -> None:
+    """Prints the best units for every property, and the breakdown of the errors."""
+    print_ranking(ranking, columns)
+    good = len(units_above(ranking, columns))
+    print(f"{good} units follow a yes-or-no property with a held-out AUC above {GOOD}")
+    if errors:
+        print_errors(errors)
 
 
 def print_ranking(ranking: dict[str, Ranked], columns: list[Series]) -> None:

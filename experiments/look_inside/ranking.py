@@ -1,9 +1,9 @@
-"""Which units track a property of the text: found by a number, not by eye.
+"""Which units track a property of the text, by a score.
 
-A unit's direction (high or low where the property holds) is chosen on the first half of the text,
-its score taken on the second. Even so the best of many units scores above chance; `chance` says how
-far, by scoring the same units against the same property moved along the text, which keeps how long
-quotes are and takes away where they are.
+A unit's direction (high or low where the property holds) is chosen on the first half of the text and
+its score computed on the second. Even so the best of many units scores above chance. `chance` says by
+how much: it is the best score of the same units against the same property shifted along the text, which
+keeps, say, the lengths of quotes but not their places.
 """
 
 from typing import NamedTuple
@@ -12,7 +12,7 @@ import numpy as np
 
 from experiments.look_inside.text import Property
 
-FEWEST = 20  # characters with and without the property, in either half
+FEWEST = 20  # characters with the property, and without it, that each half must have
 SHIFTS = 20
 
 
@@ -25,7 +25,7 @@ class Score(NamedTuple):
 class Ranked(NamedTuple):
     graded: bool
     scores: list[Score]  # best first, every column
-    chance: float  # the best score of any column against the property moved along
+    chance: float  # the best score of any column against the shifted property
 
 
 def rank_units(activations: np.ndarray, properties: dict[str, Property]) -> dict[str, Ranked]:
@@ -33,15 +33,14 @@ def rank_units(activations: np.ndarray, properties: dict[str, Property]) -> dict
 
     Args:
       activations: `[T, U]`.
-      properties: of the text, values `[T]`.
+      properties: the properties of the text, values `[T]`.
 
     Returns:
-      By property; one that is too rare (or too common, or constant) in either half to be scored
-      is left out.
+      The ranking by property, without those that are too rare, too common or constant in a half.
     """
     middle = len(activations) // 2
     halves = [centred_ranks(x) for x in (activations[:middle], activations[middle:])]
-    found = {}
+    ranking = {}
     for name, (values, graded, _) in properties.items():
         held_out, signs = _held_out(halves, values[:, None], graded)
         if not len(held_out):
@@ -51,8 +50,8 @@ def rank_units(activations: np.ndarray, properties: dict[str, Property]) -> dict
         shifts = [k * len(values) // (SHIFTS + 1) for k in range(1, SHIFTS + 1)]
         moved = np.stack([np.roll(values, shift) for shift in shifts], axis=1)
         chance = float(_held_out(halves, moved, graded)[0].max(initial=-1.0))
-        found[name] = Ranked(graded, scores, chance)
-    return found
+        ranking[name] = Ranked(graded, scores, chance)
+    return ranking
 
 
 class Ranks(NamedTuple):
@@ -67,10 +66,10 @@ def centred_ranks(x: np.ndarray) -> Ranks:
 
 
 def auc(ranks: Ranks, holds: np.ndarray) -> np.ndarray:
-    """P(a unit is higher where a property holds than where it does not), ties half.
+    """P(a unit is higher where a property holds than where it does not), ties counted half.
 
-    The Mann-Whitney statistic, of K properties and U units: holds `[T, K]` bool, no column the
-    same everywhere, to `[K, U]`.
+    This is the Mann-Whitney statistic, `[K, U]` for K properties, holds `[T, K]` bool, and U units. No
+    property may hold everywhere, or nowhere.
     """
     with_it = holds.sum(0)[:, None]
     return 0.5 + holds.T.astype(float) @ ranks.centred / (with_it * (len(holds) - with_it))
@@ -86,9 +85,9 @@ def rank_correlation(ranks: Ranks, values: np.ndarray) -> np.ndarray:
 def _held_out(
     halves: list[Ranks], values: np.ndarray, graded: bool
 ) -> tuple[np.ndarray, np.ndarray]:
-    """Scores on the second half and directions from the first, `[K, U]`.
+    """Scores on the second half, by directions from the first, and the directions; both `[K, U]`.
 
-    Columns of values `[T, K]` with too little in a half are left out.
+    Columns of values `[T, K]` that cannot be scored in one of the halves are left out.
     """
     middle = len(halves[0].centred)
     enough = _enough(values[:middle], graded) & _enough(values[middle:], graded)

@@ -1,7 +1,7 @@
-"""Properties of a text that a unit may track, one value per character. NumPy and nothing else.
+"""Properties of a text that a unit may track, one value per character.
 
-The value at t is what holds once character t is read: an opening quote is inside, a closing one is
-not. A text may be prose or code: the rules below fit Python, C and English, and are exact for none.
+The value at t holds once character t is read: an opening quote is inside, a closing one is not. The
+text may be prose or code: the rules fit Python, C and English approximately.
 """
 
 import re
@@ -20,7 +20,7 @@ class Property(NamedTuple):
 
 
 def properties(text: str) -> dict[str, Property]:
-    """Every named property of a text of T characters."""
+    """All properties of a text of T characters, by name."""
     quotes, comments = _quotes_and_comments(text)
     brackets = _bracket_depth(text, quotes | comments)
     column, share = _columns(text)
@@ -60,15 +60,20 @@ def properties(text: str) -> dict[str, Property]:
 
 
 def _quotes_and_comments(text: str) -> tuple[np.ndarray, np.ndarray]:
-    """Of a text that may begin in the middle of a docstring: the reading with less in quotes."""
+    """Which characters are in quotes and in comments.
+
+    The text may begin within a docstring, so of several readings the one with the least in quotes is
+    taken.
+    """
     readings = [_scan(text, "")] + [_scan(text, q) for q in ('"""', "'''") if q in text]
-    return min(readings, key=lambda found: int(found[0].sum()))
+    return min(readings, key=lambda reading: int(reading[0].sum()))
 
 
 def _scan(text: str, until: str) -> tuple[np.ndarray, np.ndarray]:
-    """One pass, as a quote in a comment opens nothing, and a # in quotes neither.
+    """Finds quotes and comments in one pass, since neither can begin inside the other.
 
-    `until` is what ends the present state: a quote, three of them, a comment's end, or "".
+    `until` is the text that ends the current one: a quote, three of them, or a comment's end; "" if
+    there is none.
     """
     quoted, commented = np.zeros(len(text), bool), np.zeros(len(text), bool)
     t = 0
@@ -94,7 +99,7 @@ def _scan(text: str, until: str) -> tuple[np.ndarray, np.ndarray]:
 
 
 def _opened(text: str, t: int) -> str:
-    """What closes the quote or comment that begins at t; "" if none does."""
+    """The text that closes the quote or comment which begins at t; "" if none begins there."""
     if text.startswith("/*", t):
         return "*/"
     if text[t] == "#" and (t == 0 or text[t - 1].isspace()):
@@ -109,7 +114,7 @@ def _opened(text: str, t: int) -> str:
 
 
 def _bracket_depth(text: str, skip: np.ndarray) -> np.ndarray:
-    """How many brackets are open, `[T]`."""
+    """How many brackets are open after each character, `[T]`."""
     depths = np.zeros(len(text), np.int64)
     depth = 0
     for t, character in enumerate(text):
@@ -158,7 +163,7 @@ def _indentation(text: str) -> np.ndarray:
 
 
 def _columns(text: str) -> tuple[np.ndarray, np.ndarray]:
-    """Characters since the last newline, 0 at it, and their share of the line."""
+    """Characters since the last newline, 0 at the newline itself, and their share of the line."""
     columns: list[int] = []
     shares: list[float] = []
     for number, line in enumerate(text.split("\n")):

@@ -1,6 +1,7 @@
-"""What the trials say, from trials.jsonl alone: the comparison, the shares of the variance, a table."""
+"""The analysis of trials.jsonl: the comparison of the variants, the shares of the variance, a table."""
 
 import math
+from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
@@ -12,8 +13,8 @@ from experiments.lstm_variants.fanova import Shares, fanova
 from seqjax.errors import InputError, shown
 from seqjax.files.json import read_lines
 
-# Of JSB Chorales. Best test result of all trials, and how each variant compares with vanilla (Greff
-# et al., 2017): "worse" is significant at p = .05.
+# Published for JSB Chorales (Greff et al., 2017): the best test result of all trials, and how each
+# variant compares with vanilla; "worse" is significant at p = .05.
 PUBLISHED_BEST = 8.38
 PUBLISHED = {
     "lstm_peephole": "-",
@@ -29,17 +30,17 @@ PUBLISHED = {
 LETTERS = {name: name.removeprefix("lstm_").upper() for name in PUBLISHED} | {"lstm_peephole": "V"}
 VANILLA = "lstm_peephole"
 P = 0.05
-SHARE, AT_LEAST = 0.1, 5  # the best tenth by validation, and never fewer than so many trials
+SHARE, AT_LEAST = 0.1, 5  # the best tenth by validation has at least 5 trials
 HYPER = ("learning_rate", "hidden_size", "noise", "momentum")
 NUMBERS = (*HYPER, "parameters", "epochs", "best_epoch")
 Rows = list[dict[str, Any]]
 
 
 def read_trials(path: Path) -> tuple[dict[str, Any], dict[str, Rows]]:
-    """The task's row, and the trials by variant.
+    """Reads the task's row, and the trials by variant.
 
     Raises:
-      InputError: if there are none, or a line lacks what a trial has.
+      InputError: if there are no trials, or a line lacks one of a trial's numbers.
     """
     lines = read_lines(path)
     task = next((line for line in lines if line.get("key") == "task"), {})
@@ -66,16 +67,16 @@ def read_trials(path: Path) -> tuple[dict[str, Any], dict[str, Rows]]:
 
 
 def best_tenth(rows: Rows) -> Rows:
-    """The best by validation, of those that learned anything finite."""
+    """The best tenth by validation, out of the trials with finite scores."""
     learned = [row for row in rows if math.isfinite(row["valid"]) and math.isfinite(row["test"])]
     count = max(AT_LEAST, math.ceil(SHARE * len(rows)))
     return sorted(learned, key=lambda row: row["valid"])[:count]
 
 
 def luck(rows: Rows, resamples: int = 1000) -> float:
-    """Standard deviation of the best tenth's mean over searches as lucky and as unlucky as this one.
+    """Standard deviation of the best tenth's mean if the search were drawn again.
 
-    The trials are drawn again, with replacement, as often as there are trials (Efron, 1979).
+    By the bootstrap (Efron, 1979): as many trials as there are, drawn from them with replacement.
     """
     rng = np.random.default_rng(0)
     draws = rng.integers(len(rows), size=(resamples, len(rows)))
@@ -85,7 +86,7 @@ def luck(rows: Rows, resamples: int = 1000) -> float:
 
 
 def compare(rows: Rows, vanilla: Rows) -> float | None:
-    """Welch's t-test of the best tenths' test results: p; None if one side has less than two."""
+    """p of Welch's t-test of the best tenths' test results; None if a side has fewer than two."""
     a, b = ([row["test"] for row in best_tenth(x)] for x in (rows, vanilla))
     if min(len(a), len(b)) < 2 or np.var(a) + np.var(b) == 0:
         return None
@@ -95,44 +96,59 @@ def compare(rows: Rows, vanilla: Rows) -> float | None:
 def analyse(
     task: dict[str, Any], variants: dict[str, Rows], shares: Shares | None
 ) -> dict[str, Any]:
-    """All numbers of the table: by variant, and the shares of the variance."""
-    found: dict[str, Any] = {"task": task, "variants": {}}
-    for name, rows in variants.items():
-        best = best_tenth(rows)
-        tests = np.array([row["test"] for row in best])
-        p = compare(rows, variants[VANILLA]) if VANILLA in variants and name != VANILLA else None
-        vanilla = [row["test"] for row in best_tenth(variants.get(VANILLA, []))]
-        verdict = "-"
-        if p is not None:
-            worse = tests.mean() > np.mean(vanilla)
-            verdict = "no difference" if p >= P else "worse" if worse else "better"
-        found["variants"][name] = {
-            "trials": len(rows),
-            "diverged": sum(row.get("end") == "diverged" for row in rows),
-            "best": float(tests[0]) if len(tests) else None,
-            "best_by_piece": best[0]["test_by_piece"] if best else None,
-            "mean": float(tests.mean()) if len(tests) else None,
-            "std": float(tests.std(ddof=1)) if len(tests) > 1 else None,
-            "of": len(best),
-            "luck": luck(rows),
-            "median_of_all": float(np.median([row["test"] for row in rows])),
-            "parameters": float(np.mean([row["parameters"] for row in best])) if best else None,
-            "p": p,
-            "verdict": verdict,
-        }
+    """All numbers of the table: those of each variant, and the shares of the variance."""
+    vanilla = variants.get(VANILLA)
+    results: dict[str, Any] = {
+        "task": task,
+        "variants": {
+            name: variant_numbers(rows, None if name == VANILLA else vanilla)
+            for name, rows in variants.items()
+        },
+    }
     if shares is not None:
-        found["shares"] = shares.alone
-        found["pairs"] = {" x ".join(pair): share for pair, share in shares.pairs.items()}
-    return found
+        results["shares"] = shares.alone
+        results["pairs"] = {" x ".join(pair): share for pair, share in shares.pairs.items()}
+    return results
+
+
+def variant_numbers(rows: Rows, vanilla: Rows | None) -> dict[str, Any]:
+    """The numbers of one variant, compared with the trials of vanilla unless these are None."""
+    best = best_tenth(rows)
+    tests = np.array([row["test"] for row in best])
+    p = None if vanilla is None else compare(rows, vanilla)
+    return {
+        "trials": len(rows),
+        "diverged": sum(row.get("end") == "diverged" for row in rows),
+        "best": float(tests[0]) if len(tests) else None,
+        "best_by_piece": best[0]["test_by_piece"] if best else None,
+        "mean": float(tests.mean()) if len(tests) else None,
+        "std": float(tests.std(ddof=1)) if len(tests) > 1 else None,
+        "of": len(best),
+        "luck": luck(rows),
+        "median_of_all": float(np.median([row["test"] for row in rows])),
+        "parameters": float(np.mean([row["parameters"] for row in best])) if best else None,
+        "p": p,
+        "verdict": verdict(p, tests, vanilla),
+    }
+
+
+def verdict(p: float | None, tests: np.ndarray, vanilla: Rows | None) -> str:
+    """ "worse" or "better" than vanilla if the difference is significant; "-" without a test."""
+    if p is None or vanilla is None:
+        return "-"
+    if p >= P:
+        return "no difference"
+    mean = np.mean([row["test"] for row in best_tenth(vanilla)])
+    return "worse" if tests.mean() > mean else "better"
 
 
 def variance_shares(
     task: dict[str, Any], variants: dict[str, Rows], ranges: dict[str, Any]
 ) -> Shares | None:
-    """Over the trials of all variants; None if they are too few.
+    """The shares of the variance over the trials of all variants; None for fewer than 8 trials.
 
-    A trial that diverged, or ended above the independent notes, counts as these do: how far
-    off it is depends on when it was stopped.
+    A trial that diverged, or ended above the independent notes, counts as if it had ended there: how
+    much worse it is depends only on when it was stopped.
     """
     rows = [row for rows in variants.values() for row in rows]
     if len(rows) < 8:
@@ -144,7 +160,7 @@ def variance_shares(
 
 
 def unit_scale(row: dict[str, Any], ranges: dict[str, Any]) -> np.ndarray:
-    """A trial's hyperparameters as the search drew them: even in [0, 1]."""
+    """A trial's hyperparameters, scaled so that the search draws each uniformly in [0, 1]."""
 
     def log(value: float, low: float, high: float) -> float:
         return math.log(max(value, low) / low) / math.log(high / low) if high > low else 0.5
@@ -159,59 +175,63 @@ def unit_scale(row: dict[str, Any], ranges: dict[str, Any]) -> np.ndarray:
     )
 
 
-def table(found: dict[str, Any]) -> str:
-    """Plain text, a line for each variant."""
-    task = found["task"]
+HEAD = ("", "trials", "diverged", "best", "by piece", "best tenth", "luck", "median", "p", "ours")
+
+
+def table(results: dict[str, Any]) -> str:
+    """Plain text: a line for each variant, then the values to compare with, then the shares."""
+    task = results["task"]
     music = task.get("task") == "music"
-    head = [
-        "",
-        "trials",
-        "diverged",
-        "best",
-        "by piece",
-        "best tenth",
-        "luck",
-        "median",
-        "p",
-        "ours",
-    ]
-    body = [
+    head = [*HEAD, *["published"] * music]
+    body = [variant_line(name, row, music) for name, row in results["variants"].items()]
+    return "\n".join(
         [
-            LETTERS.get(name, name),
-            str(row["trials"]),
-            str(row["diverged"]),
-            _number(row["best"]),
-            _number(row["best_by_piece"]),
-            f"{_number(row['mean'])} ± {_number(row['std'])}",
-            _number(row["luck"]),
-            _number(row["median_of_all"]),
-            _number(row["p"]),
-            row["verdict"],
-            *([PUBLISHED.get(name, "-")] if music else []),
+            f"test, {task.get('unit', '')}; best: of all trials by validation; best tenth: the best"
+            f" {SHARE:.0%} by validation, at least {AT_LEAST}; luck: std of its mean if the search is"
+            " drawn again (bootstrap); p: Welch's t-test of the best tenths against V",
+            aligned(head, body),
+            *level_lines(task, music),
+            *share_lines(results),
         ]
-        for name, row in found["variants"].items()
+    )
+
+
+def variant_line(name: str, row: dict[str, Any], music: bool) -> list[str]:
+    """The line of one variant; on music the published verdict stands at its end."""
+    return [
+        LETTERS.get(name, name),
+        str(row["trials"]),
+        str(row["diverged"]),
+        _number(row["best"]),
+        _number(row["best_by_piece"]),
+        f"{_number(row['mean'])} ± {_number(row['std'])}",
+        _number(row["luck"]),
+        _number(row["median_of_all"]),
+        _number(row["p"]),
+        row["verdict"],
+        *([PUBLISHED.get(name, "-")] if music else []),
     ]
-    lines = [
-        f"test, {task.get('unit', '')}; best: of all trials by validation; best tenth: the best"
-        f" {SHARE:.0%} by validation, at least {AT_LEAST}; luck: std of its mean if the search is"
-        " drawn again (bootstrap); p: Welch's t-test of the best tenths against V",
-        aligned(head + ["published"] * music, body),
-    ]
+
+
+def level_lines(task: dict[str, Any], music: bool) -> Iterator[str]:
+    """The values that results are compared with."""
     if task.get("baseline"):
-        lines.append(f"independent notes: {task['baseline']:.3f}")
+        yield f"independent notes: {task['baseline']:.3f}"
     if task.get("floor"):
-        lines.append(f"best model whose notes are independent given the past: {task['floor']:.3f}")
+        yield f"best model whose notes are independent given the past: {task['floor']:.3f}"
     if music:
-        lines.append(f"published best of all trials (JSB Chorales): {PUBLISHED_BEST}")
-    if "shares" in found:
-        alone = ", ".join(f"{k} {v:.2f}" for k, v in found["shares"].items())
-        pairs = ", ".join(f"{k} {v:.2f}" for k, v in found["pairs"].items())
-        lines.append(f"share of the variance: {alone}")
-        lines.append(f"of pairs beyond these: {pairs}")
-        lines.append(
-            "published: learning rate above 2/3, then size, then noise, momentum below .01"
-        )
-    return "\n".join(lines)
+        yield f"published best of all trials (JSB Chorales): {PUBLISHED_BEST}"
+
+
+def share_lines(results: dict[str, Any]) -> Iterator[str]:
+    """How much of the variance each hyperparameter explains, and what was published."""
+    if "shares" not in results:
+        return
+    alone = ", ".join(f"{name} {share:.2f}" for name, share in results["shares"].items())
+    pairs = ", ".join(f"{name} {share:.2f}" for name, share in results["pairs"].items())
+    yield f"share of the variance: {alone}"
+    yield f"of pairs beyond these: {pairs}"
+    yield "published: learning rate above 2/3, then size, then noise, momentum below .01"
 
 
 def _number(value: float | None, digits: int = 3) -> str:

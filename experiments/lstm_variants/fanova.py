@@ -1,8 +1,9 @@
 """How much of a result's variance each hyperparameter explains (Hutter, Hoos and Leyton-Brown, 2014).
 
-A random forest is fitted to the trials. Each of its trees is a function of all hyperparameters that
-is known everywhere in their ranges; over a grid of them its variance falls apart exactly into shares
-of each one alone, of each pair beyond its two, and of what is left. Shares are means over the trees.
+A random forest is fitted to the trials. Each of its trees is a function of the hyperparameters that is
+known everywhere in their ranges. Its variance over a grid of them is the sum of the share of each
+hyperparameter alone, the share of each pair beyond these, and a remainder. Shares are means over the
+trees.
 """
 
 from collections.abc import Sequence
@@ -14,25 +15,25 @@ from sklearn.ensemble import RandomForestRegressor
 
 from seqjax.errors import InputError
 
-POINTS = 16  # of the grid, on each axis
+POINTS = 16  # on each axis of the grid
 TREES = 64
 
 
 class Shares(NamedTuple):
-    """Of the variance over the grid; those of one tree add up to 1 with what is left."""
+    """Shares of the variance over the grid, which add up to 1 with the remainder."""
 
     alone: dict[str, float]
     pairs: dict[tuple[str, str], float]
-    surfaces: dict[tuple[str, str], np.ndarray]  # means of the forest, [POINTS, POINTS]
+    surfaces: dict[tuple[str, str], np.ndarray]  # the forest's mean, [POINTS, POINTS]
 
 
 def fanova(
     names: Sequence[str], settings: np.ndarray, values: np.ndarray, *, seed: int = 0
 ) -> Shares:
-    """Splits the variance of `values`.
+    """Splits the variance of `values` into shares.
 
     Args:
-      names: of the hyperparameters.
+      names: the names of the hyperparameters.
       settings: `[trials, hyperparameters]`, each scaled so that the search draws it evenly in [0, 1].
       values: `[trials]`, finite.
 
@@ -69,5 +70,5 @@ def fanova(
 
 
 def _mean(surface: np.ndarray, axes: Sequence[int]) -> np.ndarray:
-    """Over all axes but these."""
+    """The mean over all axes except `axes`."""
     return surface.mean(tuple(i for i in range(surface.ndim) if i not in axes))

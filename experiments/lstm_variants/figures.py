@@ -1,8 +1,10 @@
-"""The figures of the search: best tenths, shares of the variance, every trial, time."""
+"""The figures of the search: best tenths, shares of the variance, all trials, time."""
 
 import math
 from pathlib import Path
 from typing import Any
+
+import numpy as np
 
 from experiments.common.plots import COLOURS, label, level, panels
 from experiments.lstm_variants.analysis import LETTERS, PUBLISHED_BEST, VANILLA, P, Rows, best_tenth
@@ -11,26 +13,26 @@ from experiments.lstm_variants.fanova import Shares
 
 def draw(
     workdir: Path,
-    found: dict[str, Any],
+    results: dict[str, Any],
     variants: dict[str, Rows],
     shares: Shares | None,
     ranges: dict[str, Any],
 ) -> None:
-    """variants.png, shares.png, learning_rate.png and seconds.png."""
-    boxes(workdir / "variants.png", found, variants)
-    rates(workdir / "learning_rate.png", found["task"], variants)
+    """Draws variants.png, shares.png, learning_rate.png and seconds.png."""
+    boxes(workdir / "variants.png", results, variants)
+    rates(workdir / "learning_rate.png", results["task"], variants)
     seconds(workdir / "seconds.png", variants)
     if shares is not None:
-        importance(workdir / "shares.png", shares, ranges, found["task"])
+        importance(workdir / "shares.png", shares, ranges, results["task"])
 
 
-def boxes(path: Path, found: dict[str, Any], variants: dict[str, Rows]) -> None:
-    """The best tenth of each variant as a box and points; its parameters as bars behind."""
+def boxes(path: Path, results: dict[str, Any], variants: dict[str, Rows]) -> None:
+    """The best tenth of each variant as a box and points, and its mean parameters as a bar behind."""
     names = list(variants)
     tests = [[row["test"] for row in best_tenth(variants[name])] for name in names]
     with panels(path) as (axes,):
         bars = axes.twinx()
-        sizes = [(found["variants"][name]["parameters"] or 0) / 1000 for name in names]
+        sizes = [(results["variants"][name]["parameters"] or 0) / 1000 for name in names]
         bars.bar(range(len(names)), sizes, width=0.7, color="0.9", zorder=0)
         bars.set_ylabel("mean parameters of the best tenth, thousands", color="0.45")
         bars.tick_params(colors="0.45")
@@ -41,7 +43,7 @@ def boxes(path: Path, found: dict[str, Any], variants: dict[str, Rows]) -> None:
         for i, (name, values) in enumerate(zip(names, tests, strict=True)):
             if not values:
                 continue
-            differs = found["variants"][name]["verdict"] in ("worse", "better")
+            differs = results["variants"][name]["verdict"] in ("worse", "better")
             colour = COLOURS[1] if differs else COLOURS[0]
             axes.boxplot(
                 [values],
@@ -54,10 +56,10 @@ def boxes(path: Path, found: dict[str, Any], variants: dict[str, Rows]) -> None:
                 capprops={"color": colour},
             )
             axes.plot([i] * len(values), values, "o", ms=3, color=colour, alpha=0.6)
-        if found["task"].get("task") == "music":
+        if results["task"].get("task") == "music":
             level(axes, f"published best: {PUBLISHED_BEST}", PUBLISHED_BEST)
         axes.set_xticks(range(len(names)), [LETTERS.get(name, name) for name in names])
-        unit = found["task"].get("unit", "")
+        unit = results["task"].get("unit", "")
         label(axes, xlabel="variant", ylabel=f"test, {unit}", title="Best tenth of each variant")
         axes.plot([], [], color=COLOURS[1], linewidth=2, label=f"differs from V, p < {P}")
         axes.plot([], [], color=COLOURS[0], label="does not")
@@ -65,10 +67,10 @@ def boxes(path: Path, found: dict[str, Any], variants: dict[str, Rows]) -> None:
 
 
 def rates(path: Path, task: dict[str, Any], variants: dict[str, Rows]) -> None:
-    """All trials: test result against learning rate, V beside the others."""
+    """The test result of every trial against its learning rate; V stands out."""
     with panels(path) as (axes,):
-        everything = [row for rows in variants.values() for row in rows]
-        finite = [row["test"] for row in everything if math.isfinite(row["test"])]
+        tests = [row["test"] for rows in variants.values() for row in rows]
+        finite = [test for test in tests if math.isfinite(test)]
         top = task["baseline"] or max(finite, default=1.0)
         for name, rows in variants.items():
             mine = name == VANILLA
@@ -95,7 +97,7 @@ def rates(path: Path, task: dict[str, Any], variants: dict[str, Rows]) -> None:
 
 
 def seconds(path: Path, variants: dict[str, Rows]) -> None:
-    """Seconds an epoch of a trial against hidden units."""
+    """Seconds for one epoch of one trial, against its hidden units."""
     with panels(path) as (axes,):
         for i, (name, rows) in enumerate(variants.items()):
             timed = sorted(
@@ -123,45 +125,50 @@ def seconds(path: Path, variants: dict[str, Rows]) -> None:
 def importance(path: Path, shares: Shares, ranges: dict[str, Any], task: dict[str, Any]) -> None:
     """Shares of the variance as bars, and the forest's result over learning rate and size."""
     with panels(path, 2) as (bars, heat):
-        names = [*shares.alone, *(" x ".join(pair) for pair in shares.pairs)]
-        values = [*shares.alone.values(), *shares.pairs.values()]
-        names = [name.replace("learning_rate", "rate").replace("_", " ") for name in names]
-        colours = [COLOURS[0]] * len(shares.alone) + [COLOURS[5]] * len(shares.pairs)
-        bars.barh(range(len(names)), values, color=colours)
-        bars.axvline(2 / 3, color="0.35", linestyle="--", linewidth=1)
-        bars.annotate(
-            "published: rate > 2/3",
-            (2 / 3, len(names) - 1),
-            xytext=(-4, 0),
-            textcoords="offset points",
-            ha="right",
-            fontsize=9,
-            color="0.25",
-        )
-        bars.set_yticks(range(len(names)), names)
-        bars.invert_yaxis()
-        bars.set_xlim(0, 1)
-        label(bars, xlabel="share of the variance", ylabel="", title="What explains the result")
+        draw_shares(bars, shares)
         surface = shares.surfaces[("learning_rate", "hidden_size")]
-        image = heat.imshow(
-            surface.T,
-            origin="lower",
-            aspect="auto",
-            cmap="viridis_r",
-            extent=(
-                math.log10(ranges["rate_min"]),
-                math.log10(ranges["rate_max"]),
-                math.log10(ranges["hidden_min"]),
-                math.log10(ranges["hidden_max"]),
-            ),
-        )
-        heat.figure.colorbar(image, ax=heat, label=f"test, {task.get('unit', '')}")
-        ticks = [n for n in (20, 50, 100, 200) if ranges["hidden_min"] <= n <= ranges["hidden_max"]]
-        heat.set_yticks([math.log10(n) for n in ticks], ticks)
-        powers = range(
-            math.ceil(math.log10(ranges["rate_min"])),
-            math.floor(math.log10(ranges["rate_max"])) + 1,
-        )
-        heat.set_xticks(list(powers), [f"1e{n}" for n in powers])
-        title = "Mean over the other hyperparameters"
-        heat.set(xlabel="learning rate", ylabel="hidden units", title=title)
+        draw_surface(heat, surface, ranges, f"test, {task.get('unit', '')}")
+
+
+def draw_shares(axes: Any, shares: Shares) -> None:
+    """A bar for each hyperparameter alone, and one for each pair."""
+    names = [*shares.alone, *(" x ".join(pair) for pair in shares.pairs)]
+    values = [*shares.alone.values(), *shares.pairs.values()]
+    names = [name.replace("learning_rate", "rate").replace("_", " ") for name in names]
+    colours = [COLOURS[0]] * len(shares.alone) + [COLOURS[5]] * len(shares.pairs)
+    axes.barh(range(len(names)), values, color=colours)
+    axes.axvline(2 / 3, color="0.35", linestyle="--", linewidth=1)
+    axes.annotate(
+        "published: rate > 2/3",
+        (2 / 3, len(names) - 1),
+        xytext=(-4, 0),
+        textcoords="offset points",
+        ha="right",
+        fontsize=9,
+        color="0.25",
+    )
+    axes.set_yticks(range(len(names)), names)
+    axes.invert_yaxis()
+    axes.set_xlim(0, 1)
+    label(axes, xlabel="share of the variance", ylabel="", title="What explains the result")
+
+
+def draw_surface(axes: Any, surface: np.ndarray, ranges: dict[str, Any], unit: str) -> None:
+    """The forest's result over learning rate (across) and hidden units (up), both logarithmic."""
+    low, high, fewest, most = (
+        math.log10(ranges[name]) for name in ("rate_min", "rate_max", "hidden_min", "hidden_max")
+    )
+    image = axes.imshow(
+        surface.T,
+        origin="lower",
+        aspect="auto",
+        cmap="viridis_r",
+        extent=(low, high, fewest, most),
+    )
+    axes.figure.colorbar(image, ax=axes, label=unit)
+    ticks = [n for n in (20, 50, 100, 200) if ranges["hidden_min"] <= n <= ranges["hidden_max"]]
+    axes.set_yticks([math.log10(n) for n in ticks], ticks)
+    powers = range(math.ceil(low), math.floor(high) + 1)
+    axes.set_xticks(list(powers), [f"1e{n}" for n in powers])
+    title = "Mean over the other hyperparameters"
+    axes.set(xlabel="learning rate", ylabel="hidden units", title=title)

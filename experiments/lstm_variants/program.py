@@ -23,10 +23,12 @@ The comparison was fixed before any result was seen: of each variant the best te
 validation (never fewer than 5), their test results against vanilla's by Welch's t-test, p = .05. In
 the shares of the variance a trial that ended above the independent notes counts as these do.
 
-Trials are sorted by size and trained side by side in chunks; a chunk is one compiled program (whose
-arrays have the size of its largest trial, from which a smaller one's first weights are cut). Every
-trial is a line of trials.jsonl. A killed run goes on with `--resume --workdir=...`; the analysis alone,
-of a finished run or of one under way, is `--analyse_only --workdir=...`.
+The trials of a variant are taken in blocks of 32, and every variant's block is trained before the next
+block of any, so that at any time all variants have about as many trials. Within its block they are
+sorted by size and trained side by side in chunks; a chunk is one compiled program (whose arrays have
+the size of its largest trial, from which a smaller one's first weights are cut). Every trial is a line
+of trials.jsonl. A killed run goes on with `--resume --workdir=...`; `--analyse_only --workdir=...`
+analyses a run, finished or under way, and trains nothing.
 """
 
 import dataclasses
@@ -42,48 +44,50 @@ import jax
 import numpy as np
 
 from experiments.common import cli
+from experiments.common.study_run import open_study, write_table
 from experiments.lstm_variants import analysis, figures, tasks, training
 from seqjax import CELLS
 from seqjax.devices.mesh import batch_mesh, use_cpu_devices
 from seqjax.errors import InputError, check_not_negative, check_positive, check_rate
-from seqjax.files.json import read_object, write_atomically, write_json
+from seqjax.files.json import read_object
 from seqjax.runs.checkpoint import Checkpoints
 from seqjax.runs.ledger import Ledger
 from seqjax.runs.progress import Progress
-from seqjax.runs.results import write_results
 from seqjax.runs.stopping import Stopped, Stopper
-from seqjax.runs.workdir import check_same, open_workdir
 from seqjax.search.population import Population
 from seqjax.types import Array
 
 NAME = "lstm_variants"
+BLOCK = 32  # trials of each variant that are trained before the next of any
 
 
 @dataclasses.dataclass(frozen=True)
 class Config:
-    """What a person may choose."""
-
-    task: str = cli.option("harmony", "what to learn", choices=tasks.TASKS)
-    data_dir: str = cli.option("", "the data, a file or a directory; none for harmony")
-    variants: str = cli.option("", "names of cells, with commas; empty for the nine published")
-    trials: int = cli.option(8, "of each variant")
-    hidden_min: int = cli.option(20, "fewest hidden units")
-    hidden_max: int = cli.option(200, "most hidden units")
+    task: str = cli.option("harmony", "the task to learn", choices=tasks.TASKS)
+    data_dir: str = cli.option("", "file or directory of the data; harmony needs none")
+    variants: str = cli.option(
+        "", "names of cells, separated by commas; empty for the nine published"
+    )
+    trials: int = cli.option(8, "number of trials of each variant")
+    hidden_min: int = cli.option(20, "fewest hidden units of a trial")
+    hidden_max: int = cli.option(200, "most hidden units of a trial")
     rate_min: float = cli.option(1e-6, "lowest learning rate")
     rate_max: float = cli.option(1e-2, "highest learning rate")
-    momentum_min: float = cli.option(0.01, "lowest 1 - momentum; the highest is 1")
+    momentum_min: float = cli.option(0.01, "lowest value of 1 - momentum; the highest is 1")
     noise_max: float = cli.option(1.0, "highest standard deviation of the noise on the inputs")
-    patience: int = cli.option(15, "epochs without a better validation after which a trial stops")
-    max_epochs: int = cli.option(30, "epochs after which it stops in any case; published: 150")
-    chunk: int = cli.option(8, "trials trained side by side")
-    devices: int = cli.option(1, "CPU cores, or other devices, that share a chunk")
-    skip: str = cli.option("", "broken lines of handwriting to leave out, with commas")
-    seed: int = cli.option(0, "of trials, weights, noise and order, from 0")
+    patience: int = cli.option(
+        15, "epochs without a better validation score after which a trial stops"
+    )
+    max_epochs: int = cli.option(30, "most epochs of a trial; published: 150")
+    chunk: int = cli.option(8, "number of trials that are trained side by side")
+    devices: int = cli.option(1, "number of CPU cores, or other devices, that share a chunk")
+    skip: str = cli.option("", "broken lines of handwriting to leave out, separated by commas")
+    seed: int = cli.option(0, "seed of the trials, weights, noise and order of the data")
     save_seconds: int = cli.option(
-        60, "save the chunk in hand after so many seconds", may_differ=True
+        60, "seconds after which the current chunk is saved again", may_differ=True
     )
     analyse_only: bool = cli.option(
-        False, "train nothing; analyse trials.jsonl in --workdir", may_differ=True
+        False, "train nothing, and analyse trials.jsonl in --workdir", may_differ=True
     )
     workdir: str = cli.workdir_option(NAME)
     resume: bool = cli.resume_option()
@@ -108,7 +112,7 @@ class Config:
         self.names()
 
     def names(self) -> list[str]:
-        """The variants' cells."""
+        """The names of the variants' cells."""
         known = [name for name in CELLS if name in analysis.PUBLISHED]
         names = [name.strip() for name in self.variants.split(",") if name.strip()] or known
         for name in names:
@@ -120,7 +124,7 @@ class Config:
 
 
 def draw_trial(config: Config, key: Array) -> training.Trial:
-    """One trial's hyperparameters: a pure function of its key."""
+    """The hyperparameters of a trial, a pure function of its key."""
     seed = int(jax.random.bits(key))
     size, rate, momentum, noise = np.random.default_rng(seed).random(4)
 
@@ -136,21 +140,33 @@ def draw_trial(config: Config, key: Array) -> training.Trial:
 
 
 def chunks_of(config: Config, variant: str) -> dict[tuple[int, ...], training.Chunk]:
-    """Trials of similar size together, by their numbers."""
+    """The chunks of a variant by the numbers of their trials, block after block.
+
+    A chunk has trials of similar size, all of one block.
+    """
     key = jax.random.fold_in(jax.random.key(config.seed), zlib.crc32(variant.encode()))
     keys = jax.random.split(key, config.trials)
     trials = [draw_trial(config, jax.random.fold_in(k, 1)) for k in keys]
-    order = sorted(range(config.trials), key=lambda i: trials[i].hidden_size)
-    cuts = [tuple(order[i : i + config.chunk]) for i in range(0, len(order), config.chunk)]
+    cuts = []
+    for first in range(0, config.trials, BLOCK):
+        block = range(first, min(first + BLOCK, config.trials))
+        order = sorted(block, key=lambda i: trials[i].hidden_size)
+        cuts += [tuple(order[i : i + config.chunk]) for i in range(0, len(order), config.chunk)]
     return {
         numbers: training.Chunk(variant, [trials[i] for i in numbers], keys[np.array(numbers)])
         for numbers in cuts
     }
 
 
-def search(config: Config, task: tasks.Task, workdir: Path) -> None:
-    """Trains what trials.jsonl lacks, chunk by chunk."""
+def in_order(config: Config) -> list[tuple[tuple[int, ...], training.Chunk]]:
+    """All chunks with the numbers of their trials: a block of every variant before the next block."""
     work = [item for name in config.names() for item in chunks_of(config, name).items()]
+    return sorted(work, key=lambda item: min(item[0]) // BLOCK)
+
+
+def search(config: Config, task: tasks.Task, workdir: Path) -> None:
+    """Trains the trials that trials.jsonl lacks, chunk by chunk."""
+    work = in_order(config)
     mesh = batch_mesh(config.devices) if config.devices > 1 else None
     plan = training.Plan(config.seed, config.patience, config.max_epochs, mesh)
     checkpoints = Checkpoints(workdir / "population")
@@ -170,7 +186,7 @@ def search(config: Config, task: tasks.Task, workdir: Path) -> None:
                 continue
             rows = train_chunk(config, task, plan, chunk, numbers, checkpoints, stopper)
             for name, row in zip(names, rows, strict=True):
-                if name in missing:  # not all are, if it was killed while they were written
+                if name in missing:  # a kill while they were written leaves some of them
                     ledger.write(name, row)
             scores = [ledger.rows[name]["valid"] for name in names]
             best = min((score for score in scores if score is not None), default=math.inf)
@@ -186,24 +202,23 @@ def train_chunk(
     checkpoints: Checkpoints,
     stopper: Stopper,
 ) -> list[dict[str, Any]]:
-    """The rows of a chunk's trials, from its last checkpoint on if the run is resumed."""
+    """Trains a chunk, from its last checkpoint if the run is resumed; returns its trials' rows."""
     name = f"{chunk.variant} {numbers}"
     population, hyper = training.begin(chunk, task, plan)
     population = saved(checkpoints, name, population) if config.resume else population
     if not int(population.step):
-        checkpoints.drop_after(-1)  # those of another chunk, whose epochs count from 0 as well
+        checkpoints.drop_after(-1)  # they are another chunk's, whose epochs also count from 0
     after_epoch = keeper(name, checkpoints, stopper, config.save_seconds)
     population, seconds = training.train(chunk, task, plan, population, hyper, after_epoch)
     rows = training.report(chunk, task, population)
-    jax.clear_caches()  # no other chunk has these programs
+    jax.clear_caches()  # no other chunk runs these programs
     return [row | {"seconds_per_epoch": seconds} for row in rows]
 
 
 def keeper(
     name: str, checkpoints: Checkpoints, stopper: Stopper, save_seconds: int
 ) -> Callable[[Population], None]:
-    """What is done after every epoch of a chunk: it is saved from time to time, and when asked to
-    stop."""
+    """The function called after every epoch, which saves the chunk now and then and at a signal."""
     last = time.monotonic()
 
     def after_epoch(population: Population) -> None:
@@ -219,7 +234,7 @@ def keeper(
 
 
 def saved(checkpoints: Checkpoints, name: str, population: Population) -> Population:
-    """The population of this chunk where it was saved; as it is if that is not of this chunk."""
+    """The saved population of this chunk; `population` itself if another chunk's was saved."""
     if checkpoints.exists() and checkpoints.read_record().get("chunk") == name:
         return checkpoints.restore(population)
     return population
@@ -227,41 +242,42 @@ def saved(checkpoints: Checkpoints, name: str, population: Population) -> Popula
 
 def run(config: Config) -> dict[str, Any]:
     """Trains what is not trained yet; writes trials.jsonl, results.json, table.txt and figures."""
-    start = time.monotonic()
     if config.analyse_only:
-        workdir = Path(config.workdir)
-        before = cli.checked(Config, read_object(workdir / "config.json"), str(workdir))
-        return analyse(workdir, dataclasses.asdict(Config(**before | {"workdir": str(workdir)})))
+        return analyse_only(Path(config.workdir))
     use_cpu_devices(config.devices)
     task = tasks.load(config.task, config.data_dir, config.seed, config.skip)
-    with open_workdir(config.workdir, name=NAME, resume=config.resume) as workdir:
-        if config.resume:
-            before = read_object(workdir / "config.json")
-            check_same(before, config, workdir)
-        write_json(workdir / "config.json", dataclasses.asdict(config))
-        sizes = ", ".join(
-            f"{len(split)} {name}"
-            for name, split in zip(("train", "valid", "test"), task.sequences, strict=False)
-        )
-        total = config.trials * len(config.names())
-        print(f"{config.task}: sequences: {sizes}; {total} trials; writing to {workdir}")
-        print(
-            "without flags about 3 minutes on 2 CPU cores; JSB Chorales: 8 s a trial of 60 epochs"
-        )
-        search(config, task, workdir)
-        results = analyse(workdir, dataclasses.asdict(config))
-        elapsed = time.monotonic() - start
-        write_results(workdir, experiment=NAME, config=config, results=results, seconds=elapsed)
+    with open_study(NAME, config, expect=expectation(config, task)) as study:
+        search(config, task, study.workdir)
+        table, results = analyse(study.workdir, dataclasses.asdict(config))
+        study.finish(results, table)
     return results
 
 
-def analyse(workdir: Path, ranges: dict[str, Any]) -> dict[str, Any]:
-    """The table and the figures, from trials.jsonl and the ranges of the search."""
+def expectation(config: Config, task: tasks.Task) -> str:
+    """The sizes of the data and of the search, and how long it takes."""
+    sizes = ", ".join(
+        f"{len(split)} {name}"
+        for name, split in zip(("train", "valid", "test"), task.sequences, strict=False)
+    )
+    return (
+        f"{config.task}: sequences: {sizes}; {config.trials * len(config.names())} trials; about 3"
+        " minutes on 2 CPU cores without flags, and 8 s a trial of 60 epochs on JSB Chorales"
+    )
+
+
+def analyse_only(workdir: Path) -> dict[str, Any]:
+    """Analyses the trials of a run, finished or under way; writes table.txt and the figures."""
+    saved = cli.checked(Config, read_object(workdir / "config.json"), str(workdir))
+    config = Config(**saved | {"workdir": str(workdir)})
+    table, results = analyse(workdir, dataclasses.asdict(config))
+    write_table(workdir, table)
+    return results
+
+
+def analyse(workdir: Path, ranges: dict[str, Any]) -> tuple[str, dict[str, Any]]:
+    """The table and the results, from trials.jsonl and the ranges of the search; draws the figures."""
     task, variants = analysis.read_trials(workdir / "trials.jsonl")
     shares = analysis.variance_shares(task, variants, ranges)
-    found = analysis.analyse(task, variants, shares)
-    table = analysis.table(found)
-    print(table)
-    write_atomically(workdir / "table.txt", table + "\n")
-    figures.draw(workdir, found, variants, shares, ranges)
-    return found
+    results = analysis.analyse(task, variants, shares)
+    figures.draw(workdir, results, variants, shares, ranges)
+    return analysis.table(results), results

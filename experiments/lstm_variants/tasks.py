@@ -1,4 +1,4 @@
-"""The data sets of the search, and what is trained and counted on each."""
+"""The data sets of the search, each with its loss and its score."""
 
 from collections.abc import Callable
 from pathlib import Path
@@ -18,11 +18,13 @@ from seqjax.metrics import greedy_errors
 from seqjax.types import Array
 
 TASKS = ("harmony", "music", "handwriting", "phones")
-POINTS = 20.0  # a second, of the stand-in for handwriting: lines are then about as long as IAM's
+POINTS = (
+    20.0  # per second in the stand-in for handwriting, which makes lines about as long as IAM's
+)
 
 
 class Task(NamedTuple):
-    """One data set. Sequences stand alone, without a batch axis."""
+    """One data set, whose sequences have no batch axis."""
 
     sequences: Sequences
     outputs: int  # of the network, before sigmoid or softmax
@@ -30,13 +32,15 @@ class Task(NamedTuple):
     loss: Callable[[Array, Array, Array, Array], Array]
     """`(logits [T, V], targets, length, target length) -> nats of the sequence`, a sum over time."""
     score: Callable[[Array, Array, Array, Array], tuple[Array, Array]]
-    """The same arguments; what validation counts, as `(amount, weight)`: the score is their ratio."""
+    """The same arguments to `(amount, weight)`; the score of many sequences is Σ amount / Σ weight."""
     unit: str  # of the score
-    levels: dict[str, float]  # what a score is compared with: "baseline" above, "floor" below
+    levels: dict[
+        str, float
+    ]  # scores to compare with: "baseline" is above a good one, "floor" below
 
 
 def frame_nll(logits: Array, targets: Array, length: Array, _: Array) -> Array:
-    """Nats of a piano roll, a sum over notes and time."""
+    """The nats of a piano roll, summed over notes and time."""
     nats = binary_cross_entropy(logits, targets.astype(jnp.float32)).sum(-1)
     return jnp.sum(nats, where=_inside(nats, length))
 
@@ -48,7 +52,7 @@ def frame_nll_score(
 
 
 def class_loss(logits: Array, targets: Array, length: Array, _: Array) -> Array:
-    """Nats of the class of every frame, a sum over time."""
+    """The nats of the class of every frame, summed over time."""
     nats = optax.softmax_cross_entropy_with_integer_labels(logits, targets)
     return jnp.sum(nats, where=_inside(nats, length))
 
@@ -59,14 +63,14 @@ def wrong_frames(logits: Array, targets: Array, length: Array, _: Array) -> tupl
 
 
 def ctc(logits: Array, targets: Array, length: Array, target_length: Array) -> Array:
-    """Nats of the labels under connectionist temporal classification; the last class is the blank."""
+    """The nats of the labels by connectionist temporal classification; the blank is the last class."""
     return ctc_loss(logits[:, None], length[None], targets[None], target_length[None])[0]
 
 
 def wrong_labels(
     logits: Array, targets: Array, length: Array, target_length: Array
 ) -> tuple[Array, Array]:
-    """Edit distance between the best path's labels and the targets, and the number of targets."""
+    """The edit distance of the best path's labels from the targets, and the number of targets."""
     return greedy_errors(logits, length, targets, target_length), target_length
 
 
@@ -75,10 +79,16 @@ def _inside(x: Array, length: Array) -> Array:
 
 
 def load(task: str, data_dir: str, seed: int, skip: str = "") -> Task:
-    """The task by name.
+    """The task of that name.
+
+    Args:
+      task: one of TASKS.
+      data_dir: file or directory of the data.
+      seed: the seed of harmony's data.
+      skip: names of handwritten lines to leave out, separated by commas.
 
     Raises:
-      InputError: if it needs data and `data_dir` is empty, or they are not of its form.
+      InputError: if the task needs data and `data_dir` is empty, or the data have another format.
     """
     if task == "harmony":
         sequences = harmony(seed)

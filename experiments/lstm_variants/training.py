@@ -30,26 +30,26 @@ from seqjax.search.population import (
 from seqjax.search.sizes import hidden_mask, masked
 from seqjax.types import Array, Cell, Params
 
-STD = 0.1  # of all initial weights
+STD = 0.1  # standard deviation of all initial weights
 
 
 class Trial(NamedTuple):
-    """What the search draws for one network."""
+    """The hyperparameters that the search draws for one network."""
 
     hidden_size: int
     learning_rate: float
     momentum: float
-    noise: float  # standard deviation of what is added to the inputs in training
+    noise: float  # standard deviation of the noise that training adds to the inputs
 
 
 class Plan(NamedTuple):
     """How every trial is trained."""
 
-    seed: int  # of the order of the sequences
-    patience: int  # a trial stops after so many epochs without a better validation score,
-    max_epochs: int  # or after so many in all
+    seed: int  # for the order of the sequences
+    patience: int  # epochs without a better validation score after which a trial stops
+    max_epochs: int  # epochs after which it stops in any case
     mesh: Mesh | None  # devices that share the trials
-    group: int = 0  # trials that run as one batch; `group_of` the size if 0
+    group: int = 0  # trials that run as one batch; 0 for what `group_of` says
 
 
 class Chunk(NamedTuple):
@@ -57,16 +57,16 @@ class Chunk(NamedTuple):
 
     variant: str  # a name in CELLS
     trials: Sequence[Trial]
-    keys: Array  # [P], of initial weights and noise
+    keys: Array  # [P], for initial weights and noise
 
     @property
     def size(self) -> int:
-        """Hidden units of the arrays."""
+        """Hidden units of the arrays: the most of any trial, rounded up to a multiple of 8."""
         return -(-max(trial.hidden_size for trial in self.trials) // 8) * 8
 
 
 class Network(NamedTuple):
-    """The networks of one program: a cell of `size` units, of which a trial uses the first few."""
+    """The networks of one program: a cell of `size` units, of which a trial uses the first ones."""
 
     init: Callable[[Array, int], Params]  # (key, units of the arrays) -> parameters
     outputs: Callable[[Params, Array, Array], Array]  # (params, xs [T, D], length) -> [T, V]
@@ -74,7 +74,7 @@ class Network(NamedTuple):
 
 
 class Data(NamedTuple):
-    """What one round sees."""
+    """The data of one round."""
 
     train: tuple[Bucket, ...]
     order: Array  # [N, 2] int32, bucket and row
@@ -83,7 +83,7 @@ class Data(NamedTuple):
 
 
 def make_network(variant: str, task: Task, size: int) -> Network:
-    """One layer of the variant, or one forward and one backward, and a linear layer over it."""
+    """One layer of the variant, or one in each direction, and a linear layer over it."""
     normal = init.normal(STD)
     inputs = task.sequences.train[0].inputs.shape[1]
 
@@ -112,7 +112,7 @@ def make_network(variant: str, task: Task, size: int) -> Network:
         if task.both_ways:
             pair = (cell(size), cell(size))
             _, ys = bidirectional(pair, tuple(params["cells"]), xs, lengths=length)
-        else:  # what stands after the end comes after all that counts
+        else:  # padding needs no care: it stands after all outputs that count
             _, ys = unroll(cell(size), params["cells"][0], xs)
         return ys @ params["head"]["w"] + params["head"]["b"]
 
@@ -133,7 +133,7 @@ def begin(chunk: Chunk, task: Task, plan: Plan) -> tuple[Population, dict[str, A
 
     # Drawn one by one: XLA takes seconds to compile so many random draws as one program.
     each = [network.init(jax.random.fold_in(key, 0), network.size) for key in chunk.keys]
-    whole = jax.tree.map(lambda *leaves: jnp.stack(leaves), *each)
+    unmasked = jax.tree.map(lambda *leaves: jnp.stack(leaves), *each)
 
     @jax.jit
     @jax.vmap
@@ -141,7 +141,7 @@ def begin(chunk: Chunk, task: Task, plan: Plan) -> tuple[Population, dict[str, A
         params = masked(params, network_mask(network, hyper["hidden_size"]))
         return params, optimizer_of(hyper).init(params)
 
-    members = start(whole, hyper)
+    members = start(unmasked, hyper)
     multiple = group_of(chunk, plan) * (1 if plan.mesh is None else plan.mesh.size)
     count = len(chunk.trials)
     population = init_population(fill_up(members, multiple), pick=_params, count=count)
@@ -149,6 +149,7 @@ def begin(chunk: Chunk, task: Task, plan: Plan) -> tuple[Population, dict[str, A
 
 
 def network_mask(network: Network, hidden_size: Array) -> Params:
+    """The mask of a network's parameters that keeps its first `hidden_size` units."""
     return hidden_mask(partial(network.init, jax.random.key(0)), network.size, hidden_size)
 
 
@@ -159,16 +160,16 @@ def optimizer_of(hyper: dict[str, Array]) -> optax.GradientTransformation:
 
 
 def make_advance(network: Network, task: Task) -> Callable:
-    """Builds one epoch of one member: an update for each sequence, then validation."""
+    """Builds one epoch of one member: an update for each sequence, then the validation."""
 
     def sequence_loss(
         params: Params, bucket: Bucket, row: Array, noise: Array, key: Array
     ) -> Array:
-        one = jax.tree.map(lambda a: a[row], bucket)
-        xs = one.inputs.astype(jnp.float32)
+        sequence = jax.tree.map(lambda a: a[row], bucket)
+        xs = sequence.inputs.astype(jnp.float32)
         xs += noise * jax.random.normal(key, xs.shape)
-        logits = network.outputs(params, xs, one.lengths)
-        return task.loss(logits, one.targets, one.lengths, one.target_lengths)
+        logits = network.outputs(params, xs, sequence.lengths)
+        return task.loss(logits, sequence.targets, sequence.lengths, sequence.target_lengths)
 
     def advance(member: Any, hyper: dict[str, Array], data: Data) -> tuple[Any, Array, dict]:
         mask = network_mask(network, hyper["hidden_size"])
@@ -201,23 +202,23 @@ def scores(network: Network, task: Task, params: Params, split: Buckets) -> tupl
         def of_one(one: Bucket) -> tuple[Array, Array]:
             logits = network.outputs(params, one.inputs.astype(jnp.float32), one.lengths)
             amount, weight = task.score(logits, one.targets, one.lengths, one.target_lengths)
-            # A count of errors is finite whatever the network says.
+            # Counts of errors are finite even where the logits are not.
             return jnp.where(jnp.isfinite(logits).all(), amount, jnp.nan), weight
 
         return jax.vmap(of_one)(bucket)
 
-    found = [of_bucket(bucket) for bucket in split.buckets]
-    amounts, weights = (jnp.concatenate(x) for x in zip(*found, strict=True))
+    by_bucket = [of_bucket(bucket) for bucket in split.buckets]
+    amounts, weights = (jnp.concatenate(x) for x in zip(*by_bucket, strict=True))
     return amounts.astype(jnp.float32), weights.astype(jnp.float32)
 
 
 def order_of(seed: int, round: int, train: Buckets) -> np.ndarray:
-    """The sequences of an epoch in their order: a pure function of the seed and the round."""
+    """The order of the sequences in an epoch, a pure function of the seed and the round."""
     return np.random.default_rng((seed, round)).permutation(train.places)
 
 
 def group_of(chunk: Chunk, plan: Plan) -> int:
-    """Members that run as one batch: small products alone do not fill a processor."""
+    """How many members run as one batch: the products of a small one do not fill a processor."""
     if plan.group:
         return plan.group
     fitting = 8 if chunk.size <= 32 else 4 if chunk.size <= 64 else 2 if chunk.size <= 128 else 1
@@ -233,16 +234,18 @@ def train(
     hyper: dict[str, Array],
     after_epoch: Callable[[Population], None],
 ) -> tuple[Population, float]:
-    """Trains the trials to their ends.
+    """Trains the trials of a chunk until all have stopped.
 
     Args:
-      chunk, task, plan: what to train.
-      population: from `begin`, or one that was saved.
+      chunk: the trials.
+      task: the data, the loss and the score.
+      plan: when trials stop, and on which devices they run.
+      population: from `begin`, or a saved one.
       hyper: from `begin`.
       after_epoch: is called after every epoch; it may raise.
 
     Returns:
-      The population, and seconds an epoch of one trial (NaN if there was one epoch only, which is
+      The population, and the seconds for an epoch of one trial (NaN after a single epoch, which is
       mostly compilation).
     """
     epoch = make_round(
@@ -272,7 +275,7 @@ def train(
 
 
 def report(chunk: Chunk, task: Task, population: Population) -> list[dict[str, Any]]:
-    """One row a trial: its settings, its end, and its test scores at its best epoch."""
+    """A row for each trial: its hyperparameters, its end, and the test scores of its best epoch."""
     network = make_network(chunk.variant, task, chunk.size)
 
     @jax.jit
@@ -281,19 +284,19 @@ def report(chunk: Chunk, task: Task, population: Population) -> list[dict[str, A
 
     test = jax.device_put(bucketed(task.sequences.test))
     amounts, weights = jax.device_get(tested(population.trials.best, test))
-    found = jax.device_get(population.trials)
+    trials = jax.device_get(population.trials)
     rows = []
     for i, trial in enumerate(chunk.trials):
-        learned = math.isfinite(found.best_loss[i])
+        learned = math.isfinite(trials.best_loss[i])
         rows.append(
             {
                 "variant": chunk.variant,
                 **trial._asdict(),
                 "parameters": count_parameters(network, trial.hidden_size),
-                "epochs": int(found.rounds[i]),
-                "best_epoch": int(found.best_round[i]),
-                "end": STATUS[found.status[i]],
-                "valid": float(found.best_loss[i]),
+                "epochs": int(trials.rounds[i]),
+                "best_epoch": int(trials.best_round[i]),
+                "end": STATUS[trials.status[i]],
+                "valid": float(trials.best_loss[i]),
                 "test": float(amounts[i].sum() / weights[i].sum()) if learned else math.inf,
                 "test_by_piece": float((amounts[i] / weights[i]).mean()) if learned else math.inf,
             }

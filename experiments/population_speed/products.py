@@ -1,8 +1,8 @@
-"""The matrix products of one update and nothing else of the LSTM: about what no way of training goes below
-that makes the same products by XLA.
+"""The matrix products of an LSTM's update without its gates and activations.
 
-No activation is computed, and no gate: states and cotangents are whatever the products leave. The
-output layer is whole, with the derivative of its loss.
+Their time is about a lower bound for every way of training that makes the same products by XLA. States
+and cotangents are whatever the products give; the output layer is complete, with the derivative of its
+loss.
 """
 
 from typing import Any
@@ -14,12 +14,12 @@ from seqjax.types import Array
 
 
 def products_of(params: Any, xs: Array, ys: Array) -> Any:
-    """As the gradients of an LSTM and a sigmoid layer: the same shapes from the same products.
+    """Arrays shaped like the gradients of an LSTM and a sigmoid layer, from the same products.
 
     Args:
-      params: of `seqjax.lstm` under "cell", and "w" `[H, V]`, "b" `[V]`.
-      xs: `[T, B, V]`.
-      ys: `[T, B, V]`, in [0, 1].
+      params: parameters of `seqjax.lstm` under "cell", and "w" `[H, V]`, "b" `[V]`.
+      xs: inputs `[T, B, V]`.
+      ys: targets `[T, B, V]`, in [0, 1].
     """
     w, u = params["cell"]["w"], params["cell"]["u"]
     hidden = u.shape[0]
@@ -38,14 +38,14 @@ def products_of(params: Any, xs: Array, ys: Array) -> Any:
     logits = hs @ params["w"] + params["b"]
     wrong = (jax.nn.sigmoid(logits) - ys) / xs.shape[1]
     first, _ = lax.scan(backward, last, z, reverse=True)
-    rest = (wrong @ params["w"].T).sum() + first.sum()  # so that XLA leaves nothing out
+    unused = (wrong @ params["w"].T).sum() + first.sum()  # added, or XLA would not compute it
     return {
-        "cell": {"w": _summed(xs, z), "u": _summed(hs, z), "b": z.sum((0, 1)) + rest},
+        "cell": {"w": _summed(xs, z), "u": _summed(hs, z), "b": z.sum((0, 1)) + unused},
         "w": _summed(hs, wrong),
         "b": wrong.sum((0, 1)),
     }
 
 
 def _summed(a: Array, b: Array) -> Array:
-    """Σ aᵀ b over steps and rows."""
+    """Σ aᵀ b over the steps and rows of `a` `[T, B, M]` and `b` `[T, B, N]`."""
     return lax.dot_general(a, b, (((0, 1), (0, 1)), ((), ())))

@@ -1,7 +1,6 @@
 """The peers of `experiments.speed`, each a few functions around its own library.
 
-A child process of the speed comparison imports this module, and of the libraries below only its
-own.
+Every peer's process imports this module, which imports a library only where its peer is built.
 """
 
 import json
@@ -29,11 +28,11 @@ from seqjax.wrappers.depth import stack
 
 
 class Case(NamedTuple):
-    """One piece of work that all peers do."""
+    """A piece of work that all peers do."""
 
     suite: str
     cell: str
-    kind: str  # train, forward, stream; in the suite generation greedy, sample
+    kind: str  # train, forward or stream; in the suite generation greedy or sample
     batch: int
     steps: int
     input_size: int
@@ -44,8 +43,8 @@ class Case(NamedTuple):
 class Work(NamedTuple):
     """A case that is ready to run."""
 
-    call: Callable[[], Any]  # computes everything, waits for it and returns it
-    memory: Callable[[], dict[str, int | None]]  # asked after the first calls
+    call: Callable[[], Any]  # computes the results, waits for them and returns them
+    memory: Callable[[], dict[str, int | None]]  # the memory it took, once some calls are made
 
 
 class Unsupported(Exception):
@@ -105,17 +104,17 @@ def jax_work(
 
 
 def temp_bytes(function: Any, *inputs: Any) -> dict[str, int | None]:
-    """What the function, compiled already, allocates beside its inputs and outputs."""
+    """The bytes that the compiled function allocates beside its inputs and outputs."""
     analysis = function.lower(*inputs).compile().memory_analysis()
     return {"temp_bytes": analysis.temp_size_in_bytes if analysis else None}
 
 
 def pick(case: Case, lstm: Any, gru: Any, rnn: Any = None) -> Any:
     """The library's class for the case's cell."""
-    found = {"lstm": lstm, "gru": gru, "rnn": rnn}.get(case.cell)
-    if found is None:
+    kind = {"lstm": lstm, "gru": gru, "rnn": rnn}.get(case.cell)
+    if kind is None:
         raise Unsupported(f"no {case.cell}")
-    return found
+    return kind
 
 
 def seqjax_layer(case: Case, size: int, *, plain: bool = False) -> Layer:
@@ -138,7 +137,7 @@ def products_layer(case: Case, size: int) -> Layer:
 
 
 def two_devices(make_layer: Callable[[Case, int], Layer], case: Case) -> Work:
-    """As on one device, with the batch spread over two devices of the host."""
+    """The work of `jax_work` with the batch spread over two devices of the host."""
     if case.batch % 2:
         raise Unsupported(f"a batch of {case.batch} does not divide by 2")
 
@@ -150,7 +149,7 @@ def two_devices(make_layer: Callable[[Case, int], Layer], case: Case) -> Work:
 
 
 def on_two_devices(tree: Any, batch_axis: int | None) -> Any:
-    """Copied to both, or split between them."""
+    """A tree on two devices: copied to both, or split between them along the batch axis."""
     mesh = batch_mesh(2)
     return replicate(tree, mesh) if batch_axis is None else split_batch(tree, mesh, batch_axis)
 
@@ -171,9 +170,9 @@ def nnx_layer(case: Case, size: int) -> Layer:
     make = pick(case, nnx.OptimizedLSTMCell, nnx.GRUCell, nnx.SimpleCell)
     cell = make(size, case.hidden_size, rngs=nnx.Rngs(0))
     rnn = nnx.RNN(cell, time_major=True, return_carry=True)
-    graph, params, *rest = nnx.split(rnn, nnx.Param, ...)
+    graph, params, *others = nnx.split(rnn, nnx.Param, ...)
     state = cell.initialize_carry((case.batch, size), nnx.Rngs(0))
-    return Layer(params, state, lambda p, s, xs: nnx.merge(graph, p, *rest)(xs, initial_carry=s))
+    return Layer(params, state, lambda p, s, xs: nnx.merge(graph, p, *others)(xs, initial_carry=s))
 
 
 def haiku_layer(case: Case, size: int) -> Layer:
@@ -211,11 +210,11 @@ def keras_layer(case: Case, size: int) -> Layer:
     make = pick(case, layers.LSTM, layers.GRU, layers.SimpleRNN)
     layer = make(case.hidden_size, return_sequences=True, return_state=True)
     layer.build((case.batch, case.steps, size))
-    rest = [v.value for v in layer.non_trainable_variables]
+    fixed = [v.value for v in layer.non_trainable_variables]
     state = [jnp.zeros((case.batch, case.hidden_size))] * (2 if case.cell == "lstm" else 1)
 
     def apply(params: Any, state: Any, xs: Any) -> tuple[Any, Any]:
-        (ys, *state), _ = layer.stateless_call(params, rest, xs, initial_state=state)
+        (ys, *state), _ = layer.stateless_call(params, fixed, xs, initial_state=state)
         return state, ys
 
     return Layer([v.value for v in layer.trainable_variables], state, apply)
@@ -224,7 +223,7 @@ def keras_layer(case: Case, size: int) -> Layer:
 def seqjax_generation(
     case: Case, *, place: Callable[[Any, int | None], Any] = lambda tree, batch_axis: tree
 ) -> Work:
-    """`decode.generate`: `steps` tokens of `batch` streams, in one compiled loop."""
+    """`seqjax.decode.generate`: `steps` tokens of `batch` streams in one compiled loop."""
     cell = stack(*[CELLS[case.cell](case.hidden_size)] * case.layers)
     key, size = jax.random.key(0), (case.input_size, case.hidden_size)
     params = {
@@ -250,7 +249,7 @@ def seqjax_generation(
 
 
 def seqjax_2dev_generation(case: Case) -> Work:
-    """The same, half of the streams on each of two devices of the host."""
+    """The same with half of the streams on each of two devices of the host."""
     if case.batch % 2:
         raise Unsupported(f"{case.batch} stream(s) do not divide by 2")
     return seqjax_generation(case, place=on_two_devices)
@@ -260,7 +259,7 @@ def seqjax_2dev_generation(case: Case) -> Work:
 
 
 def torch_work(case: Case, *, compiled: bool = False) -> Work:
-    """`torch.nn.LSTM` and the like; a stream by its cells."""
+    """torch's recurrent layers; a stream uses its cells."""
     import torch
 
     torch.set_num_threads(cores())
@@ -299,7 +298,7 @@ def torch_work(case: Case, *, compiled: bool = False) -> Work:
 def torch_step(
     case: Case, size: int, *, layer: bool = False
 ) -> Callable[[Any, Any], tuple[Any, Any]]:
-    """One time step `(x, state) -> (y, state)`, by torch's cells or by its layer."""
+    """One time step, `(x, state) -> (y, state)`, by torch's cells or by its layer."""
     from torch import nn
 
     if layer:
@@ -325,7 +324,7 @@ def torch_step(
 
 
 def torch_generation(case: Case, *, layer: bool = False) -> Work:
-    """A Python loop of single steps, without gradients; with `layer`, of the layer as trained."""
+    """A Python loop of single steps without gradients, by torch's cells or by its layer."""
     import torch
 
     torch.set_num_threads(cores())
@@ -349,7 +348,7 @@ def torch_generation(case: Case, *, layer: bool = False) -> Work:
 
 
 def rss_increase() -> Callable[[], dict[str, int | None]]:
-    """Asked later, how far above what it holds now the process's memory has risen since."""
+    """A function that says how far the process's memory has risen above its present size."""
 
     def read(name: str) -> int:
         words = Path("/proc/self/status").read_text().split()
@@ -363,7 +362,7 @@ def rss_increase() -> Callable[[], dict[str, int | None]]:
     return lambda: {"peak_rss_increase_bytes": read("VmHWM:") - start}
 
 
-# ---------------------------------------------------------------- who, and what
+# ---------------------------------------------------------------- the table of peers
 
 
 class Peer(NamedTuple):
@@ -399,7 +398,7 @@ ENVIRONMENTS = {
 
 
 def build(peer: str, case: Case) -> Work:
-    """Makes a peer ready for a case, in this process."""
+    """Prepares the work of a peer on a case, in this process."""
     make = PEERS[peer].generation if case.suite == "generation" else PEERS[peer].build
     if make is None:
         raise Unsupported(f"takes no part in the suite {case.suite}")
@@ -407,7 +406,7 @@ def build(peer: str, case: Case) -> Work:
 
 
 def serve(peer: str, *, reuse_memory: bool = False) -> None:
-    """The child: a JSON request a line on stdin, a JSON reply a line on stdout.
+    """A peer's process: reads a JSON request from each line of stdin, and writes a JSON reply.
 
     `["prepare", case]` compiles and warms up; `["burst", seconds]` returns the times of calls.
     """
@@ -422,8 +421,8 @@ def serve(peer: str, *, reuse_memory: bool = False) -> None:
         try:
             if request == "prepare":
                 compile_seconds = []
-                for _ in range(2):  # the first pays for what is loaded late, too
-                    work = Work(tuple, dict)  # frees the case before
+                for _ in range(2):  # the first time includes what is loaded late
+                    work = Work(tuple, dict)  # frees the last case
                     if "jax" in sys.modules:
                         sys.modules["jax"].clear_caches()
                     work = build(peer, Case(*argument))
@@ -431,7 +430,7 @@ def serve(peer: str, *, reuse_memory: bool = False) -> None:
                     compile_seconds.append(max(0.0, first - min(typical)))
                 reply = {"compile_seconds": min(compile_seconds), **work.memory()}
             else:
-                work.call()  # the others have filled the caches
+                work.call()  # not timed: other processes have filled the caches
                 reply = {"times": time_calls(work.call, 2, argument)}
         except Unsupported as reason:
             reply = {"skipped": str(reason)}
@@ -442,7 +441,7 @@ def serve(peer: str, *, reuse_memory: bool = False) -> None:
 
 
 def time_calls(call: Callable[[], Any], at_least: int, seconds: float = 0.0) -> list[float]:
-    """Seconds of every call."""
+    """The seconds of each call, of which there are `at_least` or as many as `seconds` hold."""
     times: list[float] = []
     end = time.perf_counter() + seconds
     while len(times) < at_least or time.perf_counter() < end:
@@ -453,4 +452,5 @@ def time_calls(call: Callable[[], Any], at_least: int, seconds: float = 0.0) -> 
 
 
 def cores() -> int:
+    """The number of processors that this process may use."""
     return len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1

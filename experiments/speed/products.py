@@ -1,5 +1,6 @@
-"""The matrix products of a recurrent layer and hardly anything else: about what no way of training
-goes below that makes the same products by XLA.
+"""The matrix products of a recurrent layer and hardly anything else.
+
+Their time is about a lower bound for every way of training that makes the same products by XLA.
 """
 
 from functools import reduce
@@ -9,7 +10,7 @@ import jax.numpy as jnp
 from seqjax.cells import CELLS
 from seqjax.types import Array, Cell, Params
 
-# Cells, and how many gates' products they make side by side.
+# Cells, and the number of gates whose products they make as one.
 GATES = {"lstm": 4, "gru": 3, "rnn": 1}
 
 

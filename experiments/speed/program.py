@@ -1,22 +1,22 @@
 """How fast recurrent layers run on the CPU: seqjax, a plain `lax.scan`, and six other libraries.
 
-Claim: `seqjax.unroll` trains LSTMs and GRUs faster than a `lax.scan` over the same cell, and so
-than the recurrent layers of Flax (Linen and NNX), Haiku, Equinox and Keras on JAX, which are such
-scans. How it stands against torch depends on the shape, and is measured here.
+Claim: `seqjax.unroll` trains LSTMs and GRUs faster than a `lax.scan` over the same cell, and therefore
+faster than the recurrent layers of Flax (Linen and NNX), Haiku, Equinox and Keras on JAX, which are such
+scans. Its speed against torch's depends on the shape, and is measured here.
 
     python -m experiments.speed    # prints first how long it will take
     python -m experiments.speed --peers=torch,plain --cells=lstm --shapes=32x128x128x128x1
 
-Protocol: every peer is a process of its own; all compile and warm up, then take turns, a burst of
-calls each in every round. `train` is the value and all gradients (parameters and inputs) of a
-weighted sum of the outputs, `forward` the outputs alone, `stream` one time step with the state
-handed in and out. float32, laid out as the library likes it. A ratio is a peer's median time over
-seqjax's: above 1, seqjax is faster. Of two forms with the same equations we take a library's
-faster one (Flax's `OptimizedLSTMCell`, torch's cells for single steps). Equations differ in
+Protocol: every peer runs in a process of its own. All compile and warm up, then take turns: in every
+round each makes a burst of calls. `train` computes the value and all gradients (of parameters and
+inputs) of a weighted sum of the outputs, `forward` the outputs alone, `stream` one time step with the
+state handed in and out. Arrays are float32, in the layout the library prefers. A ratio is a peer's
+median time over seqjax's: above 1, seqjax is faster. Where a library has two forms of the same equations
+its faster one is taken (Flax's `OptimizedLSTMCell`, torch's cells for single steps). Equations differ in
 details: Haiku's GRU resets before the product, torch has two biases. With `--products` a linear cell
-with the same matrix products is a peer, too: a floor for what makes its products by XLA. Nothing
-else may run on the machine meanwhile: a second program slows torch's threads several times more than
-JAX's.
+with the same matrix products is a peer too, as a lower bound for everything that makes them by XLA.
+Nothing else may run on the machine at that time: a second program slows torch's threads several times
+more than JAX's.
 """
 
 import dataclasses
@@ -53,12 +53,12 @@ class Suite(NamedTuple):
     shapes: str  # batch, steps, input size, hidden size, layers
 
 
-OPTIONAL = {  # peers that are measured when their flag, or their name, asks for it
+OPTIONAL = {  # peers that are measured only if their flag is set or --peers names them
     "torch_compile": "torch_compile",
     "products": "products",
     "products_2dev": "products",
 }
-REUSE_MEMORY = ("growth",)  # else time grows with the pages that are cleared, too
+REUSE_MEMORY = ("growth",)  # suites whose times would otherwise grow with the pages to be cleared
 OURS, BOTH = ("plain", "seqjax"), ("train", "forward")
 SHAPES = "4x100x64x64x1,32x128x128x128x1,16x1000x128x128x1"
 GROWTH = [f"4x{t}x64x64x1" for t in (100, 300, 1000, 3000, 10000)]
@@ -72,9 +72,9 @@ SUITES = {
         f"{SHAPES},{LARGE}",
     ),
     "cells": Suite(OURS, tuple(CELLS), BOTH, f"{SHAPES},64x128x256x256x1"),
-    # What varies within one batch size, T or H, is one line.
+    # The shapes of one batch size vary in T or in H, and make one line of the figure.
     "growth": Suite(OURS, ("lstm",), ("train",), ",".join(GROWTH)),
-    # Streams, tokens, vocabulary, units.
+    # Shapes are streams, tokens, vocabulary, units, layers.
     "generation": Suite(
         ("torch", "torch_layer", "seqjax", "seqjax_2dev"),
         ("lstm",),
@@ -87,14 +87,20 @@ SUITES = {
 @dataclasses.dataclass(frozen=True)
 class Config:
     suite: str = cli.option("peers", "what to compare", choices=(*SUITES, "all"))
-    peers: str = cli.option("", "some peers, with commas, seqjax always among them; empty for all")
-    cells: str = cli.option("", "names of cells, with commas; empty for the suite's own")
-    shapes: str = cli.option("", "BxTxDxHxLAYERS, with commas; empty for the suite's own")
+    peers: str = cli.option(
+        "", "names of peers, separated by commas; seqjax is always added; empty for all"
+    )
+    cells: str = cli.option("", "names of cells, separated by commas; empty for the suite's own")
+    shapes: str = cli.option(
+        "", "shapes BxTxDxHxLAYERS, separated by commas; empty for the suite's own"
+    )
     rounds: int = cli.option(5, "turns of every peer in a case")
-    burst_seconds: float = cli.option(0.4, "length of a turn; two calls at least")
+    burst_seconds: float = cli.option(0.4, "seconds of a turn, which has at least two calls")
     torch_compile: bool = cli.option(False, "also measure torch.compile")
     products: bool = cli.option(False, "also measure the matrix products alone")
-    reuse_memory: bool = cli.option(False, "every peer reuses memory it frees, as always in growth")
+    reuse_memory: bool = cli.option(
+        False, "let every peer reuse the memory it frees, as the suite growth always does"
+    )
     workdir: str = cli.workdir_option("speed")
 
     def __post_init__(self):
@@ -108,6 +114,7 @@ class Config:
 
 
 def names(text: str) -> list[str]:
+    """The names in a flag; none if it is empty."""
     return text.split(",") if text else []
 
 
@@ -123,7 +130,7 @@ def parse_shapes(text: str) -> list[tuple[int, ...]]:
 
 
 def plan(config: Config) -> list[tuple[Case, list[str]]]:
-    """All cases in order, each with its peers, installed or not."""
+    """All cases in order, each with the names of its peers, installed or not."""
     wanted = set(names(config.peers) or set(PEERS) - {*OPTIONAL}) | {"seqjax"}
     wanted |= {peer for peer, flag in OPTIONAL.items() if getattr(config, flag)}
     cases = []
@@ -165,15 +172,15 @@ class Child:
             )
 
     def ask(self, request: str, argument: Any) -> dict[str, Any]:
-        """Sends a request and waits, without a spin, for the reply."""
+        """Sends a request and waits for the reply, without using the processor meanwhile."""
         try:
             print(json.dumps([request, argument]), file=self._process.stdin, flush=True)
             return json.loads(self._process.stdout.readline())  # type: ignore[union-attr]
-        except (BrokenPipeError, json.JSONDecodeError):  # it is gone
+        except (BrokenPipeError, json.JSONDecodeError):  # the process has ended
             return {"skipped": f"ended with code {self._process.wait()}; see {self._log}"}
 
     def close(self) -> None:
-        """Stops the child; an empty log is removed."""
+        """Stops the process and removes its log if that is empty."""
         self._process.kill()
         self._process.communicate()
         if not self._log.stat().st_size:
@@ -183,64 +190,85 @@ class Child:
 # ---------------------------------------------------------------- measuring
 
 
+class Children:
+    """The processes of the installed peers, started again where memory is to be reused or no more."""
+
+    def __init__(self, peers: list[str], workdir: Path):
+        self._peers, self._workdir = peers, workdir
+        self._reuse: bool | None = None
+        self._children: dict[str, Child] = {}
+
+    def of(self, peers: list[str], reuse_memory: bool) -> dict[str, Child]:
+        """The processes of some peers; a process reuses memory for good or never."""
+        if reuse_memory != self._reuse:
+            self.close()
+            self._reuse = reuse_memory
+            for peer in self._peers:
+                self._children[peer] = Child(peer, self._workdir / f"{peer}.log", reuse_memory)
+        return {peer: self._children[peer] for peer in peers if peer in self._children}
+
+    def close(self) -> None:
+        """Stops all processes."""
+        while self._children:
+            self._children.popitem()[1].close()
+
+
 def run(config: Config) -> dict[str, Any]:
-    """Measures, writes results.json, table.md and figures, and returns what results.json holds."""
-    cases = plan(config)  # the flags' mistakes, before the directory is made
+    """Measures; writes results.json, table.md and figures; returns what results.json holds."""
+    cases = plan(config)  # wrong flags are refused before the directory is made
     with open_workdir(config.workdir, name="speed", resume=False) as workdir:
-        return measure_all(config, cases, workdir)
+        results = measure_all(config, cases, workdir)
+    if not any("seqjax" in row["peers"] for row in results["cases"]):
+        raise RunError(f"seqjax ran in no case; {workdir / 'results.json'} says why.")
+    return results
 
 
 def measure_all(
     config: Config, cases: list[tuple[Case, list[str]]], workdir: Path
 ) -> dict[str, Any]:
+    """Measures the cases one by one and writes each down; the report is written in any case."""
     wanted = [peer for peer in PEERS if any(peer in peers for _, peers in cases)]
     missing = [p for p in wanted if importlib.util.find_spec(PEERS[p].package) is None]
     settings = dataclasses.asdict(config)
     write_json(workdir / "config.json", settings)
     results: dict[str, Any] = {"experiment": "speed", "config": settings, "machine": machine()}
     results |= {"not_installed": missing, "cases": []}
-    for peer in missing:
-        print(f"{peer} is skipped: {PEERS[peer].package} is not installed")
-    if results["machine"]["load_average"] > 0.5:
-        print("this machine is busy with something else: times will be wrong, torch's most of all")
     guesses = [guess_seconds(case, len(set(p) - set(missing)), config) for case, p in cases]
-    minutes = (sum(guesses) + 2 * len(wanted)) / 60
-    print(f"{len(cases)} cases, about {minutes:.1f} minutes; writing to {workdir}", flush=True)
+    announce(results, (sum(guesses) + 2 * len(wanted)) / 60, len(cases), workdir)
     start = time.monotonic()
-    children: dict[str, Child] = {}
-    reusing = None
+    children = Children([peer for peer in wanted if peer not in missing], workdir)
     try:
         for i, (case, peers) in enumerate(cases, 1):
             reuse = config.reuse_memory or case.suite in REUSE_MEMORY
-            if reuse != reusing:  # for good, once a process has it
-                while children:
-                    children.popitem()[1].close()
-                for peer in (p for p in wanted if p not in missing):
-                    children[peer] = Child(peer, workdir / f"{peer}.log", reuse)
-                reusing = reuse
-            row = measure(case, {p: children[p] for p in peers if p in children}, config)
+            row = measure(case, children.of(peers, reuse), config)
             results["cases"].append(row)
             write_json(workdir / "results.json", results)
             left = (time.monotonic() - start) / sum(guesses[:i]) * sum(guesses[i:]) / 60
             print(f"{i}/{len(cases)} {show(row)}  {left:.1f} minutes left", flush=True)
     finally:
-        for child in children.values():
-            child.close()
+        children.close()
         report(workdir, results)
-    if not any("seqjax" in row["peers"] for row in results["cases"]):
-        raise RunError(f"seqjax ran in no case; {workdir / 'results.json'} says why.")
     return results
 
 
+def announce(results: dict[str, Any], minutes: float, cases: int, workdir: Path) -> None:
+    """Says what is not measured, what disturbs, and how long it takes."""
+    for peer in results["not_installed"]:
+        print(f"{peer} is skipped: {PEERS[peer].package} is not installed")
+    if results["machine"]["load_average"] > 0.5:
+        print("this machine is busy with something else: times will be wrong, torch's most of all")
+    print(f"{cases} cases, about {minutes:.1f} minutes; writing to {workdir}", flush=True)
+
+
 def guess_seconds(case: Case, num_peers: int, config: Config) -> float:
-    """About how long a case takes, at 60 GFLOP/s and 20 µs a step."""
+    """A guess of the seconds that a case takes, at 60 GFLOP/s and 20 µs a step."""
     flops = 8 * case.batch * case.hidden_size * (case.input_size + case.hidden_size)
     call = (3 if case.kind == "train" else 1) * case.steps * case.layers * (flops / 6e10 + 2e-5)
     return num_peers * (1 + 3 * call + config.rounds * (call + max(2 * call, config.burst_seconds)))
 
 
 def measure(case: Case, children: dict[str, Child], config: Config) -> dict[str, Any]:
-    """Runs a case on all children in turns, and returns its row of results.json."""
+    """Runs a case in all processes by turns; returns its row of results.json."""
     replies = {peer: child.ask("prepare", case) for peer, child in children.items()}
     times: dict[str, list[float]] = {peer: [] for peer in children}
     for turn in range(config.rounds):
@@ -257,6 +285,7 @@ def measure(case: Case, children: dict[str, Child], config: Config) -> dict[str,
 
 
 def figures(times: list[float], case: Case) -> dict[str, Any]:
+    """The numbers of results.json that summarise the times of one peer, in seconds, on one case."""
     low, median, high = (1000 * float(q) for q in np.percentile(times, (25, 50, 75)))
     row = {"median_ms": median, "min_ms": 1000 * min(times), "interval": [low, high]}
     if case.suite == "generation":
@@ -265,7 +294,7 @@ def figures(times: list[float], case: Case) -> dict[str, Any]:
 
 
 def machine() -> dict[str, Any]:
-    """Where and with what the figures were made."""
+    """The machine and the versions with which the times were measured."""
     info = Path("/proc/cpuinfo")
     model = re.search(r"model name\s*: (.*)", info.read_text() if info.exists() else "")
     packages = "jax jaxlib torch flax dm-haiku equinox keras numpy".split()

@@ -1,4 +1,4 @@
-"""What `experiments.speed` makes of its times: means, exponents, a table and two charts."""
+"""The report of `experiments.speed`: means, growth exponents, a table and two charts."""
 
 import math
 from pathlib import Path
@@ -14,15 +14,17 @@ HATCHES = ("", "//", "..", "\\\\", "xx", "--", "oo", "++", "**")
 
 
 def title(row: dict[str, Any]) -> str:
+    """The name of a case: cell, shape and kind of work."""
     return f"{row['cell']} {shape_of(row)} {row['kind']}"
 
 
 def shape_of(row: dict[str, Any]) -> str:
+    """The shape of a case as --shapes takes it."""
     return "x".join(str(row[name]) for name in Case._fields[3:])
 
 
 def show(row: dict[str, Any]) -> str:
-    """A case in one line: medians, and ratios in brackets."""
+    """The times of a case in one line, with their ratios in brackets."""
     parts = []
     for peer, figure in row["peers"].items():
         rate = figure.get("tokens_per_second")
@@ -34,7 +36,7 @@ def show(row: dict[str, Any]) -> str:
 
 
 def report(workdir: Path, results: dict[str, Any]) -> None:
-    """Adds to `results` what follows from the cases, and writes all files."""
+    """Adds means and exponents to `results`, and writes all files."""
     lines = growth_lines(results["cases"])
     results["geometric_means"] = geometric_means(results["cases"])
     results["growth_exponents"] = {
@@ -51,9 +53,9 @@ def report(workdir: Path, results: dict[str, Any]) -> None:
 
 
 def geometric_means(rows: list[dict[str, Any]]) -> dict[str, dict[str, float]]:
-    """Over the training of LSTMs and GRUs: seqjax's speed as a multiple of each peer's.
+    """seqjax's speed as a multiple of each peer's, the mean over the training of LSTMs and GRUs.
 
-    By medians, and by the fastest calls, which other programs disturb less.
+    Once by medians, and once by the fastest calls, which other programs disturb less.
     """
     rows = [r for r in rows if (r["suite"], r["kind"]) == ("peers", "train") and r["ratios"]]
     rows = [row for row in rows if row["cell"] in ("lstm", "gru")]
@@ -66,12 +68,12 @@ def geometric_means(rows: list[dict[str, Any]]) -> dict[str, dict[str, float]]:
                 for peer in logs.keys() & times.keys():
                     logs[peer].append(math.log(times[peer] / best))
             name = f"{' or '.join(ours)}, {field}"
-            means[name] = {p: math.exp(float(np.mean(found))) for p, found in logs.items() if found}
+            means[name] = {p: math.exp(float(np.mean(of))) for p, of in logs.items() if of}
     return means
 
 
 def growth_lines(rows: list[dict[str, Any]]) -> dict[str, list[tuple[int, float]]]:
-    """The suite growth: `{"T, lstm, plain": [(T, median ms), ...], ...}`, and over H."""
+    """The lines of the suite growth, over T and over H: `{"T, lstm, plain": [(T, ms), ...], ...}`."""
     lines: dict[str, list[tuple[int, float]]] = {}
     rows = [row for row in rows if row["suite"] == "growth"]
     for row in rows:
@@ -84,7 +86,7 @@ def growth_lines(rows: list[dict[str, Any]]) -> dict[str, list[tuple[int, float]
 
 
 def table(results: dict[str, Any]) -> str:
-    """Markdown: a table for each suite, and what follows from them."""
+    """Markdown: a table for each suite, then means, exponents and tokens per second."""
     text = ""
     for suite in dict.fromkeys(row["suite"] for row in results["cases"]):
         rows = [row for row in results["cases"] if row["suite"] == suite]
@@ -114,7 +116,7 @@ def table(results: dict[str, Any]) -> str:
 
 
 def draw_ratios(path: Path, rows: list[dict[str, Any]]) -> None:
-    """seqjax's speed as a multiple of each peer's, a panel for each cell; forward left out."""
+    """seqjax's speed as a multiple of each peer's, a panel for each cell; without `forward`."""
     rows = [r for r in rows if r["suite"] == "peers" and r["kind"] != "forward" and r["ratios"]]
     cells = list(dict.fromkeys(row["cell"] for row in rows))
     shapes = list(dict.fromkeys(f"{shape_of(row)}\n{row['kind']}" for row in rows))
@@ -132,24 +134,12 @@ def draw_ratios(path: Path, rows: list[dict[str, Any]]) -> None:
     )
     for axes, cell in zip(panels[0], cells, strict=True):
         own = {f"{shape_of(row)}\n{row['kind']}": row for row in rows if row["cell"] == cell}
-        for i, peer in enumerate(peers):
-            axes.barh(
-                [k - 0.4 + 0.8 * (i + 0.5) / len(peers) for k in range(len(shapes))],
-                [own[s]["ratios"].get(peer, 1) - 1 if s in own else 0 for s in shapes],
-                0.8 / len(peers),
-                left=1,
-                label=peer,
-                color=plots.COLOURS[i % len(plots.COLOURS)],
-                hatch=HATCHES[i % len(HATCHES)],
-                edgecolor="white",
-                linewidth=0.3,
-            )
-        axes.axvline(1, color="black", linewidth=1)
-        axes.set_xscale("log", base=2)
+        ratios = {
+            peer: [own[s]["ratios"].get(peer, 1) if s in own else 1 for s in shapes]
+            for peer in peers
+        }
+        draw_bars(axes, ratios)
         axes.set(title=cell, xlabel="speed of seqjax, peer = 1")
-        axes.xaxis.set_major_formatter("{x:g}")
-        axes.grid(axis="x", alpha=0.25)
-        axes.spines[["top", "right"]].set_visible(False)
     panels[0][0].set(ylabel="batch x steps x inputs x units x layers")
     panels[0][0].set_yticks(range(len(shapes)), shapes)
     panels[0][0].invert_yaxis()
@@ -158,6 +148,27 @@ def draw_ratios(path: Path, rows: list[dict[str, Any]]) -> None:
     )
     figure.savefig(path, dpi=150)
     plots.plt.close(figure)
+
+
+def draw_bars(axes: Any, ratios: dict[str, list[float]]) -> None:
+    """Ratios of each peer, one for each shape, as bars that begin at 1."""
+    for i, (peer, of_peer) in enumerate(ratios.items()):
+        axes.barh(
+            [k - 0.4 + 0.8 * (i + 0.5) / len(ratios) for k in range(len(of_peer))],
+            [ratio - 1 for ratio in of_peer],
+            0.8 / len(ratios),
+            left=1,
+            label=peer,
+            color=plots.COLOURS[i % len(plots.COLOURS)],
+            hatch=HATCHES[i % len(HATCHES)],
+            edgecolor="white",
+            linewidth=0.3,
+        )
+    axes.axvline(1, color="black", linewidth=1)
+    axes.set_xscale("log", base=2)
+    axes.xaxis.set_major_formatter("{x:g}")
+    axes.grid(axis="x", alpha=0.25)
+    axes.spines[["top", "right"]].set_visible(False)
 
 
 def draw_growth(path: Path, lines: dict[str, list], exponents: dict[str, float]) -> None:

@@ -1,5 +1,5 @@
 from experiments.common import cli
-from experiments.vanishing_gradient.program import Config, main
+from experiments.vanishing_gradient.program import Config, run
 
 if __name__ == "__main__":
-    cli.run(main, Config)
+    cli.run(run, Config)

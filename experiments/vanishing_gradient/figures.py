@@ -9,12 +9,12 @@ import numpy as np
 
 from experiments.common.plots import COLOURS, LINES, plt
 
-FLOOR = 1e-12  # of the figures' gradient axis
+FLOOR = 1e-12  # lower end of the gradient axis
 LECTURES = {"RNN: about 7": 7, "about 20": 20, "LSTM: about 100": 100}
 
 
 def draw(workdir: Path, results: dict[str, Any]) -> None:
-    """Writes every figure as PNG, named as its function below."""
+    """Writes five PNG files, each named after the function that draws it."""
     linear_theory(workdir / "linear_theory.png", results["linear"])
     scalar_decay(workdir / "scalar_decay.png", results["scalar"])
     gradient_by_lag(workdir / "gradient_by_lag.png", results["networks"])
@@ -23,7 +23,7 @@ def draw(workdir: Path, results: dict[str, Any]) -> None:
 
 
 def linear_theory(path: Path, linear: dict[str, Any]) -> None:
-    """Measured norms as lines, s^lag as crosses."""
+    """The measured gains as lines, s^lag as crosses."""
     figure, axes = _axes()
     lags = np.arange(1, len(linear["log_norms"]["1.0"]) + 1)
     for i, (scale, curve) in enumerate(linear["log_norms"].items()):
@@ -47,7 +47,7 @@ def linear_theory(path: Path, linear: dict[str, Any]) -> None:
 
 
 def scalar_decay(path: Path, curves: dict[str, list[float]]) -> None:
-    """0.5^t beside f^t."""
+    """0.5^t of an RNN beside f^t of an LSTM."""
     figure, axes = _axes()
     labels = {"rnn 0.5": "RNN, factor 0.5"}
     labels |= {k: f"LSTM cell state, f = {k.split()[1]}" for k in curves if k.startswith("lstm")}
@@ -75,7 +75,7 @@ def scalar_decay(path: Path, curves: dict[str, list[float]]) -> None:
 
 
 def gradient_by_lag(path: Path, networks: dict[str, Any]) -> None:
-    """Two panels, before and after training, nine networks."""
+    """The gradient of nine networks: a panel before training and one after."""
     figure, panels = plt.subplots(
         1, 2, figsize=(11, 4.8), layout="constrained", sharey=True, sharex=True
     )
@@ -100,7 +100,7 @@ def gradient_by_lag(path: Path, networks: dict[str, Any]) -> None:
 
 
 def memory_horizon(path: Path, networks: dict[str, Any]) -> None:
-    """Two points for each network, the lectures' numbers as lines."""
+    """Each network's horizon before and after training, and the numbers of lectures as lines."""
     figure, axes = plt.subplots(figsize=(8, 4.8), layout="constrained")
     places = np.arange(len(networks))[::-1]
     for when, label, marker, shift in (
@@ -142,7 +142,7 @@ def memory_horizon(path: Path, networks: dict[str, Any]) -> None:
 
 
 def accuracy_by_lag(path: Path, networks: dict[str, Any]) -> None:
-    """What the trained networks recall, means over five neighbouring lags."""
+    """The accuracy of the trained networks, averaged over five neighbouring lags."""
     figure, axes = plt.subplots(figsize=(8, 4.6), layout="constrained")
     for name, network in networks.items():
         accuracy = np.array(network["trained"]["accuracy"])
@@ -163,7 +163,7 @@ def accuracy_by_lag(path: Path, networks: dict[str, Any]) -> None:
 
 
 def _style(name: str) -> dict[str, Any]:
-    """Colour and marker by kind of cell, line by its initial values."""
+    """The style of a network: colour and marker by its kind of cell, line by its initial values."""
     kinds = ("tanh", "ReLU", "LSTM", "GRU")
     kind = name.split(",")[0]
     variants = ("", "uniform", "orthogonal", "identity", "bias 0", "bias 1", "bias 3", "chrono")
@@ -180,7 +180,7 @@ def _style(name: str) -> dict[str, Any]:
 
 
 def _linear(log_norm: Any) -> np.ndarray:
-    """exp in float64, with what a ledger holds for -inf as zero."""
+    """exp in float64; a null, which is how a ledger writes -inf, becomes 0."""
     values = np.array([-np.inf if v is None else v for v in log_norm])
     return np.exp(values)
 

@@ -20,19 +20,16 @@ vanishes over the very lags that it bridges.
 
 import dataclasses
 import statistics
-import time
+from collections.abc import Iterator
 from functools import partial
 from typing import Any
 
 import numpy as np
 
-from experiments.common import cli
+from experiments.common import cli, tables
+from experiments.common.study_run import open_study
 from experiments.vanishing_gradient import figures, theory, training
 from seqjax.errors import InputError, check_positive, check_rate
-from seqjax.files.json import read_object, write_json
-from seqjax.runs.results import write_results
-from seqjax.runs.study import work_through
-from seqjax.runs.workdir import check_same, open_workdir
 from seqjax.types import Array
 
 NAME = "vanishing_gradient"
@@ -41,16 +38,16 @@ NAME = "vanishing_gradient"
 @dataclasses.dataclass(frozen=True)
 class Config:
     hidden_size: int = cli.option(32, "hidden units")
-    max_lag: int = cli.option(100, "the longest lag of the task, and its length")
+    max_lag: int = cli.option(100, "longest lag of the task, and length of its sequences")
     batch_size: int = cli.option(32, "sequences in an update")
     updates: int = cli.option(1500, "updates of Adam, gradients clipped to norm 1")
-    learning_rate: float = cli.option(3e-3, "of Adam")
-    seeds: int = cli.option(3, "networks of each kind; medians are shown")
-    measured_steps: int = cli.option(300, "length of the sequences gradients are measured on")
-    rows: int = cli.option(32, "sequences they are measured on")
+    learning_rate: float = cli.option(3e-3, "learning rate of Adam")
+    seeds: int = cli.option(3, "networks of each kind, of which medians are shown")
+    measured_steps: int = cli.option(300, "length of the sequences on which gradients are measured")
+    rows: int = cli.option(32, "sequences on which gradients are measured")
     theory_steps: int = cli.option(200, "length of the linear recurrences")
-    seed: int = cli.option(0, "of parameters and data")
-    workdir: str = cli.workdir_option("vanishing_gradient")
+    seed: int = cli.option(0, "seed of the weights and the data")
+    workdir: str = cli.workdir_option(NAME)
     resume: bool = cli.resume_option()
 
     def __post_init__(self):
@@ -63,24 +60,17 @@ class Config:
                 f"--measured_steps must be at least --max_lag, {self.max_lag}, got"
                 f" {self.measured_steps}."
             )
-        if self.resume and not self.workdir:
-            raise InputError("--resume needs --workdir=DIRECTORY, the run to go on with.")
 
 
 def family(config: Config, name: str, key: Array) -> dict[str, Any]:
-    """The row of a family, which makes its keys from config.seed, so that families share seeds."""
+    """The row of a family. Its keys follow from config.seed alone: families share their seeds."""
     del key
-    return training.study(name, config, lambda n: print(".", end="", flush=True))
+    return training.study(name, config)
 
 
 def run(config: Config) -> dict[str, Any]:
-    """Everything that is measured, written as results.json and figures to the working directory."""
-    started = time.monotonic()
-    with open_workdir(config.workdir, name=NAME, resume=config.resume) as workdir:
-        if config.resume:
-            saved = read_object(workdir / "config.json")
-            check_same(saved, config, workdir)
-        write_json(workdir / "config.json", dataclasses.asdict(config))
+    """Measures theory and networks; writes results.json, table.txt and five figures."""
+    with open_study(NAME, config, expect="takes about 3 minutes on 2 CPU cores") as study:
         results: dict[str, Any] = {
             "linear": theory.linear_theory(config.theory_steps),
             "sufficient": theory.small_singular_values_suffice(),
@@ -90,85 +80,115 @@ def run(config: Config) -> dict[str, Any]:
             "gru_cases": theory.gru_cases(),
         }
         units = {name: partial(family, config, name) for name in training.FAMILIES}
-        rows = work_through(
-            units, workdir / "families.jsonl", seed=config.seed, resume=config.resume
-        )
-        networks = {name: row[name] for row in rows.values() for name in row}
-        results["networks"] = networks
+        rows = study.rows(units, "families.jsonl")
+        results["networks"] = {name: row[name] for row in rows.values() for name in row}
         results["table"] = table(results)
-        figures.draw(workdir, results)
-        seconds = time.monotonic() - started
-        write_results(workdir, experiment=NAME, config=config, results=results, seconds=seconds)
-        print(f"\nresults.json and figures in {workdir}")
+        figures.draw(study.workdir, results)
+        study.finish(results, text_of(results["table"], config))
     return results
+
+
+Line = tuple[str, str, str]  # statement, published value, ours
 
 
 def table(results: dict[str, Any]) -> list[dict[str, str]]:
     """Statement, published value, ours."""
-    linear, flip = results["linear"], results["lstm_flip"]
-    sheared, sufficient = linear["sheared"], results["sufficient"]
-    nilpotent = results["nilpotent"]
-    ends = {name: np.exp(curve[-1]) for name, curve in results["scalar"].items()}
-    half = results["scalar"]["rnn 0.5"]
-    steps = len(linear["log_norms"]["1.0"])
-    # fmt: off
-    rows = [
-        ("linear RNN, U = s·Q: gradient over t steps", "sᵗ",
-         f"sᵗ, s = 0.9, 1, 1.1, t to {steps}: log off by {linear['largest_error_of_log']:.0e}"),
-        ("largest singular value < 1: vanishes", "always",
-         f"tanh, 0.95: {sufficient['above_the_bound']} of {sufficient['draws']} above 0.95ᵗ"),
-        ("... sufficient, not necessary", "sufficient but not necessary",
-         f"tanh, 1.5: {sufficient['vanished_with_large']} of {sufficient['draws']} vanish (t = 100)"),
-        ("largest singular value > 1: explodes", "explodes (slide)",
-         f"not by itself: σ₁ {sheared['largest_singular_value']:.2f}, ρ"
-         f" {sheared['spectral_radius']:.2f}: peak {sheared['peak']:.1f} at"
-         f" {sheared['peak_lag']}, then {sheared['end']:.0e}"),
-        ("an eigenvalue above 1 is needed to explode", "necessary (as often quoted)",
-         f"ReLU breaks it: ρ {nilpotent['spectral_radius']:.0g}, yet"
-         f" ×{nilpotent['growth_per_step']:.2f} per step"),
-        ("RNN, factor 0.5, 100 steps", "below floating-point precision",
-         f"{ends['rnn 0.5']:.1e}: lost beside 1 in float32 from {first_below(half, 2**-23.5)} on,"
-         f" no underflow before 127"),
-        ("LSTM cell state, 100 steps", "survives", ", ".join(
-            f"f = {f}: {ends[f'lstm {f}']:.1e}" for f in theory.FORGET)),
-        ("LSTM: plural to singular in one step", "large + to -, as f small, i large",
-         f"f {flip['f']}, i {flip['i']}, g {flip['g']}: c {flip['c']:+.2f} to {flip['new_c']:+.2f}"),
+    lines = [
+        *linear_lines(results["linear"], results["sufficient"], results["nilpotent"]),
+        *scalar_lines(results["scalar"], results["lstm_flip"], results["gru_cases"]),
+        *network_lines(results["networks"]),
     ]
-    says = ("close to the old state", "close to the candidate")
-    for case, published in zip(results["gru_cases"], says, strict=True):
-        rows.append((
-            f"GRU, keeps {case['kept']} of the old state", published,
-            f"old {case['h']:+.2f}, candidate {case['candidate']:+.2f}: {case['new_h']:+.2f}"))
-    # fmt: on
-    lectures = {"tanh": "about 7; about 20", "LSTM": "about 100"}
-    for name, network in results["networks"].items():
-        before, after = network["initial"], network["trained"]
-        shown = [statistics.median(f["horizon"]["0.01"]) for f in (before, after)]
-        rows.append(
-            (
-                f"{name}: steps back",
-                lectures.get(name.split(",")[0], "-"),
-                f"gradient {shown[0]:.0f} untrained, {shown[1]:.0f} trained; right"
-                f" {statistics.mean(after['near']):.0%} near, {statistics.mean(after['far']):.0%} far",
-            )
+    return [dict(zip(("statement", "published", "ours"), line, strict=True)) for line in lines]
+
+
+def linear_lines(
+    linear: dict[str, Any], sufficient: dict[str, int], nilpotent: dict[str, float]
+) -> Iterator[Line]:
+    """What singular values and eigenvalues say about the gradient."""
+    sheared, steps = linear["sheared"], len(linear["log_norms"]["1.0"])
+    draws = sufficient["draws"]
+    yield (
+        "linear RNN, U = s·Q: gradient over t steps",
+        "sᵗ",
+        f"sᵗ, s = 0.9, 1, 1.1, t to {steps}: log off by {linear['largest_error_of_log']:.0e}",
+    )
+    yield (
+        "largest singular value < 1: vanishes",
+        "always",
+        f"tanh, 0.95: {sufficient['above_the_bound']} of {draws} above 0.95ᵗ",
+    )
+    yield (
+        "... sufficient, not necessary",
+        "sufficient but not necessary",
+        f"tanh, 1.5: {sufficient['vanished_with_large']} of {draws} vanish (t = 100)",
+    )
+    yield (
+        "largest singular value > 1: explodes",
+        "explodes (slide)",
+        f"not by itself: σ₁ {sheared['largest_singular_value']:.2f}, ρ"
+        f" {sheared['spectral_radius']:.2f}: peak {sheared['peak']:.1f} at {sheared['peak_lag']},"
+        f" then {sheared['end']:.0e}",
+    )
+    yield (
+        "an eigenvalue above 1 is needed to explode",
+        "necessary (as often quoted)",
+        f"ReLU breaks it: ρ {nilpotent['spectral_radius']:.0g}, yet"
+        f" ×{nilpotent['growth_per_step']:.2f} per step",
+    )
+
+
+def scalar_lines(
+    curves: dict[str, list[float]], flip: dict[str, float], gru_cases: list[dict[str, float]]
+) -> Iterator[Line]:
+    """The worked examples of one unit."""
+    ends = {name: np.exp(curve[-1]) for name, curve in curves.items()}
+    lost = first_below(curves["rnn 0.5"], 2**-23.5)
+    yield (
+        "RNN, factor 0.5, 100 steps",
+        "below floating-point precision",
+        f"{ends['rnn 0.5']:.1e}: lost beside 1 in float32 from {lost} on, no underflow before 127",
+    )
+    yield (
+        "LSTM cell state, 100 steps",
+        "survives",
+        ", ".join(f"f = {f}: {ends[f'lstm {f}']:.1e}" for f in theory.FORGET),
+    )
+    yield (
+        "LSTM: plural to singular in one step",
+        "large + to -, as f small, i large",
+        f"f {flip['f']}, i {flip['i']}, g {flip['g']}: c {flip['c']:+.2f} to {flip['new_c']:+.2f}",
+    )
+    claims = ("close to the old state", "close to the candidate")
+    for case, published in zip(gru_cases, claims, strict=True):
+        yield (
+            f"GRU, keeps {case['kept']} of the old state",
+            published,
+            f"old {case['h']:+.2f}, candidate {case['candidate']:+.2f}: {case['new_h']:+.2f}",
         )
-    return [dict(zip(("statement", "published", "ours"), row, strict=True)) for row in rows]
 
 
-def first_below(log_norms: list[float], level: float) -> int:
-    """The first lag at which a curve is below a level."""
-    return int(np.argmax(np.asarray(log_norms) < np.log(level))) + 1
+def network_lines(networks: dict[str, Any]) -> Iterator[Line]:
+    """How far back each network looks, before and after training, and what it recalls."""
+    lectures = {"tanh": "about 7; about 20", "LSTM": "about 100"}
+    for name, network in networks.items():
+        before, after = (
+            statistics.median(network[when]["horizon"]["0.01"]) for when in ("initial", "trained")
+        )
+        near, far = (statistics.mean(network["trained"][lags]) for lags in ("near", "far"))
+        yield (
+            f"{name}: steps back",
+            lectures.get(name.split(",")[0], "-"),
+            f"gradient {before:.0f} untrained, {after:.0f} trained; right {near:.0%} near,"
+            f" {far:.0%} far",
+        )
 
 
-def main(config: Config) -> None:
-    print("takes about 3 minutes on 2 CPU cores", flush=True)
-    results = run(config)
-    head = {"statement": "statement", "published": "published", "ours": "here"}
-    rows = [head, *results["table"]]
-    widths = {column: max(len(row[column]) for row in rows) for column in head}
-    for row in rows:
-        print("  ".join(row[column].ljust(width) for column, width in widths.items()).rstrip())
-    print(
+def text_of(rows: list[dict[str, str]], config: Config) -> str:
+    """The table as text, with what its last lines mean."""
+    head = ("statement", "published", "here")
+    lines = tables.table(head, [tuple(row.values()) for row in rows], flush_left=len(head))
+    return (
+        f"{lines}\n"
         f"Task: one of {training.SYMBOLS} symbols, to be recalled 1 to {config.max_lag} steps after it"
         f" was shown; chance is {1 / training.SYMBOLS:.0%}. Gradient: median\nover {config.seeds} seeds"
         " of the largest lag up to which it keeps 1/100 of its norm at lag 1, of"
@@ -176,3 +196,8 @@ def main(config: Config) -> None:
         " near the first tenth of the lags, far their second half. f, g, i of the memory that flips and"
         "\nthe GRU's numbers are ours."
     )
+
+
+def first_below(log_norms: list[float], level: float) -> int:
+    """The first lag at which a curve is below a level."""
+    return int(np.argmax(np.asarray(log_norms) < np.log(level))) + 1

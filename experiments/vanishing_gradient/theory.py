@@ -1,4 +1,4 @@
-"""What the theory of `experiments.vanishing_gradient` says exactly, measured on cells of seqjax."""
+"""The exact statements of the theory, measured on cells of seqjax."""
 
 from typing import Any
 
@@ -16,12 +16,12 @@ FORGET = (0.99, 0.9)
 
 
 def logit(p: float) -> float:
-    """The bias of a gate that stands at p."""
+    """The bias at which a gate has the value p when its inputs are zero."""
     return float(np.log(p / (1 - p)))
 
 
 def log_norms(cell: Cell, u: Array, steps: int, **biases: Array) -> np.ndarray:
-    """log ‖∂h_T/∂h_k‖₂ by lag 1..T for the recurrent matrix u and inputs that are zero."""
+    """log ‖∂h_T/∂h_k‖₂ by lag, 1 to T, for the recurrent matrix u and zero inputs."""
     params = cell.init(jax.random.key(0), 1)
     params = {**params, "w": jnp.zeros_like(params["w"]), "u": u, **biases}
     run = jax.jit(lambda p, xs: diagnose.log_singular_values(cell, p, xs)[::-1, 0])
@@ -60,9 +60,9 @@ def linear_theory(steps: int) -> dict[str, Any]:
 
 
 def small_singular_values_suffice(draws: int = 200, size: int = 16, steps: int = 100) -> dict:
-    """‖∂h_T/∂h_k‖ <= σ₁^lag for tanh (γ = 1), over random matrices with σ₁ = 0.95.
+    """Checks ‖∂h_T/∂h_k‖ <= σ₁^lag for tanh (γ = 1) on random matrices with σ₁ = 0.95.
 
-    And that it is not needed: the share of draws with σ₁ = 1.5 that vanish all the same.
+    And that σ₁ < 1 is not necessary: how many draws with σ₁ = 1.5 vanish all the same.
     """
     cell = rnn(size)
     template = cell.init(jax.random.key(0), size)
@@ -78,7 +78,7 @@ def small_singular_values_suffice(draws: int = 200, size: int = 16, steps: int =
     run = jax.jit(jax.vmap(measure, in_axes=(0, None)))
     keys = jax.random.split(jax.random.key(2), draws)
     lags = np.arange(1, steps + 1)
-    # The bound is met to rounding, so it is allowed that.
+    # The bound can hold with equality, so rounding is allowed for.
     above = np.any(np.asarray(run(keys, 0.95)) > lags * np.log(0.95) + 1e-4, axis=1)
     vanished = np.asarray(run(keys, 1.5))[:, -1] < np.log(1e-3)
     return {

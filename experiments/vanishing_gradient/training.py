@@ -50,7 +50,7 @@ FAMILIES: dict[str, dict[str, Factory]] = {
 
 
 def episodes(key: Array, lags: Array, steps: int) -> tuple[Array, Array]:
-    """`(xs [steps, B, 8], symbols [B])`, the symbol of row b shown lags[b] steps before the end."""
+    """`(xs [steps, B, 8], symbols [B])`: row b shows its symbol lags[b] steps before the end."""
     symbol_key, noise_key = jax.random.split(key)
     symbols = jax.random.randint(symbol_key, lags.shape, 0, SYMBOLS)
     distractors = SYMBOLS + jax.random.randint(noise_key, (steps, *lags.shape), 0, SYMBOLS)
@@ -59,15 +59,15 @@ def episodes(key: Array, lags: Array, steps: int) -> tuple[Array, Array]:
 
 
 def losses(params: Params, y: Array, symbols: Array) -> Array:
-    """Cross-entropy of each row, `[B]`, read from the last output."""
+    """The cross-entropy of each row, `[B]`, from the last output `y` `[B, H]`."""
     return optax.softmax_cross_entropy_with_integer_labels(y @ params["head"], symbols)
 
 
 def margin(params: Params, y: Array, symbols: Array) -> Array:
     """How far the right symbol's score lies above the mean of all, `[B]`.
 
-    The cross-entropy's gradient where there are two symbols, but for the factor p - 1, which a
-    well trained network rounds to zero.
+    With two symbols its gradient is that of the cross-entropy without the factor p - 1, which
+    rounds to zero in a well trained network.
     """
     scores = y @ params["head"]
     return jnp.sum(jax.nn.one_hot(symbols, SYMBOLS) * scores, -1) - jnp.mean(scores, -1)
@@ -83,20 +83,20 @@ def initial(cell: Cell, key: Array) -> Params:
 def measure(
     cell: Cell, params: Params, key: Array, max_lag: int, steps: int, rows: int
 ) -> dict[str, Array]:
-    """Gradient by lag, memory horizons and accuracy by lag of one network.
+    """Measures the gradient by lag, the memory horizons and the accuracy by lag of one network.
 
     Returns:
-      log_norm `[steps]`: median over rows of log ‖∂L_T/∂s_k‖ by lag, L the margin, less that of lag 1;
-      horizon `[fractions]`: median over rows; accuracy `[max_lag]`.
+      log_norm `[steps]`: log ‖∂L_T/∂s_k‖ by lag for the margin L, less its value at lag 1, the median
+      over rows; horizon `[fractions]`, the median over rows; accuracy `[max_lag]`.
     """
     gradient_key, lag_key, recall_key = jax.random.split(key, 3)
     lags = jax.random.randint(lag_key, (rows,), 1, max_lag + 1)
     xs, symbols = episodes(gradient_key, lags, steps)
-    found = diagnose.state_gradients(
+    gradients = diagnose.state_gradients(
         cell, params["cell"], xs, lambda state, y: margin(params, y, symbols)
     )
-    by_lag = found.log_norm[::-1]
-    horizons = [diagnose.memory_horizon(found.log_norm, fraction) for fraction in FRACTIONS]
+    by_lag = gradients.log_norm[::-1]
+    horizons = [diagnose.memory_horizon(gradients.log_norm, fraction) for fraction in FRACTIONS]
 
     lags = jnp.repeat(jnp.arange(1, max_lag + 1), rows)
     xs, symbols = episodes(recall_key, lags, max_lag)
@@ -109,24 +109,46 @@ def measure(
     }
 
 
-def study(family: str, config: Any, tick: Callable[[int], None]) -> dict[str, Any]:
-    """Trains all members of a family with all seeds; `measure` before and after.
+def study(family: str, config: Any) -> dict[str, Any]:
+    """Trains all members of a family with all seeds, and measures them before and after.
 
     Args:
       family: a key of FAMILIES.
-      config: of `experiments.vanishing_gradient`.
-      tick: called with the number of updates done.
+      config: the config of `experiments.vanishing_gradient`.
+
+    Returns:
+      By member, what was measured "initial" and "trained".
     """
     factories = FAMILIES[family]
     cells = [factory(config.hidden_size, config.max_lag) for factory in factories.values()]
-    cell = cells[0]
     seeds = [jax.random.fold_in(jax.random.key(config.seed), s) for s in range(config.seeds)]
     members = [initial(c, key) for c in cells for key in seeds]
     params = jax.tree.map(lambda *a: jnp.stack(a), *members)
     keys = jnp.stack([jax.random.fold_in(key, 1) for _ in cells for key in seeds])
+    cell = cells[0]  # all have the same step
+
+    @jax.jit
+    def look(params: Params) -> dict[str, Array]:
+        key = jax.random.fold_in(jax.random.key(config.seed), 2)
+        args = (key, config.max_lag, config.measured_steps, config.rows)
+        return lax.map(lambda member: measure(cell, member, *args), params)
+
+    before = look(params)
+    after = look(train(cell, config, params, keys))
+    return {
+        name: {
+            "initial": _summary(before, m, config.seeds),
+            "trained": _summary(after, m, config.seeds),
+        }
+        for m, name in enumerate(factories)
+    }
+
+
+def train(cell: Cell, config: Any, params: Params, keys: Array) -> Params:
+    """Trains many networks side by side: parameters `[N, ...]` and random keys `[N]`."""
     optimizer = optax.chain(
         optax.clip_by_global_norm(1.0), optax.adam(config.learning_rate)
-    )  # clipped, or ReLU networks explode
+    )  # without clipping, ReLU networks explode
 
     def loss_fn(params: Params, key: Array) -> Array:
         lag_key, key = jax.random.split(key)
@@ -142,41 +164,27 @@ def study(family: str, config: Any, tick: Callable[[int], None]) -> dict[str, An
 
     @jax.jit
     @jax.vmap
-    def prepare(params: Params, key: Array) -> tuple:
+    def start(params: Params, key: Array) -> tuple:
         return params, optimizer.init(params), key
 
     @jax.jit
-    def train(carry: tuple, steps: Array) -> tuple:
+    def advance(carry: tuple, steps: Array) -> tuple:
         return jax.vmap(lambda member: lax.scan(update, member, steps)[0])(carry)
 
-    @jax.jit
-    def look(params: Params) -> dict[str, Array]:
-        key = jax.random.fold_in(jax.random.key(config.seed), 2)
-        args = (key, config.max_lag, config.measured_steps, config.rows)
-        return lax.map(lambda member: measure(cell, member, *args), params)
-
-    before = look(params)
-    carry, chunk = prepare(params, keys), max(1, config.updates // 10)
-    for start in range(0, config.updates, chunk):
-        steps = jnp.arange(start, min(start + chunk, config.updates))
-        carry = jax.block_until_ready(train(carry, steps))
-        tick(int(steps[-1]) + 1)
-    after = look(carry[0])
-    return {
-        name: {
-            "initial": _summary(before, m, config.seeds),
-            "trained": _summary(after, m, config.seeds),
-        }
-        for m, name in enumerate(factories)
-    }
+    carry, chunk = start(params, keys), max(1, config.updates // 10)
+    for first in range(0, config.updates, chunk):
+        steps = jnp.arange(first, min(first + chunk, config.updates))
+        carry = jax.block_until_ready(advance(carry, steps))
+    return carry[0]
 
 
-def _summary(found: dict[str, Array], member: int, seeds: int) -> dict[str, Any]:
-    """Over the seeds of one member; `near` and `far` are each seed's share of right answers.
+def _summary(measured: dict[str, Array], member: int, seeds: int) -> dict[str, Any]:
+    """One member's measurements over its seeds, as JSON values.
 
-    Near is the first tenth of the lags, far their second half.
+    `near` and `far` are each seed's share of right answers in the first tenth of the lags and in
+    their second half.
     """
-    mine = {k: np.asarray(v)[member * seeds : (member + 1) * seeds] for k, v in found.items()}
+    mine = {k: np.asarray(v)[member * seeds : (member + 1) * seeds] for k, v in measured.items()}
     lags = mine["accuracy"].shape[1]
     return {
         "log_norm": np.median(mine["log_norm"], axis=0).tolist(),

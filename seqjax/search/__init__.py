@@ -1,6 +1,6 @@
 """Many trainings at once: populations of settings in one compiled program.
 
-A population trains what it is given; which settings to try is an experiment's matter.
+A population trains the settings it is given; which ones to try is for an experiment to decide.
 """
 
 from seqjax.search.population import Population, Trials, init_population, make_round

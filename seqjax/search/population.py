@@ -2,12 +2,12 @@
 
 A member is trained by rounds (an epoch and its validation, say) until it stops: because its
 validation loss has not fallen for a while, because it had all its rounds, or because it diverged.
-A member that has stopped keeps its best parameters, and what happens to one never touches another.
+A member that has stopped keeps its best parameters, and no member influences another.
 
 Members are mapped one after the other, in groups that run as one batch, and shared between the local
-devices. (A `vmap` over all of them is slower than a loop but for the smallest: its products are small
-ones side by side, and its weight gradients a stack that no cache holds.) A group whose members have
-all stopped costs nothing.
+devices. (A `vmap` over all of them is slower than a loop except for very small networks: it makes many
+small products, and its weight gradients are a stack that fits no cache.) A group whose members have all
+stopped costs nothing.
 """
 
 from collections.abc import Callable
@@ -22,8 +22,8 @@ from jax.sharding import Mesh, NamedSharding, PartitionSpec
 from seqjax.errors import InputError, check_positive
 from seqjax.types import Array
 
-Member = Any  # what training changes: parameters, optimizer state, step ...
-Hyper = Any  # what differs between members and stays: learning rate, key ...
+Member = Any  # a pytree that training changes: parameters, optimizer state, step ...
+Hyper = Any  # a pytree that differs between members and stays: learning rate, key ...
 Advance = Callable[[Member, Hyper, Any], tuple[Member, Array, dict[str, Array]]]
 
 RUNNING, NO_PROGRESS, ALL_ROUNDS, DIVERGED = range(4)
@@ -31,25 +31,25 @@ STATUS = ("running", "no progress", "all rounds", "diverged")
 
 
 class Trials(NamedTuple):
-    """How far each of P members is; every leaf is `[P, ...]`."""
+    """The progress of each of P members; every leaf is `[P, ...]`."""
 
     member: Member
-    best: Any  # what `pick` took of a member at its best round
+    best: Any  # what `pick` took from the member at its best round
     best_loss: Array  # float32, infinite before the first round
-    best_round: Array  # int32, from 1
-    rounds: Array  # int32, done
+    best_round: Array  # int32, counted from 1
+    rounds: Array  # int32, rounds that are done
     status: Array  # int32, an index into STATUS
 
 
 class Population(NamedTuple):
-    """All that a checkpoint must hold."""
+    """The whole state of the training, as a checkpoint must hold it."""
 
     step: Array  # [] int32, rounds of the population
     trials: Trials
 
 
 def fill_up(tree: Any, multiple: int) -> Any:
-    """Leaves `[P, ...]` with copies of the first member up to a multiple of groups x devices."""
+    """Leaves `[P, ...]`, filled up with copies of the first member until P is a multiple of `multiple`."""
     missing = -_size(tree) % multiple
     return jax.tree.map(lambda a: jnp.concatenate([a, *[a[:1]] * missing]), tree)
 
@@ -61,8 +61,8 @@ def init_population(
 
     Args:
       members: leaves `[P, ...]`, P a multiple of group x devices (`fill_up`).
-      pick: what of one member is kept at its best round; its parameters, say.
-      count: the members after so many only fill up: they have stopped.
+      pick: the part of a member that is kept at its best round: its parameters, say.
+      count: how many members are trained; those after them only fill up, and have stopped.
     """
     size = _size(members)
     zeros = jnp.zeros(size, jnp.int32)
@@ -78,6 +78,17 @@ def init_population(
     return Population(jnp.zeros((), jnp.int32), trials)
 
 
+class Rules(NamedTuple):
+    """When a member stops, and what of it is kept."""
+
+    pick: Callable[[Member], Any]
+    patience: int
+    max_rounds: int
+
+
+Metrics = dict[str, Array]  # leaves [P]
+
+
 def make_round(
     advance: Advance,
     *,
@@ -86,7 +97,7 @@ def make_round(
     max_rounds: int,
     group: int = 1,
     mesh: Mesh | None = None,
-) -> Callable[[Population, Hyper, Any], tuple[Population, dict[str, Array]]]:
+) -> Callable[[Population, Hyper, Any], tuple[Population, Metrics]]:
     """Builds `round(population, hyper, data) -> (population, metrics [P])`, jitted.
 
     Args:
@@ -96,92 +107,114 @@ def make_round(
       patience: rounds without a lower validation loss after which a member stops.
       max_rounds: rounds after which it stops in any case.
       group: members that run as one batch.
-      mesh: devices that share the members; one if None.
+      mesh: devices that share the members; one device if None.
 
-    Metrics of a group that has stopped are zero.
+    The metrics of a group that has stopped are zero.
 
     Raises:
-      InputError: if a number is not positive; at the first call, if P is no multiple of
+      InputError: if a number is not positive; and, at the first call, if P is no multiple of
         group x devices.
     """
     for name, value in (("patience", patience), ("max_rounds", max_rounds), ("group", group)):
         check_positive(name, value)
-    devices = 1 if mesh is None else mesh.size
+    one_trial = partial(advance_trial, advance, Rules(pick, patience, max_rounds))
+    all_trials = partial(advance_groups, one_trial, group)
+    compiled = jax.jit(partial(advance_population, on_devices(all_trials, mesh)))
+    multiple = group * (1 if mesh is None else mesh.size)
 
-    def one_trial(old: Trials, hyper: Hyper, data: Any) -> tuple[Trials, dict[str, Array]]:
-        member, loss, metrics = advance(old.member, hyper, data)
-        good = jnp.isfinite(loss)
-        better = good & (loss < old.best_loss)
-        rounds = old.rounds + 1
-        best_round = jnp.where(better, rounds, old.best_round)
-        status = jnp.where(rounds >= max_rounds, ALL_ROUNDS, RUNNING)
-        status = jnp.where(rounds - best_round >= patience, NO_PROGRESS, status)
-        new = Trials(
-            member=_where(good, member, old.member),
-            best=_where(better, pick(member), old.best),
-            best_loss=jnp.where(better, loss, old.best_loss).astype(jnp.float32),
-            best_round=best_round,
-            rounds=rounds,
-            status=jnp.where(good, status, DIVERGED).astype(jnp.int32),
-        )
-        return _where(old.status == RUNNING, new, old), metrics
-
-    def all_trials(trials: Trials, hyper: Hyper, data: Any) -> tuple[Trials, dict[str, Array]]:
-        def run(trials: Trials, hyper: Hyper) -> tuple[Trials, dict[str, Array]]:
-            return jax.vmap(one_trial, (0, 0, None))(trials, hyper, data)
-
-        def run_or_rest(inputs: tuple[Trials, Hyper]) -> tuple[Trials, dict[str, Array]]:
-            trials, hyper = inputs
-            shapes = jax.eval_shape(run, trials, hyper)[1]
-            zeros = jax.tree.map(lambda s: jnp.zeros(s.shape, s.dtype), shapes)
-            running = jnp.any(trials.status == RUNNING)
-            return lax.cond(running, run, lambda trials, _: (trials, zeros), trials, hyper)
-
-        count = trials.status.shape[0] // group
-        split = partial(jax.tree.map, lambda a: a.reshape(count, group, *a.shape[1:]))
-        join = partial(jax.tree.map, lambda a: a.reshape(count * group, *a.shape[2:]))
-        return join(lax.map(run_or_rest, split((trials, hyper))))
-
-    if mesh is not None:
-        members, same = PartitionSpec(mesh.axis_names[0]), PartitionSpec()
-        all_trials = jax.shard_map(
-            all_trials,
-            mesh=mesh,
-            in_specs=(members, members, same),
-            out_specs=members,
-            check_vma=False,
-        )
-
-    @jax.jit
-    def compiled(
-        population: Population, hyper: Hyper, data: Any
-    ) -> tuple[Population, dict[str, Array]]:
-        trials, metrics = all_trials(population.trials, hyper, data)
-        return Population(population.step + 1, trials), metrics
-
-    def round_(
-        population: Population, hyper: Hyper, data: Any
-    ) -> tuple[Population, dict[str, Array]]:
+    def round_(population: Population, hyper: Hyper, data: Any) -> tuple[Population, Metrics]:
         size = _size(population.trials)
-        if size % (group * devices):
+        if size % multiple:
             raise InputError(
-                f"a population of {size} cannot be split into groups of {group} on {devices}"
-                " devices: fill it up to a multiple."
+                f"a population of {size} cannot be split into groups of {group} on"
+                f" {multiple // group} devices: fill it up to a multiple of {multiple}."
             )
-        if mesh is not None:  # as it comes back, or the second round would compile again
-            whole = NamedSharding(mesh, PartitionSpec())
-            shared = NamedSharding(mesh, PartitionSpec(mesh.axis_names[0]))
-            population, hyper = (
-                Population(*jax.device_put(tuple(population), (whole, shared))),
-                jax.device_put(hyper, shared),
-            )
+        if mesh is not None:
+            population, hyper = _placed(population, hyper, mesh)
         return compiled(population, hyper, data)
 
     return round_
 
 
+def advance_trial(
+    advance: Advance, rules: Rules, old: Trials, hyper: Hyper, data: Any
+) -> tuple[Trials, Metrics]:
+    """One round of one member, leaves `[...]`; one that has stopped stays as it is."""
+    member, loss, metrics = advance(old.member, hyper, data)
+    finite = jnp.isfinite(loss)
+    better = finite & (loss < old.best_loss)
+    rounds = old.rounds + 1
+    best_round = jnp.where(better, rounds, old.best_round)
+    status = jnp.where(rounds >= rules.max_rounds, ALL_ROUNDS, RUNNING)
+    status = jnp.where(rounds - best_round >= rules.patience, NO_PROGRESS, status)
+    new = Trials(
+        member=_where(finite, member, old.member),
+        best=_where(better, rules.pick(member), old.best),
+        best_loss=jnp.where(better, loss, old.best_loss).astype(jnp.float32),
+        best_round=best_round,
+        rounds=rounds,
+        status=jnp.where(finite, status, DIVERGED).astype(jnp.int32),
+    )
+    return _where(old.status == RUNNING, new, old), metrics
+
+
+def advance_groups(
+    one_trial: Callable[[Trials, Hyper, Any], tuple[Trials, Metrics]],
+    group: int,
+    trials: Trials,
+    hyper: Hyper,
+    data: Any,
+) -> tuple[Trials, Metrics]:
+    """One round of all members, group by group; groups without a running member are passed over."""
+
+    def run(trials: Trials, hyper: Hyper) -> tuple[Trials, Metrics]:
+        return jax.vmap(one_trial, (0, 0, None))(trials, hyper, data)
+
+    def run_or_rest(group: tuple[Trials, Hyper]) -> tuple[Trials, Metrics]:
+        trials, hyper = group
+        shapes = jax.eval_shape(run, trials, hyper)[1]
+        zeros = jax.tree.map(lambda s: jnp.zeros(s.shape, s.dtype), shapes)
+        running = jnp.any(trials.status == RUNNING)
+        return lax.cond(running, run, lambda trials, _: (trials, zeros), trials, hyper)
+
+    count = trials.status.shape[0] // group
+    split = partial(jax.tree.map, lambda a: a.reshape(count, group, *a.shape[1:]))
+    join = partial(jax.tree.map, lambda a: a.reshape(count * group, *a.shape[2:]))
+    return join(lax.map(run_or_rest, split((trials, hyper))))
+
+
+def on_devices(all_trials: Callable, mesh: Mesh | None) -> Callable:
+    """The same function of (trials, hyper, data), with the members split over the mesh."""
+    if mesh is None:
+        return all_trials
+    members, same = PartitionSpec(mesh.axis_names[0]), PartitionSpec()
+    return jax.shard_map(
+        all_trials,
+        mesh=mesh,
+        in_specs=(members, members, same),
+        out_specs=members,
+        check_vma=False,
+    )
+
+
+def advance_population(
+    all_trials: Callable, population: Population, hyper: Hyper, data: Any
+) -> tuple[Population, Metrics]:
+    """One round of the population."""
+    trials, metrics = all_trials(population.trials, hyper, data)
+    return Population(population.step + 1, trials), metrics
+
+
+def _placed(population: Population, hyper: Hyper, mesh: Mesh) -> tuple[Population, Hyper]:
+    """Both as a round returns them, so that the second round is not compiled again."""
+    same = NamedSharding(mesh, PartitionSpec())
+    shared = NamedSharding(mesh, PartitionSpec(mesh.axis_names[0]))
+    placed = Population(*jax.device_put(tuple(population), (same, shared)))
+    return placed, jax.device_put(hyper, shared)
+
+
 def is_running(population: Population) -> bool:
-    """Whether any member goes on."""
+    """Whether any member has not stopped yet."""
     return bool(jnp.any(population.trials.status == RUNNING))
 
 

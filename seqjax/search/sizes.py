@@ -1,9 +1,8 @@
 """Networks of many sizes in arrays of one shape, so that one program trains them side by side.
 
-A cell made for `size` units holds a smaller one: the weights into, out of and between the units
-beyond are zero, and stay zero if their gradients are masked too. For cells whose units rest at zero
-when nothing drives them, which are all of `CELLS`, the units that remain compute what they would
-compute alone.
+A cell of `size` units contains every smaller one: the weights into, out of and between its other units
+are zero, and stay zero if their gradients are masked too. The units that remain compute what they would
+compute alone, in cells whose units stay at zero without input: all of `CELLS` are such.
 """
 
 from collections.abc import Callable
@@ -18,16 +17,16 @@ from seqjax.types import Array, Params
 def hidden_mask(init: Callable[[int], Params], size: int, hidden_size: Array) -> Params:
     """Ones where a parameter belongs to the first units of each block of `size`, zeros elsewhere.
 
-    Which axes are made of units, and of how many blocks of them, is found by asking for the shapes
-    of a network with one unit more.
+    The axes that count units, and how many blocks of units they hold, follow from the shapes of a
+    network with one unit more.
 
     Args:
-      init: from a number of units to parameters, as under `jax.eval_shape`.
+      init: from a number of units to parameters; only their shapes are used.
       size: units of the arrays.
-      hidden_size: units that count, an integer or a traced one.
+      hidden_size: units that are used, an integer or a traced one.
 
     Returns:
-      A tree as of the parameters, each leaf float32 and of a shape that broadcasts to its parameter.
+      A tree like the parameters; each leaf is float32 and broadcasts to its parameter.
     """
     here, more = (jax.eval_shape(lambda n=n: init(n)) for n in (size, size + 1))
     counts = jnp.arange(size) < hidden_size
@@ -44,5 +43,5 @@ def hidden_mask(init: Callable[[int], Params], size: int, hidden_size: Array) ->
 
 
 def masked(params: Any, mask: Any) -> Any:
-    """Parameters, or gradients, of the smaller network in the arrays of the larger."""
+    """The parameters, or gradients, of the smaller network in the arrays of the larger one."""
     return jax.tree.map(jnp.multiply, params, mask)

@@ -151,7 +151,7 @@ def test_a_child_is_tried_until_it_fails(trained, accuracies, end, tasks):
         assert (settings[0] == own) == (task == "arithmetic")  # its parent's best where it has one
         assert graph == GRAPHS["MUT1"]
     record = record_of({"key": "step 9", **json.loads(json.dumps(found))}, Config().task_names())
-    assert record.made.graph == GRAPHS["MUT1"]
+    assert record.new.graph == GRAPHS["MUT1"]
 
 
 def test_a_step_is_a_function_of_its_number_and_what_came_before(trained):
@@ -165,9 +165,9 @@ def test_a_step_is_a_function_of_its_number_and_what_came_before(trained):
     assert next_step(config, 17, records) == next_step(
         config, 17, {n: r for n, r in records.items() if n < 17}
     )
-    again = [step for step, record in records.items() if record.made is None]
+    again = [step for step, record in records.items() if record.new is None]
     assert 3 < len(again) < 20  # a quarter of 38
-    graphs = [record.made.graph for record in records.values() if record.made]
+    graphs = [record.new.graph for record in records.values() if record.new]
     assert len(set(graphs)) == len(graphs)  # none is tried as new twice
 
 
@@ -345,7 +345,6 @@ def test_records_of_a_stranger_are_salvaged(tmp_path):
         ({"settings": 0}, "--settings must be an integer of at least 1"),
         ({"again": 1.0}, r"--again must lie in \[0, 1\)"),
         ({"max_digits": 0}, "--max_digits"),
-        ({"resume": True}, "--resume needs the --workdir"),
     ],
 )
 def test_wrong_flags(flags, message):

@@ -18,7 +18,7 @@ from experiments.architectures.jobs import (
     job_from_json,
     job_to_json,
 )
-from experiments.architectures.networks import NETWORKS, Shape, make_network, units_that_fit
+from experiments.architectures.networks import Shape, make_network, units_that_fit
 from experiments.architectures.tasks import Sizes, load
 from experiments.architectures.training import (
     Schedule,
@@ -27,6 +27,7 @@ from experiments.architectures.training import (
     first_members,
     next_schedule,
 )
+from experiments.common.jozefowicz import NETWORKS
 from seqjax import CELLS, InputError, init
 from seqjax.cells.graphs import GRAPHS
 from tests.support.strategies import JSON

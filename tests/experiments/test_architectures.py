@@ -12,7 +12,7 @@ from scipy import stats
 from experiments.architectures import program as architectures
 from experiments.architectures import report as architectures_report
 from experiments.architectures.program import Config, draws_of, first_jobs, second_units
-from experiments.common.published import TABLE_1, TABLE_1_TASKS
+from experiments.common.jozefowicz import TABLE_1, TABLE_1_TASKS
 from seqjax import InputError
 
 TINY = {
@@ -112,13 +112,15 @@ def test_a_run_and_its_resumption(tmp_path, capsys):
         ({"cells": "LSTM,RNN"}, r"unknown name 'RNN' in --cells; choose from tanh, LSTM,"),
         ({"cells": ""}, r"unknown name '' in --cells"),
         ({"tasks": "sums"}, r"unknown name 'sums' in --tasks; choose from arithmetic, xml, words"),
-        ({"layers": ""}, r"--layers takes integers of at least 1, separated by commas, got ''"),
+        (
+            {"layers": ""},
+            r"--layers takes whole numbers of at least 1, separated by commas, got ''",
+        ),
         ({"layers": "0"}, "got '0'"),
-        ({"parameters": "1e6"}, "--parameters takes integers"),
+        ({"parameters": "1e6"}, "--parameters takes whole numbers"),
         ({"max_digits": 10}, "--max_digits must be at most 9"),
         ({"draws": 0}, "--draws must be an integer of at least 1"),
         ({"seeds": 1}, "--seeds must be at least 2"),
-        ({"resume": True}, "--resume needs the --workdir"),
     ],
 )
 def test_wrong_flags(flags, message):

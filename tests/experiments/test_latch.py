@@ -25,7 +25,6 @@ from experiments.latch.task import (
     is_right,
     last_output,
     train,
-    wilson,
     with_inputs,
 )
 from seqjax import InputError
@@ -173,14 +172,6 @@ def test_sequences_share_their_free_inputs_and_differ_in_noise():
     ]
 
 
-def test_wilson_interval():
-    """10 of 10: [0.722, 1]; 0 of 10 its mirror image; 81 of 263: [0.255, 0.366] (Newcombe, 1998)."""
-    np.testing.assert_allclose(wilson(10, 10), (0.7225, 1), atol=1e-4)
-    np.testing.assert_allclose(wilson(0, 10), (0, 0.2775), atol=1e-4)
-    np.testing.assert_allclose(wilson(81, 263), (0.2553, 0.3662), atol=1e-4)
-    np.testing.assert_allclose(wilson(15, 148), (0.0624, 0.1605), atol=1e-4)
-
-
 def test_guessing_takes_one_over_p_guesses_and_gives_up():
     """Guesses until success are geometric: the median for p = 1/50 is ln 2 / p, about 34."""
     many = jax.jit(
@@ -281,7 +272,6 @@ def test_a_signal_stops_after_the_unit_in_hand(tmp_path, monkeypatch):
         ("max_guesses", 0),
         ("noise", -0.1),
         ("noise", float("nan")),
-        ("resume", True),
     ],
 )
 def test_bad_flags_get_one_sentence_that_names_them(field, value):

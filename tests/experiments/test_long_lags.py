@@ -202,12 +202,11 @@ def test_a_tiny_study_end_to_end_and_again(tmp_path, capsys):
         ({"methods": "clip,adagrad"}, "unknown name 'adagrad' in --methods; choose from sgd, "),
         (
             {"lengths": "50,many"},
-            "--lengths takes whole numbers separated by commas, got '50,many'",
+            "--lengths takes whole numbers of at least 1, separated by commas, got '50,many'",
         ),
         ({"lengths": "5"}, "temporal order needs a length of at least 10 steps, got 5"),
         ({"updates": -1}, "--updates must be an integer of at least 1, got -1"),
         ({"seeds": -2}, "--seeds must be an integer of at least 1, got -2"),
-        ({"resume": True}, "--resume needs the --workdir of an earlier run"),
     ],
 )
 def test_bad_flags(flags, message):

@@ -265,6 +265,40 @@ def test_wrong_flags(wrong, says):
         program.Config(**wrong)
 
 
+@pytest.mark.parametrize(("trials", "chunk"), [(70, 8), (33, 5), (8, 8), (64, 40)])
+def test_variants_have_about_as_many_trials_at_any_time(trials, chunk):
+    """Whole blocks of every variant come before the next block; each trial comes once."""
+    config = program.Config(trials=trials, chunk=chunk, variants="lstm_np,lstm_nig,lstm_peephole")
+    work = program.in_order(config)
+    numbers = {name: [] for name in config.names()}
+    for some, piece in work:
+        assert len({number // program.BLOCK for number in some}) == 1
+        sizes = [trial.hidden_size for trial in piece.trials]
+        assert sizes == sorted(sizes)
+        assert len(some) <= chunk
+        numbers[piece.variant] += some
+        blocks = [len(done) // program.BLOCK for done in numbers.values()]
+        assert max(blocks) - min(blocks) <= 1
+        done = [len(done) for done in numbers.values()]
+        assert max(done) - min(done) <= program.BLOCK
+    assert all(sorted(done) == list(range(trials)) for done in numbers.values())
+
+
+def test_a_trial_does_not_depend_on_its_chunk():
+    """Its hyperparameters and its key follow from the seed, the variant and its number."""
+    by_chunk = []
+    for chunk in (3, 8):
+        chunks = program.chunks_of(program.Config(trials=40, chunk=chunk), "lstm_np")
+        by_chunk.append(
+            {
+                number: (piece.trials[i], jax.random.key_data(piece.keys[i]).tolist())
+                for numbers, piece in chunks.items()
+                for i, number in enumerate(numbers)
+            }
+        )
+    assert by_chunk[0] == by_chunk[1]
+
+
 def test_music_needs_a_directory():
     with pytest.raises(InputError, match="--task=music needs --data_dir"):
         tasks.load("music", "", 0)

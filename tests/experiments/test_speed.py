@@ -34,7 +34,7 @@ INSTALLED = [p for p, peer in speed_peers.PEERS.items() if importlib.util.find_s
 OUTPUTS = """
 import json, math, sys
 import jax
-from experiments import speed_peers
+from experiments.speed import peers as speed_peers
 shapes = {}
 for peer, *case in json.load(sys.stdin):
     case = speed_peers.Case(*case)

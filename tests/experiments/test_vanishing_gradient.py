@@ -65,7 +65,7 @@ def test_tiny_run_writes_its_results_and_resumes_to_the_same(tmp_path, capsys, m
     config = program.Config(
         **sizes, measured_steps=5, rows=2, theory_steps=20, workdir=str(tmp_path / "run")
     )
-    program.main(config)
+    program.run(config)
     printed = capsys.readouterr().out
     assert "about 7; about 20" in printed
     assert "ReLU, identity" in printed
@@ -94,5 +94,3 @@ def test_tiny_run_writes_its_results_and_resumes_to_the_same(tmp_path, capsys, m
 def test_wrong_input_is_named(tmp_path):
     with pytest.raises(InputError, match="--measured_steps must be at least --max_lag, 100, got 5"):
         program.Config(measured_steps=5)
-    with pytest.raises(InputError, match="--resume needs --workdir"):
-        program.Config(resume=True)

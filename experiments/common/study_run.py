@@ -1,0 +1,88 @@
+"""What surrounds the work of every study: its directory, its config, its ledgers and its results."""
+
+import dataclasses
+import time
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager
+from pathlib import Path
+from typing import Any, NamedTuple
+
+from seqjax.errors import InputError
+from seqjax.files.json import read_object, write_atomically, write_json
+from seqjax.runs.results import write_results
+from seqjax.runs.study import Unit, work_through
+from seqjax.runs.workdir import check_same, open_workdir
+
+
+class StudyRun(NamedTuple):
+    """A study that has its directory."""
+
+    name: str  # as in `python -m experiments.NAME`
+    config: Any  # a frozen dataclass
+    workdir: Path
+    start: float  # by the monotonic clock
+
+    def rows(self, units: Mapping[str, Unit], ledger: str) -> dict[str, dict[str, Any]]:
+        """The rows of all units, computed or read from the ledger file, as by `work_through`."""
+        resume, seed = self.config.resume, self.config.seed
+        return work_through(units, self.workdir / ledger, seed=seed, resume=resume)
+
+    def finish(self, results: dict[str, Any], table: str) -> None:
+        """Prints the table and writes table.txt and results.json."""
+        write_table(self.workdir, table)
+        write_results(
+            self.workdir,
+            experiment=self.name,
+            config=self.config,
+            results=results,
+            seconds=time.monotonic() - self.start,
+        )
+
+
+@contextmanager
+def open_study(
+    name: str, config: Any, *, expect: str, version: int | None = None
+) -> Iterator[StudyRun]:
+    """Opens the study's directory, writes config.json and says what to expect.
+
+    Args:
+      name: of the study, as in `python -m experiments.NAME`.
+      config: its dataclass, with the field `workdir`, and `resume` if a killed run can go on.
+      expect: what is about to happen and how long it takes, for the terminal.
+      version: of the format of its ledger, where formats have changed.
+
+    Raises:
+      InputError: if the directory holds a run that is not resumed, or one that is resumed was made
+        with another config or in another format.
+      RunError: if another run has the directory.
+    """
+    start = time.monotonic()
+    resume = getattr(config, "resume", False)
+    if resume and not config.workdir:
+        raise InputError("--resume needs the --workdir of an earlier run, got ''.")
+    with open_workdir(config.workdir, name=name, resume=resume) as workdir:
+        path = workdir / "config.json"
+        if resume:
+            saved = read_object(path)
+            _check_version(saved, version, workdir)
+            check_same(saved, config, workdir)
+        write_json(
+            path,
+            dataclasses.asdict(config) | ({} if version is None else {"version": version}),
+        )
+        print(f"{expect}; writing to {workdir}", flush=True)
+        yield StudyRun(name, config, workdir, start)
+
+
+def write_table(workdir: Path, table: str) -> None:
+    """Prints a table and writes it to table.txt."""
+    print(table)
+    write_atomically(workdir / "table.txt", table + "\n")
+
+
+def _check_version(saved: dict[str, Any], version: int | None, workdir: Path) -> None:
+    if saved.get("version") != version:
+        raise InputError(
+            f"the run in {workdir} has records of version {saved.get('version')}, this program"
+            f" writes {version}: start another run in another --workdir."
+        )
