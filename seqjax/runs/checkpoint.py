@@ -20,8 +20,9 @@ import orbax.checkpoint as ocp
 from absl import logging
 
 from seqjax.errors import InputError, RunError
+from seqjax.files.json import LARGEST
 from seqjax.files.text import read_text
-from seqjax.files.json import LARGEST, write_atomically
+from seqjax.files.writing import write_atomically
 from seqjax.types import Array
 
 KEPT = 3
