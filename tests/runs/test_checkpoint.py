@@ -7,8 +7,8 @@ import optax
 import pytest
 
 from seqjax.cells import LSTMState
-from seqjax.runs.checkpoint import Checkpoints
 from seqjax.errors import InputError, RunError
+from seqjax.runs.checkpoint import Checkpoints
 from seqjax.training.step import init_train_state
 
 OPTIMIZER = optax.chain(optax.clip_by_global_norm(1.0), optax.adam(1e-3))

@@ -8,9 +8,9 @@ import jax
 import jax.numpy as jnp
 import pytest
 
+from experiments import word_lm
 from experiments.char_lm import program as char_lm
 from experiments.lstm_variants import program as lstm_variants
-from experiments import word_lm
 from seqjax.runs.checkpoint import Checkpoints
 from seqjax.runs.stopping import Stopped, Stopper
 
