@@ -11,6 +11,7 @@ import os
 import re
 import secrets
 import stat
+import weakref
 from collections.abc import Iterator
 from pathlib import Path
 from typing import BinaryIO, TextIO
@@ -87,6 +88,20 @@ def check_still_there(path: Path, before: os.stat_result) -> None:
     raise RunError(f"{path} was removed, moved or replaced during the run.")
 
 
+class Place:
+    """A directory as it is now, by which it is known again later."""
+
+    def __init__(self, path: Path):
+        self.path, self._then = path, path.stat()
+        with contextlib.suppress(OSError):  # not every system opens directories
+            # While it is open, no directory made after its removal gets the same number.
+            weakref.finalize(self, os.close, os.open(path, os.O_RDONLY))
+
+    def check(self) -> None:
+        """Raises RunError if the path leads to no directory any more, or to another."""
+        check_still_there(self.path, self._then)
+
+
 def make_new(path: Path) -> BinaryIO:
     """A new file, opened to be written; what stands at `path` already is an error (an OSError)."""
     flags = os.O_WRONLY | os.O_CREAT | os.O_EXCL | NO_LINK | getattr(os, "O_BINARY", 0)
@@ -115,6 +130,16 @@ def is_folder(path: Path) -> bool:
         return False
 
 
+def sync_folder(path: Path) -> None:
+    """Puts the names in a directory onto the disk, so that a rename survives the machine's end."""
+    with contextlib.suppress(OSError):  # not every system opens directories
+        descriptor = os.open(path, os.O_RDONLY)
+        try:
+            os.fsync(descriptor)
+        finally:
+            os.close(descriptor)
+
+
 def remove_partial(directory: Path) -> None:
     """Removes what writers that were killed have left in a directory."""
     with contextlib.suppress(OSError):
@@ -133,6 +158,7 @@ def _replacing(path: Path) -> Iterator[BinaryIO]:
             file.flush()
             os.fsync(file.fileno())
         os.replace(partial, path)
+        sync_folder(path.parent)
     except OSError as error:
         partial.unlink(missing_ok=True)
         raise OSError(error.errno, error.strerror, str(path)) from error

@@ -14,7 +14,7 @@ from pathlib import Path
 from typing import Any, TextIO
 
 from seqjax.errors import InputError, RunError
-from seqjax.files.writing import NO_LINK, check_still_there, remove_partial
+from seqjax.files.writing import NO_LINK, Place, remove_partial
 
 try:
     import fcntl
@@ -53,18 +53,18 @@ def open_workdir(path: str, *, name: str, resume: bool) -> Iterator[Path]:
     else:
         raise RunError(f"{workdir} is made and removed by other runs all the time.")
     with lock:
-        here = workdir.stat()
+        place = Place(workdir)
         try:
             _look_around(workdir, resume)
             yield workdir
-            check_still_there(workdir, here)
+            place.check()
         finally:
             # Nobody else removes anything: whoever waits for the lock sees that the file is gone.
-            with suppress(OSError):
-                if os.path.samestat(workdir.stat(), here):
-                    (workdir / "lock").unlink()
-                    if new:
-                        workdir.rmdir()  # bad input leaves no trace; a run's files stay
+            with suppress(OSError, RunError):
+                place.check()
+                (workdir / "lock").unlink()
+                if new:
+                    workdir.rmdir()  # bad input leaves no trace; a run's files stay
 
 
 def _find_or_make(path: str, default: str) -> tuple[Path, bool]:
