@@ -6,7 +6,7 @@ from typing import Any
 
 import matplotlib.pyplot as plt
 
-from experiments.common.plots import COLOURS
+from experiments.common.plots import COLOURS, save
 from seqjax.cells.graph import ACTIVATIONS, DIAGONALS, ELEMENTWISE, INPUT, STATES, Graph
 
 SIGNS = {"+": "+", "-": "-", "*": "⊙"}
@@ -93,7 +93,7 @@ def draw_graph(path: Path, graph: Graph, title: str) -> None:
     axes.set_ylim(-1.4, height - 0.3)  # room for bent arrows
     axes.set_title(title)
     axes.axis("off")
-    figure.savefig(path, dpi=150)
+    save(figure, path)
     plt.close(figure)
 
 

@@ -1,5 +1,6 @@
 """One plain style for all figures."""
 
+import io
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from pathlib import Path
@@ -9,6 +10,8 @@ import matplotlib
 
 matplotlib.use("Agg")
 import matplotlib.pyplot as plt
+
+from seqjax.files.writing import write_bytes
 
 # Okabe and Ito's colours, told apart by colour-blind readers; line styles tell them apart in grey.
 COLOURS = ("#0072B2", "#D55E00", "#009E73", "#CC79A7", "#E69F00", "#56B4E9")
@@ -53,8 +56,15 @@ def curve(
     axes.grid(alpha=0.25)
     axes.spines[["top", "right"]].set_visible(False)
     axes.legend(frameon=False)
-    figure.savefig(path, dpi=150)
+    save(figure, path)
     plt.close(figure)
+
+
+def save(figure: Any, path: Path) -> None:
+    """Writes a figure to a PNG file, whole or not at all."""
+    png = io.BytesIO()
+    figure.savefig(png, dpi=150, format="png")
+    write_bytes(path, png.getvalue())
 
 
 @contextmanager
@@ -65,7 +75,7 @@ def panels(path: Path, columns: int = 1) -> Iterator[Sequence[Any]]:
     )
     try:
         yield (axes,) if columns == 1 else tuple(axes)
-        figure.savefig(path, dpi=150)
+        save(figure, path)
     finally:
         plt.close(figure)
 

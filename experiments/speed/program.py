@@ -41,6 +41,7 @@ from experiments.speed.report import report, show
 from seqjax.cells import CELLS
 from seqjax.errors import InputError, RunError, check_positive, check_rate, shown
 from seqjax.files.json import write_json
+from seqjax.files.writing import open_to_append
 from seqjax.runs.workdir import open_workdir
 
 ROOT = Path(__file__).parents[2]
@@ -154,7 +155,7 @@ class Child:
     def __init__(self, peer: str, log: Path, reuse_memory: bool):
         self._log = log
         env = {"JAX_PLATFORMS": "cpu", "JAX_ENABLE_COMPILATION_CACHE": "0"}
-        with log.open("a") as stderr:
+        with open_to_append(log) as stderr:
             self._process = subprocess.Popen(
                 [
                     sys.executable,

@@ -9,6 +9,7 @@ import numpy as np
 from experiments.common import plots
 from experiments.speed.peers import PEERS, Case
 from seqjax.files.json import write_json
+from seqjax.files.writing import write_atomically
 
 HATCHES = ("", "//", "..", "\\\\", "xx", "--", "oo", "++", "**")
 
@@ -46,7 +47,7 @@ def report(workdir: Path, results: dict[str, Any]) -> None:
     }
     write_json(workdir / "results.json", results)
     text = table(results)
-    (workdir / "table.md").write_text(text, encoding="utf-8")
+    write_atomically(workdir / "table.md", text)
     draw_ratios(workdir / "ratios.png", results["cases"])
     draw_growth(workdir / "growth.png", lines, results["growth_exponents"])
     print(f"\n{text}\nresults.json, table.md and figures are in {workdir}")
@@ -146,7 +147,7 @@ def draw_ratios(path: Path, rows: list[dict[str, Any]]) -> None:
     figure.legend(
         *panels[0][0].get_legend_handles_labels(), loc="outside right upper", frameon=False
     )
-    figure.savefig(path, dpi=150)
+    plots.save(figure, path)
     plots.plt.close(figure)
 
 
@@ -189,5 +190,5 @@ def draw_growth(path: Path, lines: dict[str, list], exponents: dict[str, float])
         panel.grid(alpha=0.25)
         panel.spines[["top", "right"]].set_visible(False)
         panel.legend(frameon=False)
-    figure.savefig(path, dpi=150)
+    plots.save(figure, path)
     plots.plt.close(figure)

@@ -7,7 +7,7 @@ from typing import Any
 
 import numpy as np
 
-from experiments.common.plots import COLOURS, LINES, plt
+from experiments.common.plots import COLOURS, LINES, plt, save
 
 FLOOR = 1e-12  # lower end of the gradient axis
 LECTURES = {"RNN: about 7": 7, "about 20": 20, "LSTM: about 100": 100}
@@ -95,7 +95,7 @@ def gradient_by_lag(path: Path, networks: dict[str, Any]) -> None:
     )
     handles, labels = panels[0].get_legend_handles_labels()
     figure.legend(handles, labels, loc="outside right upper", frameon=False)
-    figure.savefig(path, dpi=150)
+    save(figure, path)
     plt.close(figure)
 
 
@@ -137,7 +137,7 @@ def memory_horizon(path: Path, networks: dict[str, Any]) -> None:
     axes.grid(alpha=0.25)
     axes.spines[["top", "right"]].set_visible(False)
     figure.legend(loc="outside lower center", ncols=2, frameon=False)
-    figure.savefig(path, dpi=150)
+    save(figure, path)
     plt.close(figure)
 
 
@@ -158,7 +158,7 @@ def accuracy_by_lag(path: Path, networks: dict[str, Any]) -> None:
     axes.grid(alpha=0.25)
     axes.spines[["top", "right"]].set_visible(False)
     figure.legend(loc="outside right upper", frameon=False)
-    figure.savefig(path, dpi=150)
+    save(figure, path)
     plt.close(figure)
 
 
@@ -193,5 +193,5 @@ def _save(figure: Any, axes: Any, path: Path) -> None:
     axes.grid(alpha=0.25)
     axes.spines[["top", "right"]].set_visible(False)
     axes.legend(frameon=False)
-    figure.savefig(path, dpi=150)
+    save(figure, path)
     plt.close(figure)

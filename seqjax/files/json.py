@@ -5,10 +5,11 @@ import math
 import os
 import re
 from pathlib import Path
-from typing import Any, TextIO
+from typing import Any
 
 from seqjax.errors import InputError, shown
 from seqjax.files.text import read_text
+from seqjax.files.writing import write_atomically
 
 LARGEST = 64 << 20  # bytes; what a run writes is far below, what Python makes of it far above
 DEEPEST = 100  # levels of nesting; Python's own limit is met at another depth by each function
@@ -20,35 +21,6 @@ def write_json(path: Path, value: Any) -> None:
     # Lone surrogates, as in a path that is not UTF-8, are the one thing UTF-8 cannot hold.
     text = re.sub("[\ud800-\udfff]", lambda match: f"\\u{ord(match[0]):04x}", text)
     write_atomically(path, text + "\n")
-
-
-def write_atomically(path: Path, text: str) -> None:
-    """Writes to a neighbour and renames it, so that no reader ever sees half a file.
-
-    Once it returns, the text is on the disk: it survives the machine's sudden end, too.
-    """
-    partial = path.with_name(path.name + ".partial")
-    try:
-        with partial.open("w", encoding="utf-8") as file:
-            append(file, text)
-        partial.replace(path)
-    except BaseException:
-        partial.unlink(missing_ok=True)
-        raise
-
-
-def append(file: TextIO, text: str) -> None:
-    """Writes text to a file and the file to the disk.
-
-    Raises:
-      OSError: as on a full disk; it names the file.
-    """
-    try:
-        file.write(text)
-        file.flush()
-        os.fsync(file.fileno())
-    except OSError as error:
-        raise OSError(error.errno, error.strerror, file.name) from error
 
 
 def read_json(path: Path) -> Any:

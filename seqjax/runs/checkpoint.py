@@ -1,13 +1,15 @@
 """Checkpoints by Orbax: the state of training, and a JSON record of what is needed to rebuild it.
 
-Every checkpoint has a list of SHA-256 sums beside it, in the form of `sha256sum`, written when all
-else is on the disk. What has no list was cut off in being written, what differs from it is damaged;
-both are passed over, the latter with a word, for the one before.
+A checkpoint is a folder named by its step, and beside it a list of SHA-256 sums of its files. It is
+written under another name, and takes its own when its list is on the disk: a folder without a list, a
+list without a folder and files that differ from it are damage, never the trace of a save that was cut
+off. What is damaged is passed over, with a word, for the one before. It is not removed: only what is
+known to be sound, and what was cut off, is.
 """
 
-import hashlib
 import math
 import os
+import re
 import shutil
 import sys
 import tempfile
@@ -22,8 +24,14 @@ import orbax.checkpoint as ocp
 from absl import logging
 
 from seqjax.errors import InputError, RunError
-from seqjax.files.json import LARGEST, write_atomically
-from seqjax.files.text import read_text
+from seqjax.files.writing import (
+    Place,
+    is_folder,
+    make_folder,
+    sync_folder,
+    write_atomically,
+)
+from seqjax.runs.sums import damage_of, files_of, sums_of
 from seqjax.types import Array, Params
 
 KEPT = 3
@@ -39,6 +47,12 @@ class Stepped(Protocol):
     def step(self) -> Array: ...
 
 
+_STEP = re.compile(r"0|[1-9][0-9]{0,17}")
+_LIST = re.compile(rf"({_STEP.pattern})\.sha256")
+_CUT_OFF = re.compile(  # Orbax's own names, and ours
+    rf"({_STEP.pattern})(\.unfinished|(\.unfinished)?\.orbax-checkpoint-tmp(-[0-9]+)?)"
+)
+
 State = TypeVar("State", bound=Stepped)
 
 
@@ -53,54 +67,62 @@ class Checkpoints:
         self.directory = directory.absolute()
         self._orbax: ocp.Checkpointer | None = None
         self._intact: dict[int, bool] = {}  # what was verified
+        self._above = Place(next(p for p in self.directory.parents if os.path.isdir(p)))
 
     def save(self, state: Stepped, record: dict[str, Any]) -> None:
         """Saves, and returns when all is on the disk. Checkpoints of later steps are removed.
 
         Raises:
-          RunError: if it cannot be written, as on a full disk; those before it stay.
+          RunError: if it cannot be written, as on a full disk or where the directory above was
+            removed; those before it stay.
         """
         step = int(state.step)
         if step in self.steps() and self._is_intact(step):
             return  # the same state: the step counts every update
-        self.drop_after(step - 1)
-        arguments = ocp.args.Composite(
-            record=ocp.args.JsonSave(record),
-            **{name: ocp.args.StandardSave(tree) for name, tree in _items(state).items()},
-        )
         try:
+            self._make_directory()
+            self._clear_up()
+            self.drop_after(step - 1)
+            self._set_aside(step)
             _check_room(self.directory, sum(x.nbytes for x in jax.tree.leaves(state)))
-            with _quiet():
-                self._open().save(self.directory / str(step), args=arguments)
-            sums = "".join(f"{_sum(path)}  {name}\n" for name, path in self._files(step).items())
-            write_atomically(self._list_of(step), sums)
+            self._write(step, state, record)
         except (OSError, ValueError, RuntimeError) as error:
             self.close()
-            self._remove(step)
+            with suppress(OSError, RunError):
+                self._clear_up()
             last = f"the last good one is of step {max(self.steps())}" if self.steps() else "none"
             raise RunError(
                 f"cannot save step {step} in {self.directory}: {_reason(error)}; before it: {last}."
             ) from error
         self._intact[step] = True
-        for old in sorted(self.steps())[:-KEPT]:
+        for old in [s for s in self.steps() if s <= step][:-KEPT]:
             self._remove(old)
 
     def steps(self) -> list[int]:
-        """The steps that were saved to the end, oldest first."""
-        names = (path.stem for path in self.directory.glob("*.sha256"))
-        return sorted(int(name) for name in names if name.isascii() and name.isdecimal())
+        """The steps of which a folder and its list are there, oldest first."""
+        names = self._names()
+        return [step for step in self._seen(names) if {str(step), f"{step}.sha256"} <= names]
 
     def exists(self) -> bool:
-        return bool(self.steps())
+        """Whether there is a checkpoint that can be read; False if none was ever saved.
+
+        Raises:
+          RunError: if there are some, and none can be read.
+        """
+        if self._seen(self._names()):
+            self.newest()
+            return True
+        return False
 
     def drop_after(self, step: int) -> None:
-        """Removes checkpoints of later steps, as those a run was resumed from before."""
-        if not self.directory.is_dir():
-            return
-        later = [path.name.split(".")[0] for path in self.directory.iterdir()]
-        for name in {name for name in later if name.isascii() and name.isdecimal()}:
-            if int(name) > step:
-                self._remove(int(name))
+        """Removes checkpoints of later steps, as those a run was resumed from before.
+
+        What is damaged stays.
+        """
+        self._clear_up()
+        for later in self.steps():
+            if later > step and not damage_of(self._folder(later), self._list_of(later)):
+                self._remove(later)
 
     def read_record(self) -> dict[str, Any]:
         """The JSON record of the newest checkpoint that is intact."""
@@ -162,72 +184,105 @@ class Checkpoints:
           InputError: if there is no checkpoint.
           RunError: if all of them are damaged.
         """
-        steps = self.steps()
+        steps = self._seen(self._names())
         if not steps:
             raise InputError(f"no checkpoint in {self.directory}.")
         for step in reversed(steps):
             if self._is_intact(step):
                 return step
-        raise RunError(f"every checkpoint in {self.directory} is damaged; none can be read.")
+        damage = damage_of(self._folder(steps[-1]), self._list_of(steps[-1]))
+        raise RunError(
+            f"every checkpoint in {self.directory} is damaged (step {steps[-1]}: {damage}); none"
+            " can be read. Bring back what is missing, or start another run."
+        )
 
     def _is_intact(self, step: int) -> bool:
         if step not in self._intact:
-            damage = self._damage(step)
+            damage = damage_of(self._folder(step), self._list_of(step))
             if damage:
-                others = [s for s in self.steps() if s < step]
-                print(
-                    f"warning: the checkpoint of step {step} in {self.directory} is damaged"
-                    f" ({damage}); " + ("trying the one before." if others else "none is before."),
-                    file=sys.stderr,
-                    flush=True,
+                before = any(s < step for s in self._seen(self._names()))
+                _warn(
+                    f"the checkpoint of step {step} in {self.directory} is damaged ({damage}); "
+                    + ("trying the one before." if before else "none is before.")
                 )
             self._intact[step] = not damage
         return self._intact[step]
 
-    def _damage(self, step: int) -> str:
-        """What is wrong with a checkpoint's files; "" if nothing is."""
-        files = self._files(step)
+    def _names(self) -> set[str]:
         try:
-            lines = read_text(self._list_of(step), LARGEST).splitlines()
-            sums = {name: sum for sum, name in (line.split("  ", 1) for line in lines)}
-        except (OSError, ValueError):
-            return "its list of sums cannot be read"
-        for name in sorted(sums.keys() | files.keys()):
-            if name not in files:
-                return f"{name} is missing"
-            if name not in sums:
-                return f"{name} is not in its list"
-            try:
-                if _sum(files[name]) != sums[name]:
-                    return f"{name} was changed"
-            except OSError as error:
-                return f"{name} cannot be read: {error.strerror}"
-        return "" if sums else "its list of sums is empty"
+            return set(os.listdir(self.directory))
+        except (FileNotFoundError, NotADirectoryError):
+            return set()
+        except (OSError, ValueError) as error:  # (a name with a zero byte is a ValueError)
+            raise RunError(f"cannot read {self.directory}: {_reason(error)}.") from error
 
-    def _files(self, step: int) -> dict[str, Path]:
-        """Files of a checkpoint by their names in the list of sums."""
-        root = self.directory / str(step)
-        found = sorted(path for path in root.rglob("*") if path.is_file())
-        return {path.relative_to(self.directory).as_posix(): path for path in found}
+    def _seen(self, names: set[str]) -> list[int]:
+        """Steps with a folder, or with a list whose folder was not just cut off, oldest first."""
+        folders = {
+            name for name in names if _STEP.fullmatch(name) and is_folder(self._folder(name))
+        }
+        lists = {match[1] for match in map(_LIST.fullmatch, names) if match}
+        return sorted(map(int, folders | {s for s in lists if f"{s}.unfinished" not in names}))
 
-    def _list_of(self, step: int) -> Path:
+    def _folder(self, step: int | str) -> Path:
+        return self.directory / str(step)
+
+    def _list_of(self, step: int | str) -> Path:
         return self.directory / f"{step}.sha256"
 
+    # ------------------------------------------------------------ writing and removing
+
+    def _make_directory(self) -> None:
+        """... below what was there when we began: not where somebody has removed it all."""
+        self._above.check()
+        for path in (*reversed(self.directory.parents), self.directory):
+            if len(path.parts) > len(self._above.path.parts):
+                make_folder(path)
+
+    def _write(self, step: int, state: Stepped, record: dict[str, Any]) -> None:
+        unfinished = self.directory / f"{step}.unfinished"
+        arguments = ocp.args.Composite(
+            record=ocp.args.JsonSave(record),
+            **{name: ocp.args.StandardSave(tree) for name, tree in _items(state).items()},
+        )
+        with _quiet():
+            self._open().save(unfinished, args=arguments)
+        write_atomically(self._list_of(step), sums_of(unfinished, str(step)))
+        unfinished.rename(self._folder(step))
+        sync_folder(self.directory)
+
     def _remove(self, step: int) -> None:
-        """The list first: what is half removed is no checkpoint any more."""
+        """Its name first: what is half removed is no checkpoint any more."""
         self._intact.pop(step, None)
-        self._list_of(step).unlink(missing_ok=True)
-        unfinished = self.directory.glob(f"{step}.*")  # Orbax's own, where it was cut off
-        for path in (self.directory / str(step), *unfinished):
-            if path.is_dir():
-                shutil.rmtree(path, ignore_errors=True)
+        self._folder(step).rename(self.directory / f"{step}.unfinished")
+        self._clear_up()
+
+    def _clear_up(self) -> None:
+        """Removes what was cut off in being written or removed."""
+        for name in self._names():
+            if match := _CUT_OFF.fullmatch(name):
+                if not os.path.lexists(self._folder(match[1])):
+                    self._list_of(match[1]).unlink(missing_ok=True)
+                if is_folder(self.directory / name):
+                    shutil.rmtree(self.directory / name, ignore_errors=True)
+
+    def _set_aside(self, step: int) -> None:
+        """Makes room for a step where something else has its name, and keeps that."""
+        paths = [self._folder(step), self._list_of(step)]
+        paths = [path for path in paths if os.path.lexists(path)]
+        if paths:
+            self._intact.pop(step, None)
+            aside = Path(tempfile.mkdtemp(prefix=f"{step}.damaged-", dir=self.directory))
+            for path in paths:
+                path.rename(aside / path.name)
+            _warn(f"what was damaged of step {step} is kept in {aside}.")
 
     # ------------------------------------------------------------ Orbax
 
     def _metadata(self) -> Any:
         step = self.newest()
         with self._reading():
-            return self._open().metadata(self.directory / str(step)).item_metadata
+            return self._open().metadata(self._folder(step)).item_metadata
 
     def _saved_shapes(self) -> dict[str, dict[str, tuple[int, ...]]]:
         """Of each item of arrays in the newest checkpoint, the shape of every array by its name."""
@@ -250,7 +305,7 @@ class Checkpoints:
 
     def _check_size(self, like: Any) -> None:
         """Orbax would believe any size."""
-        on_disk = sum(path.stat().st_size for path in self._files(self.newest()).values())
+        on_disk = sum(path.stat().st_size for path in files_of(self._folder(self.newest())))
         leaves = jax.tree.leaves(like)
         claimed = sum(math.prod(x.shape) * jnp.dtype(x.dtype).itemsize for x in leaves)
         if claimed > FREE_BYTES + FOLD * on_disk:
@@ -262,7 +317,7 @@ class Checkpoints:
     def _restore(self, **args: Any) -> Any:
         step = self.newest()
         with self._reading():
-            return self._open().restore(self.directory / str(step), args=ocp.args.Composite(**args))
+            return self._open().restore(self._folder(step), args=ocp.args.Composite(**args))
 
     @contextmanager
     def _reading(self) -> Iterator[None]:
@@ -300,17 +355,13 @@ def _quiet() -> Iterator[None]:
 
 def _check_room(directory: Path, num_bytes: int) -> None:
     """Raises OSError if so much does not fit the disk, before Orbax has begun with many files."""
-    directory.mkdir(parents=True, exist_ok=True)
     with tempfile.TemporaryFile(dir=directory) as file:
         if hasattr(os, "posix_fallocate"):
             os.posix_fallocate(file.fileno(), 0, num_bytes + MARGIN)
 
 
-def _sum(path: Path) -> str:
-    """The SHA-256 sum of a file that, from then on, is on the disk."""
-    with path.open("rb") as file:
-        os.fsync(file.fileno())
-        return hashlib.file_digest(file, "sha256").hexdigest()
+def _warn(text: str) -> None:
+    print(f"warning: {text}", file=sys.stderr, flush=True)
 
 
 def _reason(error: Exception) -> str:

@@ -5,7 +5,8 @@ from pathlib import Path
 from typing import Any
 
 from seqjax.errors import InputError, RunError, shown
-from seqjax.files.json import append, finite, read_lines, write_atomically
+from seqjax.files.json import finite, read_lines
+from seqjax.files.writing import append, start_file
 
 
 class Ledger:
@@ -35,8 +36,7 @@ class Ledger:
             self.rows[key] = row
         text = "".join(_line(key, row) for key, row in self.rows.items())
         try:
-            write_atomically(path, text)
-            self._file = path.open("a", encoding="utf-8")
+            self._file = start_file(path, text)
         except (OSError, ValueError) as error:  # (a name with a zero byte is a ValueError)
             reason = error.strerror if isinstance(error, OSError) else error
             raise RunError(f"cannot write {path}: {reason}.") from error

@@ -3,15 +3,19 @@
 import json
 import math
 import os
+import platform
+import secrets
+import struct
 import time
 from pathlib import Path
 
-from tensorboardX.event_file_writer import EventsWriter
 from tensorboardX.proto.event_pb2 import Event, SessionLog
+from tensorboardX.record_writer import masked_crc32c
 from tensorboardX.summary import scalar
 
 from seqjax.errors import InputError, RunError
-from seqjax.files.json import append, read_lines, write_atomically
+from seqjax.files.json import read_lines
+from seqjax.files.writing import append, make_folder, make_new, start_file
 
 
 class Records:
@@ -39,17 +43,13 @@ class Records:
         text = "".join(json.dumps(row) + "\n" for row in kept)
         board = workdir / "tensorboard"
         try:
-            board.mkdir(exist_ok=True)
-            write_atomically(path, text)
-            self._file = path.open("a", encoding="utf-8")
+            make_folder(board)
+            self._file = start_file(path, text)
+            self._events = _Events(board)
         except OSError as error:
             raise RunError(f"cannot write {error.filename or path}: {error.strerror}.") from error
-        # The synchronous writer: the usual one would meet a full disk in a thread of its own.
-        self._events = EventsWriter(str(board / "events"), f".{os.getpid()}")
         start = SessionLog(status=SessionLog.START)  # later steps of earlier files are hidden
-        self._events.write_event(
-            Event(wall_time=time.time(), step=resume_step + 1, session_log=start)
-        )
+        self._events.write(step=resume_step + 1, session_log=start)
 
     def write(self, step: int, split: str, **values: float) -> None:
         """Writes one row, onto the disk; a value that is not finite becomes null."""
@@ -58,10 +58,35 @@ class Records:
         append(self._file, json.dumps(row, allow_nan=False) + "\n")
         for name, value in finite.items():
             if value is not None:
-                summary = scalar(f"{split}/{name}", value)
-                self._events.write_event(Event(wall_time=time.time(), step=step, summary=summary))
+                self._events.write(step=step, summary=scalar(f"{split}/{name}", value))
         self._events.flush()
 
     def close(self) -> None:
         self._file.close()
         self._events.close()
+
+
+class _Events:
+    """A TensorBoard event file in a directory, of a name that nobody can have taken.
+
+    Not tensorboardX's own writer: it writes through a link, and meets a full disk in a thread.
+    """
+
+    def __init__(self, directory: Path):
+        parts = (f"{int(time.time())}", platform.node(), f"{os.getpid()}", secrets.token_hex(4))
+        self._file = make_new(directory / f"events.out.tfevents.{'.'.join(parts)}")
+        self.write(file_version="brain.Event:2")
+
+    def write(self, **fields: object) -> None:
+        """One event as TFRecord has it: its length and itself, each with its checksum behind."""
+        event = Event(wall_time=time.time(), **fields).SerializeToString()
+        length = struct.pack("<Q", len(event))
+        for data in (length, event):
+            self._file.write(data + struct.pack("<I", masked_crc32c(data)))
+
+    def flush(self) -> None:
+        self._file.flush()
+        os.fsync(self._file.fileno())
+
+    def close(self) -> None:
+        self._file.close()

@@ -123,8 +123,8 @@ def test_bad_command_lines_end_in_one_sentence(tmp_path):
         (f"--data={tmp_path}/no.txt",): [f"{tmp_path}/no.txt: no such file"],
         (f"--data={empty}",): [f"{empty}: the training text is empty"],
         (f"--data={binary}",): [f"{binary} is binary"],
-        (f"--workdir={text}/run",): [f"cannot make --workdir={text}/run"],
-        (f"--workdir={tmp_path}/used",): [f"{tmp_path}/used holds a run already", "--resume"],
+        (f"--workdir={text}/run",): [f"cannot make the directory {text}/run"],
+        (f"--workdir={tmp_path}/used",): [f"{tmp_path}/used holds a run already", "resume it"],
         ("--sample_only", f"--checkpoint={tmp_path}"): [f"no checkpoint in {tmp_path}."],
         ("--sample_only", f"--checkpoint={text}"): [f"no checkpoint in {text}."],
         ("--resume",): ["--resume needs the --workdir", "new"],
@@ -213,7 +213,7 @@ def test_ctrl_c_saves_and_resume_goes_on(tmp_path):
     other, more = run_all([*resume, "--hidden_size=9"], [*resume, f"--steps={step + 7}"])
     code, _, err = other
     assert code == 2
-    assert re.fullmatch(r"error: [^\n]*--hidden_size=8, got --hidden_size=9[^\n]*\n", err)
+    assert re.fullmatch(r"error: [^\n]* hidden_size=8, got hidden_size=9[^\n]*\n", err)
     code, out, err = more
     assert code == 0, err
     assert "validation: " in out

@@ -243,7 +243,7 @@ def test_a_resumed_run_does_what_is_missing_and_finds_the_same(whole, tmp_path):
     config = dataclasses.replace(TINY, workdir=str(tmp_path), resume=True)
     again = latch.run(config)
     assert json.dumps(again) == json.dumps(results)
-    with pytest.raises(InputError, match="--runs=10, got --runs=5"):
+    with pytest.raises(InputError, match="runs=10, got runs=5"):
         latch.run(dataclasses.replace(config, runs=5))
 
 

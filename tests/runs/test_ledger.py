@@ -1,13 +1,12 @@
-"""The ledger of a study, and the lock of its directory."""
+"""The ledger of a study."""
 
 import json
 import math
 
 import pytest
 
-from seqjax.errors import InputError, RunError
+from seqjax.errors import InputError
 from seqjax.runs.ledger import Ledger
-from seqjax.runs.workdir import open_workdir
 
 
 def test_units_come_back_as_they_were_written(tmp_path):
@@ -46,34 +45,3 @@ def test_a_damaged_line_is_named(text, tmp_path):
     with pytest.raises(InputError, match=r"units\.jsonl|line \d"):
         Ledger(path, resume=True)
     assert path.read_bytes() == text.encode("latin-1")
-
-
-def test_a_directory_is_locked_and_freed(tmp_path):
-    path = str(tmp_path / "run")
-    with open_workdir(path, name="x", resume=False) as workdir:
-        (workdir / "config.json").write_text("{}")
-        with pytest.raises(RunError, match=r"in use by process \d+ on .* for 0:00:0"):
-            open_workdir(path, name="x", resume=True).__enter__()
-    with open_workdir(path, name="x", resume=True):
-        pass
-    with pytest.raises(InputError, match="holds a run already"):
-        open_workdir(path, name="x", resume=False).__enter__()
-
-
-def test_bad_input_leaves_no_directory(tmp_path):
-    def fail():
-        with open_workdir(str(tmp_path / "new" / "run"), name="x", resume=False):
-            raise InputError("no.")
-
-    with pytest.raises(InputError, match=r"no\."):
-        fail()
-    assert not (tmp_path / "new" / "run").exists()
-
-
-def test_a_lock_that_is_a_link_is_not_followed(tmp_path):
-    (tmp_path / "run").mkdir()
-    (tmp_path / "precious").write_text("kept")
-    (tmp_path / "run" / "lock").symlink_to(tmp_path / "precious")
-    with pytest.raises(InputError, match=r"cannot open .*lock: "):
-        open_workdir(str(tmp_path / "run"), name="x", resume=False).__enter__()
-    assert (tmp_path / "precious").read_text() == "kept"

@@ -2,14 +2,18 @@
 
 import json
 import math
+import shutil
 import struct
 
 import jax.numpy as jnp
 import numpy as np
 import pytest
+from tensorboardX.crc32c import crc32c
 from tensorboardX.proto.event_pb2 import Event
 
-from seqjax.files.json import read_lines, write_atomically, write_json
+from seqjax.errors import RunError
+from seqjax.files.json import read_lines, write_json
+from seqjax.files.writing import write_atomically
 from seqjax.runs.metrics import Records
 
 
@@ -96,3 +100,37 @@ def test_results_that_are_not_finite_are_still_json(tmp_path):
     write_json(path, {"loss": math.nan, "nested": [{"rate": math.inf}, 1.5]})
     value = json.loads(path.read_text(), parse_constant=pytest.fail)
     assert value == {"loss": None, "nested": [{"rate": None}, 1.5]}
+
+
+def test_event_files_have_the_checksums_of_tfrecord(tmp_path):
+    write_rows(tmp_path, range(1, 5))
+    (path,) = (tmp_path / "tensorboard").iterdir()
+    data, place = path.read_bytes(), 0
+    while place < len(data):
+        (length,) = struct.unpack_from("<Q", data, place)
+        for start, size in ((place, 8), (place + 12, length)):
+            (stored,) = struct.unpack_from("<I", data, start + size)
+            checksum = crc32c(data[start : start + size])
+            turned = (checksum >> 15 | checksum << 17) % 2**32  # "masked"
+            assert stored == (turned + 0xA282EAD8) % 2**32
+        place += length + 16
+
+
+def test_tensorboard_as_a_link_into_another_run_is_refused(tmp_path):
+    other, run = tmp_path / "other", tmp_path / "run"
+    other.mkdir()
+    run.mkdir()
+    (run / "tensorboard").symlink_to(other)
+    with pytest.raises(RunError, match=r"cannot write .*tensorboard: it is a link\."):
+        Records(run)
+    assert not list(other.iterdir())
+
+
+def test_rows_of_a_run_that_was_removed_are_an_error(tmp_path):
+    (tmp_path / "run").mkdir()
+    records = Records(tmp_path / "run")
+    records.write(1, "train", loss=1.0)
+    shutil.rmtree(tmp_path / "run")
+    with pytest.raises(RunError, match=r"metrics\.jsonl was removed, moved or replaced"):
+        records.write(2, "train", loss=1.0)
+    records.close()
