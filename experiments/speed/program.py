@@ -97,7 +97,7 @@ class Config:
     reuse_memory: bool = cli.option(False, "every peer reuses memory it frees, as always in growth")
     workdir: str = cli.workdir_option("speed")
 
-    def __post_init__(self):
+    def __post_init__(self) -> None:
         check_positive("--rounds", self.rounds)
         check_rate("--burst_seconds", self.burst_seconds)
         parse_shapes(self.shapes)
