@@ -36,7 +36,7 @@ class Config:
     learning_rate: float = cli.option(0.05, "learning rate of Adam")
     seed: int = cli.option(0, "seed of the weights")
 
-    def __post_init__(self):
+    def __post_init__(self) -> None:
         check_positive("--hidden_size", self.hidden_size)
         check_positive("--steps", self.steps)
         check_rate("--learning_rate", self.learning_rate)

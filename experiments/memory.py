@@ -60,7 +60,7 @@ class Config:
     repeats: int = cli.option(3, "timed calls of each way")
     workdir: str = cli.workdir_option("memory")
 
-    def __post_init__(self):
+    def __post_init__(self) -> None:
         for name in ("hidden_size", "batch_size", "repeats"):
             check_positive(f"--{name}", getattr(self, name))
         self.lengths()

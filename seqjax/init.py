@@ -9,6 +9,7 @@ order, so that a gate's bias is an initial value and never a constant inside the
 
 import jax
 import jax.numpy as jnp
+from jax.typing import DTypeLike
 
 from seqjax.errors import InputError
 from seqjax.types import Array, Initializer
@@ -22,7 +23,7 @@ glorot_uniform = jax.nn.initializers.glorot_uniform
 def uniform(limit: float) -> Initializer:
     """U(-limit, limit), as in Zaremba et al. (2014) and char-rnn."""
 
-    def init(key: Array, shape: tuple[int, ...], dtype=jnp.float32) -> Array:
+    def init(key: Array, shape: tuple[int, ...], dtype: DTypeLike = jnp.float32) -> Array:
         return jax.random.uniform(key, shape, dtype, -limit, limit)
 
     return init
@@ -39,7 +40,7 @@ def orthogonal(scale: float = 1.0) -> Initializer:
 def identity(scale: float = 1.0) -> Initializer:
     """`scale` times the identity; with ReLU this is the IRNN (Le, Jaitly, Hinton, 2015)."""
 
-    def init(key: Array, shape: tuple[int, ...], dtype=jnp.float32) -> Array:
+    def init(key: Array, shape: tuple[int, ...], dtype: DTypeLike = jnp.float32) -> Array:
         del key
         if len(shape) != 2 or shape[0] != shape[1]:
             raise InputError(f"identity() needs a square matrix, got the shape {shape}.")
@@ -62,7 +63,7 @@ def sparse(
       InputError: when called with a shape that is not square.
     """
 
-    def init(key: Array, shape: tuple[int, ...], dtype=jnp.float32) -> Array:
+    def init(key: Array, shape: tuple[int, ...], dtype: DTypeLike = jnp.float32) -> Array:
         if len(shape) != 2 or shape[0] != shape[1]:
             raise InputError(f"sparse() needs a square matrix, got the shape {shape}.")
         rank_key, value_key = jax.random.split(key)
@@ -77,7 +78,7 @@ def sparse(
 def per_gate(initializer: Initializer, num_gates: int) -> Initializer:
     """Draws a kernel `[D, G·H]` as `num_gates` independent draws of `[D, H]`, side by side."""
 
-    def init(key: Array, shape: tuple[int, ...], dtype=jnp.float32) -> Array:
+    def init(key: Array, shape: tuple[int, ...], dtype: DTypeLike = jnp.float32) -> Array:
         gate_shape = (*shape[:-1], shape[-1] // num_gates)
         keys = jax.random.split(key, num_gates)
         return jnp.concatenate([initializer(k, gate_shape, dtype) for k in keys], axis=-1)
@@ -91,7 +92,7 @@ def forget_bias(value: float | Array) -> Initializer:
     1 is the advice of Gers et al. (2000) and Jozefowicz et al. (2015).
     """
 
-    def init(key: Array, shape: tuple[int, ...], dtype=jnp.float32) -> Array:
+    def init(key: Array, shape: tuple[int, ...], dtype: DTypeLike = jnp.float32) -> Array:
         del key
         return jnp.zeros(shape, dtype).at[1].set(value)
 
@@ -104,7 +105,7 @@ def chrono(max_lag: float) -> Initializer:
     b_f = log U(1, max_lag - 1), b_i = -b_f, the others zero (Tallec and Ollivier, 2018).
     """
 
-    def init(key: Array, shape: tuple[int, ...], dtype=jnp.float32) -> Array:
+    def init(key: Array, shape: tuple[int, ...], dtype: DTypeLike = jnp.float32) -> Array:
         b_f = _log_lags(key, shape[1:], dtype, max_lag)
         return jnp.zeros(shape, dtype).at[0].set(-b_f).at[1].set(b_f)
 
@@ -118,13 +119,13 @@ def chrono_gru(max_lag: float) -> Initializer:
     (Tallec and Ollivier, 2018, whose z is one minus ours).
     """
 
-    def init(key: Array, shape: tuple[int, ...], dtype=jnp.float32) -> Array:
+    def init(key: Array, shape: tuple[int, ...], dtype: DTypeLike = jnp.float32) -> Array:
         return jnp.zeros(shape, dtype).at[1].set(_log_lags(key, shape[1:], dtype, max_lag))
 
     return init
 
 
-def _log_lags(key: Array, shape: tuple[int, ...], dtype, max_lag: float) -> Array:
+def _log_lags(key: Array, shape: tuple[int, ...], dtype: DTypeLike, max_lag: float) -> Array:
     if not max_lag > 2:
         raise InputError(f"chrono initialisation needs max_lag above 2 steps, got {max_lag}.")
     return jnp.log(jax.random.uniform(key, shape, dtype, 1.0, max_lag - 1.0))

@@ -88,7 +88,7 @@ class Config:
     workdir: str = cli.workdir_option("forget_bias")
     resume: bool = cli.resume_option()
 
-    def __post_init__(self):
+    def __post_init__(self) -> None:
         for name in ("length", "hidden_size", "updates", "seeds"):
             if getattr(self, name):
                 check_positive(f"--{name}", getattr(self, name))

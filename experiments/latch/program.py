@@ -76,7 +76,7 @@ class Config:
     workdir: str = cli.workdir_option("latch")
     resume: bool = cli.resume_option()
 
-    def __post_init__(self):
+    def __post_init__(self) -> None:
         for name in ("runs", "updates", "grid_runs", "max_guesses"):
             check_positive(f"--{name}", getattr(self, name))
         check_not_negative("--noise", self.noise)

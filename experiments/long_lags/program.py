@@ -69,7 +69,7 @@ class Config:
     workdir: str = cli.workdir_option("long_lags")
     resume: bool = cli.resume_option()
 
-    def __post_init__(self):
+    def __post_init__(self) -> None:
         for name in ("updates", "seeds"):
             if getattr(self, name):
                 check_positive(f"--{name}", getattr(self, name))

@@ -104,7 +104,7 @@ class Config:
     )
     workdir: str = cli.workdir_option("speed")
 
-    def __post_init__(self):
+    def __post_init__(self) -> None:
         check_positive("--rounds", self.rounds)
         check_rate("--burst_seconds", self.burst_seconds)
         parse_shapes(self.shapes)

@@ -50,7 +50,7 @@ class Config:
     workdir: str = cli.workdir_option(NAME)
     resume: bool = cli.resume_option()
 
-    def __post_init__(self):
+    def __post_init__(self) -> None:
         sizes = "hidden_size max_lag batch_size updates seeds measured_steps rows theory_steps"
         for name in sizes.split():
             check_positive(f"--{name}", getattr(self, name))

@@ -9,7 +9,7 @@ Parameters: w [D, H], u [H, H], b [H].
 """
 
 from collections.abc import Callable
-from typing import NamedTuple
+from typing import Any, NamedTuple
 
 import jax
 import jax.numpy as jnp
@@ -72,12 +72,12 @@ def linear(x: Array) -> Array:
     return x
 
 
-def rnn_relu(hidden_size: int, **kwargs) -> Cell:
+def rnn_relu(hidden_size: int, **kwargs: Any) -> Cell:
     """An Elman RNN with φ = ReLU; keyword arguments as `rnn`."""
     return rnn(hidden_size, jax.nn.relu, **kwargs)
 
 
-def rnn_linear(hidden_size: int, **kwargs) -> Cell:
+def rnn_linear(hidden_size: int, **kwargs: Any) -> Cell:
     """An Elman RNN with φ = identity; keyword arguments as `rnn`."""
     return rnn(hidden_size, linear, **kwargs)
 

@@ -239,6 +239,6 @@ class _quiet:
         self.disabled = datasets.are_progress_bars_disabled()
         datasets.disable_progress_bars()
 
-    def __exit__(self, *_) -> None:
+    def __exit__(self, *_: object) -> None:
         if not self.disabled:
             datasets.enable_progress_bars()

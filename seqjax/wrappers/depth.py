@@ -1,5 +1,6 @@
 """Functions from cells to a cell: depth, skip connections in depth and in time, leaky units."""
 
+from collections.abc import Callable
 from itertools import accumulate
 
 import jax
@@ -83,7 +84,7 @@ def _init_each(cells: tuple[Cell, ...], key: Array, input_sizes: list[int]) -> P
     return tuple(c.init(k, size) for c, k, size in zip(cells, keys, input_sizes, strict=True))
 
 
-def _initial_states(cells: tuple[Cell, ...]):
+def _initial_states(cells: tuple[Cell, ...]) -> Callable[..., State]:
     def initial_state(batch_shape: tuple[int, ...] = ()) -> State:
         return tuple(cell.initial_state(batch_shape) for cell in cells)
 

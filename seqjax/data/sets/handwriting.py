@@ -130,7 +130,9 @@ def _iam_inputs(path: Path, every: int) -> np.ndarray:
                 raise ValueError(f"a point at {x}, {y}, {time}")
             strokes[-1].append((x, y, time))
 
-    def doctype(*_) -> None:  # entities, and files to read, are declared there and nowhere else
+    def doctype(
+        *_: object,
+    ) -> None:  # entities, and files to read, are declared there and nowhere else
         raise ValueError("a DOCTYPE, which no line has")
 
     parser = expat.ParserCreate()
