@@ -92,8 +92,10 @@ __all__ = [
 def __getattr__(name: str) -> Any:
     if name in _PACKAGES:
         return importlib.import_module(f"seqjax.{name}")
+    if name in CELLS:  # every cell is `seqjax.NAME`, those above and all others
+        return CELLS[name]
     raise AttributeError(f"module 'seqjax' has no attribute {name!r}")
 
 
 def __dir__() -> list[str]:
-    return sorted([*__all__, *_PACKAGES, "__version__"])
+    return sorted({*__all__, *CELLS, *_PACKAGES, "__version__"})

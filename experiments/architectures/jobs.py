@@ -4,8 +4,8 @@ from typing import Any, NamedTuple
 
 import numpy as np
 
+from experiments.architectures.networks import NETWORKS
 from experiments.architectures.tasks import TASKS, Sizes
-from experiments.common.jozefowicz import NETWORKS
 from seqjax.cells.graph import Graph, graph_from_json, graph_to_json
 from seqjax.errors import LARGEST_INT, InputError, check_positive, check_rate, shown
 from seqjax.tasks.sums import MOST_DIGITS

@@ -8,7 +8,7 @@ from typing import Any, NamedTuple
 import jax
 import jax.numpy as jnp
 
-from experiments.common.jozefowicz import NETWORKS
+from experiments.common.jozefowicz import NETWORKS as PUBLISHED
 from seqjax import init
 from seqjax.cells import CELLS
 from seqjax.cells.graph import Graph, graph_cell
@@ -16,6 +16,9 @@ from seqjax.errors import InputError
 from seqjax.recurrence.unroll import unroll
 from seqjax.types import Array, Cell, Initializer, Params
 from seqjax.wrappers.depth import stack
+
+# The paper's networks, and every other cell under its own name; the IRNN is its initialisation.
+NETWORKS = PUBLISHED | {name: name for name in CELLS if name != "irnn"}
 
 
 class Shape(NamedTuple):

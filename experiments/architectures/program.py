@@ -30,12 +30,13 @@ from typing import Any
 import numpy as np
 
 from experiments.architectures.jobs import Job, Setting, draw_setting
+from experiments.architectures.networks import NETWORKS
 from experiments.architectures.report import report
 from experiments.architectures.tasks import STREAMS, WORDS, Sizes
 from experiments.architectures.training import evaluate, prepare
 from experiments.common import cli
 from experiments.common.flag_lists import whole_numbers
-from experiments.common.jozefowicz import NETWORKS
+from experiments.common.jozefowicz import NETWORKS as PUBLISHED
 from experiments.common.study_run import open_study
 from seqjax.devices.mesh import use_cpu_devices
 from seqjax.errors import InputError, check_not_negative, check_positive
@@ -55,7 +56,7 @@ class Config:
         "arithmetic,xml", f"tasks, separated by commas: some of {', '.join((*STREAMS, WORDS))}"
     )
     cells: str = cli.option(
-        "all", f"cells, separated by commas: all, or some of {', '.join(NETWORKS)}"
+        "all", f"cells, separated by commas: all (the paper's), or some of {', '.join(NETWORKS)}"
     )
     draws: int = cli.option(6, "settings of the paper's grid at which every cell is trained")
     layers: str = cli.option(
@@ -94,7 +95,7 @@ class Config:
 
     def networks(self) -> tuple[str, ...]:
         return (
-            tuple(NETWORKS) if self.cells == "all" else cli.chosen("--cells", self.cells, NETWORKS)
+            tuple(PUBLISHED) if self.cells == "all" else cli.chosen("--cells", self.cells, NETWORKS)
         )
 
     def numbers(self, name: str) -> tuple[int, ...]:

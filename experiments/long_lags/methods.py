@@ -1,13 +1,14 @@
 """The methods that are compared: a cell, its first weights, and how its gradient is treated."""
 
 from collections.abc import Callable
+from functools import partial
 from typing import NamedTuple
 
 import jax
 import jax.numpy as jnp
 import optax
 
-from seqjax import gru, init, irnn, lstm, rnn
+from seqjax import CELLS, gru, init, irnn, lstm, rnn
 from seqjax.types import Array, Cell
 from seqjax.wrappers.lag import leaky, time_skip
 
@@ -81,6 +82,12 @@ def gated(make: Callable[..., Cell], bias: Callable[[int], Callable]) -> Method:
     )
 
 
+def own(cell: str, hidden: int, length: int) -> Cell:
+    """A cell of `CELLS` with its own initialisation."""
+    del length
+    return CELLS[cell](hidden)
+
+
 METHODS = {
     "sgd": pascanu("MSGD", "smart tanh"),
     "clip": pascanu("MSGD-C", "smart tanh"),
@@ -95,6 +102,11 @@ METHODS = {
     "lstm_chrono": gated(lstm, init.chrono),
     "gru": gated(gru, lambda length: init.zeros),
     "gru_chrono": gated(gru, init.chrono_gru),
+}
+METHODS |= {  # every other cell as it comes, by Adam
+    name: Method(partial(own, name), adam=True, learning_rate=ADAM_RATE)
+    for name in CELLS
+    if name not in METHODS
 }
 
 

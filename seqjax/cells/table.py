@@ -1,15 +1,16 @@
-"""Every cell, one file each. `CELLS` feeds the flags, the conformance tests and the docs."""
+"""Every cell by name. `CELLS` feeds the flags, the conformance tests and the docs."""
 
 from collections.abc import Callable
 from functools import partial
 
-from seqjax.cells.gru import GRUState, gru
+from seqjax.cells.gru import gru
 from seqjax.cells.gru_reset_before import gru_reset_before
-from seqjax.cells.lstm import LSTMState, lstm
-from seqjax.cells.lstm_fgr import FGRState, lstm_fgr
-from seqjax.cells.lstm_variants import ABLATIONS, VARIANTS, Variant, lstm_variant
+from seqjax.cells.lstm import lstm
+from seqjax.cells.lstm_fgr import lstm_fgr
+from seqjax.cells.lstm_variants import ABLATIONS, VARIANTS, lstm_variant
+from seqjax.cells.mgu import mgu
 from seqjax.cells.mut import mut1, mut2, mut3
-from seqjax.cells.rnn import RNNState, irnn, rnn, rnn_linear, rnn_relu
+from seqjax.cells.rnn import irnn, rnn, rnn_linear, rnn_relu
 from seqjax.types import Cell
 
 CELLS: dict[str, Callable[..., Cell]] = {
@@ -25,28 +26,8 @@ CELLS: dict[str, Callable[..., Cell]] = {
     "lstm_fgr": lstm_fgr,
     "gru": gru,
     "gru_reset_before": gru_reset_before,
+    "mgu": mgu,
     "mut1": mut1,
     "mut2": mut2,
     "mut3": mut3,
 }
-
-__all__ = [
-    "CELLS",
-    "FGRState",
-    "GRUState",
-    "LSTMState",
-    "RNNState",
-    "Variant",
-    "gru",
-    "gru_reset_before",
-    "irnn",
-    "lstm",
-    "lstm_fgr",
-    "lstm_variant",
-    "mut1",
-    "mut2",
-    "mut3",
-    "rnn",
-    "rnn_linear",
-    "rnn_relu",
-]

@@ -299,6 +299,7 @@ def test_the_gates_of_every_cell_make_its_new_state(name, x64):
     kept = {  # the shares of the old state and of the candidate, and the old state
         "RNNState": lambda g: (0.0, 1.0, g.h),
         "LSTMGates": lambda g: (g.f, g.i, g.g),
+        "MGUGates": lambda g: (1 - g.f, g.f, g.n),
         "GRUGates": lambda g: (1 - g.z, g.z, g.n) if "mut" in name else (g.z, 1 - g.z, g.n),
     }
     old_share, new_share, candidate = kept[type(gates).__name__](gates)

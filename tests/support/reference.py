@@ -179,6 +179,25 @@ def relu(v: float) -> float:
     return max(v, 0.0)
 
 
+def mgu(p, state, x):
+    size = len(state["h"])
+    f = np.array(
+        [
+            sigmoid(affine(x, p["w"], j) + affine(state["h"], p["u"], j) + p["b"][j])
+            for j in range(size)
+        ]
+    )
+    kept = f * state["h"]
+    n = np.array(
+        [
+            math.tanh(affine(x, p["w"], size + j) + affine(kept, p["u_n"], j) + p["b"][size + j])
+            for j in range(size)
+        ]
+    )
+    h = (1 - f) * state["h"] + f * n
+    return {"h": h}, h
+
+
 REFERENCES = {
     "rnn": elman(math.tanh),
     "rnn_relu": elman(relu),
@@ -200,6 +219,7 @@ REFERENCES = {
     "lstm_fgr": lstm_fgr,
     "gru": gru,
     "gru_reset_before": gru_reset_before,
+    "mgu": mgu,
     "mut1": mut1,
     "mut2": mut2,
     "mut3": mut3,
