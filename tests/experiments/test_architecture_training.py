@@ -79,8 +79,8 @@ def test_inputs_are_embedded_once(name):
     expected = cell.initial_state((1,))
     for t in range(3):
         expected, y = cell.step(own, expected, params["table"][inputs[t]])
-        np.testing.assert_allclose(logits[t], y @ params["w"] + params["b"], rtol=1e-5)
-    np.testing.assert_allclose(state.h, expected.h, rtol=1e-5)
+        np.testing.assert_allclose(logits[t], y @ params["w"] + params["b"], rtol=1e-5, atol=1e-6)
+    np.testing.assert_allclose(state.h, expected.h, rtol=1e-5, atol=1e-6)
 
 
 def test_lstm_b_is_the_lstm_with_a_forget_bias_of_one():

@@ -35,7 +35,7 @@ def test_joined_gates_are_the_same_function():
         names = [eqn.primitive.name for eqn in joined.eqns]
         assert (names.count("logistic"), names.count("tanh")) == (1 + 2, 1 + 1)
         for a, b in zip(cut_and_gated(*args), call(joined)(*consts, *args), strict=True):
-            np.testing.assert_allclose(a, b, rtol=1e-15)
+            np.testing.assert_allclose(a, b, rtol=1e-14)
 
 
 def test_functions_of_constants_and_weak_types_are_kept():
@@ -49,7 +49,7 @@ def test_functions_of_constants_and_weak_types_are_kept():
     assert joined is not flat
     assert [v.aval for v in joined.outvars] == [v.aval for v in flat.outvars]
     for a, b in zip(function(*args), call(joined)(*args), strict=True):
-        np.testing.assert_allclose(a, b, rtol=1e-6)
+        np.testing.assert_allclose(a, b, rtol=1e-5, atol=1e-6)
 
 
 def test_nothing_to_join_is_left_as_it_is():

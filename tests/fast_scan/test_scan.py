@@ -402,10 +402,11 @@ def test_forward_mode_where_it_is_asked_for():
 def test_length_without_xs():
     params, state = drawn((3, 3)), drawn((2, 3))
     step = lambda p, h, x: (jnp.tanh(h @ p), h)  # noqa: E731
-    final, ys = scan(step, params, state, None, 4)
-    expected, expected_ys = lax.scan(partial(step, params), state, None, 4)
-    np.testing.assert_array_equal(final, expected)
-    np.testing.assert_array_equal(ys, expected_ys)
+    with jax.enable_x64(True):
+        final, ys = scan(step, params, state, None, 4)
+        expected, expected_ys = lax.scan(partial(step, params), state, None, 4)
+    np.testing.assert_allclose(final, expected, rtol=1e-12, atol=1e-12)
+    np.testing.assert_allclose(ys, expected_ys, rtol=1e-12, atol=1e-12)
 
 
 def test_the_backward_loop_has_no_weight_sized_accumulator():

@@ -138,7 +138,7 @@ def test_a_single_sequence_takes_a_scalar_length():
     params, state, xs = problem(CELL, batch=())
     final_state, ys = unroll(CELL, params, xs, state, lengths=np.int32(2))
     expected, _ = unroll(CELL, params, xs[:2], state)
-    np.testing.assert_allclose(final_state.h, expected.h, rtol=1e-6)
+    np.testing.assert_allclose(final_state.h, expected.h, rtol=1e-5, atol=1e-6)
     assert ys.shape == (5, 3)
 
 
@@ -146,8 +146,8 @@ def test_reverse_is_forward_on_the_reversed_sequence():
     params, state, xs = ragged()
     final_state, ys = unroll(CELL, params, xs, state, reverse=True)
     flipped_state, flipped_ys = unroll(CELL, params, xs[::-1], state)
-    np.testing.assert_allclose(ys, flipped_ys[::-1], rtol=1e-6)
-    np.testing.assert_allclose(final_state.c, flipped_state.c, rtol=1e-6)
+    np.testing.assert_allclose(ys, flipped_ys[::-1], rtol=1e-5, atol=1e-6)
+    np.testing.assert_allclose(final_state.c, flipped_state.c, rtol=1e-5, atol=1e-6)
 
 
 def test_a_split_sequence_carries_its_state():
@@ -165,7 +165,7 @@ def test_truncation_keeps_values_and_cuts_gradients_between_chunks(chunk_length)
     whole = unroll(CELL, params, xs, state)
     chunked = unroll_truncated(CELL, params, xs, state, chunk_length=chunk_length)
     for a, b in zip(jax.tree.leaves(whole), jax.tree.leaves(chunked), strict=True):
-        np.testing.assert_allclose(a, b, rtol=1e-6, atol=1e-7)
+        np.testing.assert_allclose(a, b, rtol=1e-5, atol=1e-6)
 
     def last_output(xs, state):
         return jnp.sum(

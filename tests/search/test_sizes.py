@@ -44,7 +44,7 @@ def test_values_and_gradients_are_those_of_the_small_network(name):
     (expected, _), small_grads = jax.value_and_grad(lambda p: loss(small, p), has_aux=True)(
         cut(params, name)
     )
-    np.testing.assert_allclose(value, expected, rtol=1e-5)
+    np.testing.assert_allclose(value, expected, rtol=1e-5, atol=1e-5)
     np.testing.assert_array_equal(ys[..., H:], 0)
     jax.tree.map(
         lambda a, b: np.testing.assert_allclose(a, b, rtol=1e-4, atol=1e-5),

@@ -61,7 +61,7 @@ def test_the_key_alone_decides_and_vmap_agrees(name):
         once, again = (TASKS[name](key, 5, 40) for _ in range(2))
         for a, b, c in zip(*map(jax.tree.leaves, (once, again, both)), strict=True):
             np.testing.assert_array_equal(a, b)
-            np.testing.assert_allclose(a, c[i], rtol=1e-6)
+            np.testing.assert_allclose(a, c[i], rtol=1e-6, atol=1e-6)
     assert np.any(np.asarray(both.inputs[0] != both.inputs[1]))
 
 
@@ -80,7 +80,7 @@ def test_the_key_alone_decides_and_vmap_agrees(name):
 def test_two_marked_numbers_give_the_target(name, target, low):
     episode = draw(name)
     _, numbers = markers(episode)
-    np.testing.assert_allclose(episode.targets, target(*numbers.T), rtol=1e-5)
+    np.testing.assert_allclose(episode.targets, target(*numbers.T), rtol=1e-5, atol=1e-6)
     live = np.arange(len(episode.inputs))[:, None] < row_lengths(episode)
     shown = episode.inputs[1:, :, 0][live[1:]]  # the first may have been replaced
     assert low <= shown.min() < low + 1e-3

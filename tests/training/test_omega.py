@@ -98,8 +98,9 @@ def test_delta_is_the_total_derivative():
 
 
 @pytest.mark.parametrize("form", omega.FORMS)
-def test_weight_0_is_plain_clipping_bit_for_bit(form):
-    cell, params, readout, xs = problem(np.float32)
+def test_weight_0_is_plain_clipping(form):
+    """In float64: two programs, which a compiler may round in two ways."""
+    cell, params, readout, xs = problem()
     optimizer = optax.chain(optax.clip_by_global_norm(0.1), optax.sgd(0.5))
     regularised = omega.value_and_grad(last_step, jnp.tanh, 0.0, form=form)
 
@@ -118,9 +119,11 @@ def test_weight_0_is_plain_clipping_bit_for_bit(form):
         start = (params, jnp.asarray(readout))
         return jax.jit(lambda: lax.scan(update, (start, optimizer.init(start)), length=20)[0][0])()
 
-    for a, b in zip(*map(jax.tree.leaves, (train(with_omega), train(plain))), strict=True):
-        np.testing.assert_array_equal(a, b)
-    assert np.any(train(plain)[0]["u"] != params["u"])
+    with jax.enable_x64(True):
+        clipped, expected = train(with_omega), train(plain)
+    for a, b in zip(*map(jax.tree.leaves, (clipped, expected)), strict=True):
+        np.testing.assert_allclose(a, b, rtol=1e-12, atol=1e-13)
+    assert np.any(np.abs(np.asarray(expected[0]["u"]) - params["u"]) > 1e-3)
 
 
 def test_an_orthogonal_linear_network_has_nothing_to_lose():

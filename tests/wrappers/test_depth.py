@@ -82,7 +82,9 @@ def test_residual_of_a_zero_cell_is_the_identity():
     _, ys = unroll(cell, jax.tree.map(np.zeros_like, params), xs, state)
     np.testing.assert_array_equal(ys, xs)
     _, with_cell = unroll(cell, params, xs, state)
-    np.testing.assert_allclose(with_cell - xs, unroll(rnn_linear(4), params, xs, state)[1], 1e-4)
+    np.testing.assert_allclose(
+        with_cell - xs, unroll(rnn_linear(4), params, xs, state)[1], 1e-4, 1e-5
+    )
 
 
 def test_layers_draw_different_parameters():
@@ -119,7 +121,7 @@ def test_leaky_units_forget_with_their_time_constant():
     params, state, xs = problem(cell, steps=30)
     still = jax.tree.map(np.zeros_like, params)
     final_state, ys = unroll(cell, still, xs, state)
-    np.testing.assert_allclose(final_state.h, 0.9**30 * state.h, rtol=1e-5)
+    np.testing.assert_allclose(final_state.h, 0.9**30 * state.h, rtol=1e-5, atol=1e-6)
     np.testing.assert_array_equal(ys[-1], final_state.h)
     fed = still | {"b": np.array([1.0, -2.0, 3.0], np.float32)}
     _, ys = unroll(cell, fed, xs, jax.tree.map(np.zeros_like, state))
