@@ -41,8 +41,8 @@ class Cell(NamedTuple):
 
     Attributes:
       init: `(key, input_size) -> params`, float32 parameters for inputs `[..., input_size]`.
-      initial_state: `(batch_shape) -> state`, the state before the first step, zeros unless
-        the cell says otherwise; `batch_shape` is a tuple, `()` for a single sequence.
+      initial_state: `(batch_shape) -> state`, the state before the first step, float32 zeros
+        unless the cell says otherwise; `batch_shape` is a tuple, `()` for a single sequence.
       step: `(params, state, x) -> (state, y)`, one time step, the paper's equations and
         nothing else. `x` is `[..., D]` and `y` is `[..., output_size]`, so that
         `partial(step, params)` is the body of a `lax.scan`.

@@ -93,12 +93,14 @@ def graph_cell(
         for i, a in linear.items():
             kernel_key, bias_key = jax.random.split(jax.random.fold_in(key, i))
             w = kernel_init(kernel_key, (hidden_size, hidden_size), jnp.float32)
-            params[f"w{i}"] = w + a * jnp.eye(hidden_size)
+            params[f"w{i}"] = w + a * jnp.eye(hidden_size, dtype=jnp.float32)
             params[f"b{i}"] = bias_init(bias_key, (1, hidden_size), jnp.float32).reshape(-1)
         return params
 
     def initial_state(batch_shape: tuple[int, ...] = ()) -> GraphState:
-        return GraphState(tuple(jnp.zeros((*batch_shape, hidden_size)) for _ in graph.outputs))
+        return GraphState(
+            tuple(jnp.zeros((*batch_shape, hidden_size), jnp.float32) for _ in graph.outputs)
+        )
 
     def step(params: Params, state: GraphState, x: Array) -> tuple[GraphState, Array]:
         values: list[Array] = []

@@ -61,11 +61,11 @@ def gru(
             "w": draw_kernel(kernel_key, (input_size, 3 * hidden_size), jnp.float32),
             "u": draw_recurrent(recurrent_key, (hidden_size, 3 * hidden_size), jnp.float32),
             "b": bias_init(bias_key, (3, hidden_size), jnp.float32).reshape(-1),
-            "b_hn": jnp.zeros(hidden_size),
+            "b_hn": jnp.zeros(hidden_size, jnp.float32),
         }
 
     def initial_state(batch_shape: tuple[int, ...] = ()) -> GRUState:
-        return GRUState(h=jnp.zeros((*batch_shape, hidden_size)))
+        return GRUState(h=jnp.zeros((*batch_shape, hidden_size), jnp.float32))
 
     return Cell(init, initial_state, step, hidden_size, gates)
 

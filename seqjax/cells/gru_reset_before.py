@@ -52,7 +52,7 @@ def gru_reset_before(
         }
 
     def initial_state(batch_shape: tuple[int, ...] = ()) -> GRUState:
-        return GRUState(h=jnp.zeros((*batch_shape, hidden_size)))
+        return GRUState(h=jnp.zeros((*batch_shape, hidden_size), jnp.float32))
 
     return Cell(init, initial_state, step, hidden_size, gates)
 

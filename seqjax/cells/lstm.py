@@ -68,7 +68,7 @@ def lstm(
         }
 
     def initial_state(batch_shape: tuple[int, ...] = ()) -> LSTMState:
-        zeros = jnp.zeros((*batch_shape, hidden_size))
+        zeros = jnp.zeros((*batch_shape, hidden_size), jnp.float32)
         return LSTMState(h=zeros, c=zeros)
 
     return Cell(init, initial_state, step, hidden_size, gates)

@@ -66,8 +66,8 @@ def lstm_fgr(
         return {**vanilla.init(key, input_size), "r": jnp.block(blocks)}
 
     def initial_state(batch_shape: tuple[int, ...] = ()) -> FGRState:
-        zeros = jnp.zeros((*batch_shape, hidden_size))
-        return FGRState(zeros, zeros, jnp.zeros((*batch_shape, 3 * hidden_size)))
+        zeros = jnp.zeros((*batch_shape, hidden_size), jnp.float32)
+        return FGRState(zeros, zeros, jnp.zeros((*batch_shape, 3 * hidden_size), jnp.float32))
 
     return Cell(init, initial_state, step, hidden_size, gates)
 

@@ -139,7 +139,7 @@ def lstm_variant(
         return params
 
     def initial_state(batch_shape: tuple[int, ...] = ()) -> LSTMState:
-        zeros = jnp.zeros((*batch_shape, hidden_size))
+        zeros = jnp.zeros((*batch_shape, hidden_size), jnp.float32)
         return LSTMState(h=zeros, c=zeros)
 
     def step(params: Params, state: LSTMState, x: Array) -> tuple[LSTMState, Array]:

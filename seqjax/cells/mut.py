@@ -139,7 +139,7 @@ def _cell(
         return params
 
     def initial_state(batch_shape: tuple[int, ...] = ()) -> GRUState:
-        return GRUState(h=jnp.zeros((*batch_shape, hidden_size)))
+        return GRUState(h=jnp.zeros((*batch_shape, hidden_size), jnp.float32))
 
     def gates(params: Params, state: GRUState, x: Array) -> GRUGates:
         return gates_of_embedded(params, state.h, x @ params["w_e"])

@@ -55,7 +55,7 @@ def rnn(
         }
 
     def initial_state(batch_shape: tuple[int, ...] = ()) -> RNNState:
-        return RNNState(h=jnp.zeros((*batch_shape, hidden_size)))
+        return RNNState(h=jnp.zeros((*batch_shape, hidden_size), jnp.float32))
 
     def gates(params: Params, state: RNNState, x: Array) -> RNNState:
         return RNNState(activation(x @ params["w"] + state.h @ params["u"] + params["b"]))

@@ -44,6 +44,15 @@ def count_steps(xs: Any, length: int | None) -> int:
     return num_steps
 
 
+def refuse_side_effects(closed: ClosedJaxpr) -> None:
+    if effects := side_effects(closed):
+        raise InputError(
+            f"the step has side effects ({', '.join(effects)}), which a scan that reorders work"
+            " cannot keep: take them out of the step, or give forward_mode=True, which is the"
+            " plain lax.scan and keeps them."
+        )
+
+
 def trace_step(step: Step, params: Params, state: State, x: Any) -> tuple[ClosedJaxpr, Any]:
     """The step as a jaxpr on flat inputs, and the tree of y; refuses what cannot be scanned."""
     trees: list[Any] = []
@@ -56,11 +65,6 @@ def trace_step(step: Step, params: Params, state: State, x: Any) -> tuple[Closed
         return jax.tree.leaves(result)
 
     closed = jax.make_jaxpr(flat_step)(params, state, x)
-    if effects := side_effects(closed):
-        raise InputError(
-            f"the step has side effects ({', '.join(effects)}), which a scan that"
-            " reorders work cannot keep: take them out of the step."
-        )
     state_tree, y_tree = trees
     if state_tree != jax.tree.structure(state):
         raise InputError(

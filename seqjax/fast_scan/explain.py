@@ -6,8 +6,18 @@ from typing import Any
 
 import jax
 
-from seqjax.fast_scan.door import Step, as_array, trace_step
-from seqjax.fast_scan.jaxprs import Eqn, Var, flatten, is_float, num_bytes, shown, struct, variables
+from seqjax.fast_scan.door import Step, as_array, refuse_side_effects, trace_step
+from seqjax.fast_scan.jaxprs import (
+    Eqn,
+    Var,
+    flatten,
+    is_float,
+    names_axes,
+    num_bytes,
+    shown,
+    struct,
+    variables,
+)
 from seqjax.fast_scan.keeping import CHEAP, plan_gradient
 from seqjax.fast_scan.stepgraph import PRODUCTS, StepGraph, read_step
 from seqjax.types import Params, State
@@ -27,6 +37,7 @@ def explain(step: Step, params: Params, state: State, x: Any) -> str:
     """
     params, state, x = jax.tree.map(as_array, (params, state, x))
     closed, _ = trace_step(step, params, state, x)
+    refuse_side_effects(closed)
     flat, consts = flatten(closed)
     num_fixed = len(consts) + len(jax.tree.leaves(params))
     graph = read_step(flat, num_fixed, len(jax.tree.leaves(state)))
@@ -47,6 +58,8 @@ def explain(step: Step, params: Params, state: State, x: Any) -> str:
         values = [*kept.values, *kept.hoisted]
         listed = ", ".join(map(shown, values)) or "nothing"
         lines.append(f"kept for keep={keep!r}: {sum(map(num_bytes, values)):,} bytes: {listed}")
+    if names_axes(closed):
+        lines.append("speaks of a named axis: runs as lax.scan")
     if not graph.deferred:
         lines.append("no product of the state and a parameter: runs as lax.scan")
     return "\n".join(lines)

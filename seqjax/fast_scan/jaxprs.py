@@ -80,7 +80,16 @@ def shown(atom: Atom, *, short: bool = True) -> str:
 
 def side_effects(closed: ClosedJaxpr) -> list[str]:
     """What the equations do beside computing their results, in JAX's words."""
-    return list(map(str, closed.effects))
+    return [str(e) for e in closed.effects if not _is_axis(e)]
+
+
+def names_axes(closed: ClosedJaxpr) -> bool:
+    """Whether the equations speak of a named axis (`psum`, `axis_index`): an effect with JAX."""
+    return any(map(_is_axis, closed.effects))
+
+
+def _is_axis(effect: jex.Effect) -> bool:
+    return type(effect).__name__ == "NamedAxisEffect"
 
 
 def tells_devices(a: Array) -> bool:

@@ -19,12 +19,20 @@ from jax.tree_util import Partial
 
 from seqjax.errors import InputError, check_positive
 from seqjax.fast_scan.block import Loop
-from seqjax.fast_scan.door import Step, as_array, count_steps, first, trace_step
+from seqjax.fast_scan.door import (
+    Step,
+    as_array,
+    count_steps,
+    first,
+    refuse_side_effects,
+    trace_step,
+)
 from seqjax.fast_scan.jaxprs import (
     Jaxpr,
     Var,
     flatten,
     is_float,
+    names_axes,
     num_bytes,
     program,
     struct,
@@ -62,7 +70,8 @@ def scan(
     (over parameters too), `jax.checkpoint` and sharding. Without a gradient it is `lax.scan`, but
     for one sequence through gates that are cut from one array, as an LSTM's (see README, "Speed").
     It is `lax.scan` as well for arrays whose types tell how they lie on devices: those of a mesh with
-    explicit axes, and within `jax.shard_map` unless `check_vma=False`.
+    explicit axes, and within `jax.shard_map` unless `check_vma=False`; and for a step that speaks of a
+    named axis (`lax.psum`), which the derivative of a function of its own cannot do under `vmap`.
     `explain` says what was found in a step.
 
     Args:
@@ -80,14 +89,16 @@ def scan(
         run again, so that memory grows with T / block + block.
       block: steps per block; the loop over time becomes a loop over blocks of a loop. Default:
         none, or about √T for keep="blocks".
-      forward_mode: use `lax.scan` as it is, which `jax.jvp` and `jax.jacfwd` need.
+      forward_mode: use `lax.scan` as it is, which `jax.jvp`, `jax.jacfwd` and steps with side
+        effects (`jax.debug.print`, `checkify`) need.
 
     Returns:
       `(final_state, ys)`.
 
     Raises:
       InputError: if the state changes its structure, shape or dtype in the step, the leaves of xs
-        differ in length, there is no step, an option is unknown, or the step has side effects.
+        differ in length, there is no step, an option is unknown, or the step has side
+        effects and forward_mode is not set.
     """
     if keep not in KEEP:
         raise InputError(f"keep must be one of {', '.join(KEEP)}, got {keep!r}.")
@@ -101,8 +112,9 @@ def scan(
     if any(map(tells_devices, jax.tree.leaves((params, state, xs)))):
         return plain(state, xs)
     closed, y_tree = trace_step(step, params, state, jax.tree.map(first, xs))
-    if forward_mode or not jax.tree.leaves(xs):
+    if forward_mode or names_axes(closed) or not jax.tree.leaves(xs):
         return plain(state, xs)
+    refuse_side_effects(closed)
 
     state_flat, state_tree = jax.tree.flatten(state)
     flat, consts = flatten(closed)

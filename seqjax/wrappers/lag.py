@@ -58,7 +58,7 @@ def time_skip(cell: Cell, lag: int) -> Cell:
         return cell.init(key, input_size + cell.output_size)
 
     def initial_state(batch_shape: tuple[int, ...] = ()) -> TimeSkipState:
-        past = jnp.zeros((*batch_shape, lag, cell.output_size))
+        past = jnp.zeros((*batch_shape, lag, cell.output_size), jnp.float32)
         return TimeSkipState(cell.initial_state(batch_shape), past)
 
     def step(params: Params, state: TimeSkipState, x: Array) -> tuple[TimeSkipState, Array]:

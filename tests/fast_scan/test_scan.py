@@ -9,6 +9,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 from jax import lax
+from jax.experimental import checkify
 
 from seqjax import (
     CELLS,
@@ -525,8 +526,25 @@ def test_side_effects_are_refused():
         jax.debug.print("{}", h)
         return ok(p, h, x)
 
-    with pytest.raises(InputError, match="side effects"):
+    with pytest.raises(InputError, match=r"side effects.*forward_mode=True"):
         scan(step, np.eye(3), np.ones(3), np.ones((4, 3)))
+
+
+def test_the_plain_scan_keeps_side_effects(capfd):
+    def step(p, h, x):
+        jax.debug.print("state {}", h[0])
+        checkify.check(jnp.all(x < 3), "too large")
+        return ok(p, h, x)
+
+    def run(xs):
+        return scan(step, jnp.eye(3), jnp.ones(3), xs, forward_mode=True)
+
+    error, _ = checkify.checkify(run)(jnp.ones((4, 3)))
+    jax.effects_barrier()
+    assert error.get() is None
+    assert capfd.readouterr().out.count("state") == 4
+    error, _ = checkify.checkify(run)(jnp.arange(4.0)[:, None] * jnp.ones(3))
+    assert "too large" in error.get()
 
 
 def test_explain_names_products_bytes_and_what_cannot_be_deferred():
