@@ -6,16 +6,26 @@ while they are imported cannot be imported together.
 
 import dataclasses
 import os
+import re
 import sys
-from collections.abc import Callable, Collection
+from collections.abc import Callable, Collection, Iterator
+from contextlib import contextmanager, suppress
 from pathlib import Path
-from typing import Any
+from typing import Any, NoReturn
 
 from absl import app, flags, logging
 
-from seqjax.errors import LARGEST_INT, InputError, RunError, shown
+from experiments.common import process
+from seqjax.errors import LARGEST_INT, InputError, RunError, one_line, shown
 from seqjax.files.json import read_object
 from seqjax.runs.stopping import Stopped
+
+_OUT_OF_MEMORY = re.compile(  # by the names that XLA, NumPy and C++ have for it
+    r"RESOURCE_EXHAUSTED|out of memory|bad_alloc|(failed|unable) to allocate|array is too big"
+    r"|maximum allowed (dimension|size) exceeded",
+    re.IGNORECASE,
+)
+_NO_BACKEND = re.compile(r"unable to initialize backend|unknown backend", re.IGNORECASE)
 
 flags.disclaim_key_flags()  # so that --help lists them under the experiment
 
@@ -66,51 +76,76 @@ def run(main: Callable[..., Any], config_class: type, *, positional: bool = Fals
     With `--resume`, flags that are not on the command line take the values of the run that is
     resumed, from `config.json` in `--workdir`.
 
-    Exits with 0 after success, 2 for wrong input, 1 for a run that cannot go on, 130 after Ctrl-C
-    and 143 after SIGTERM.
+    Exits with 0 after success and `--help`, 2 for wrong input, 1 for a run that cannot go on, and as
+    a shell counts after a signal: 130 for Ctrl-C, 143 for SIGTERM, 129 for SIGHUP.
     """
-    sys.modules["__main__"].__doc__ = sys.modules[config_class.__module__].__doc__  # for --help
+    process.prepare()
+    # For --help; under `python -OO` there are no docstrings.
+    sys.modules["__main__"].__doc__ = sys.modules[config_class.__module__].__doc__
     for field in dataclasses.fields(config_class):
         _define(field)
 
     def program(arguments: list[str]) -> None:
         if not flags.FLAGS["verbosity"].present:
             logging.set_verbosity(logging.WARNING)  # Orbax reports every save
-        try:
+        with _sentences():
+            process.raise_on_ctrl_c()
             if positional:
                 main(_config(config_class), arguments[1:])
-                return
-            if arguments[1:]:
+            elif arguments[1:]:
                 raise InputError(
                     f"unexpected argument {arguments[1]!r}; options are written --name=value."
                 )
-            main(_config(config_class))
-        except (InputError, RunError) as error:
-            _fail(str(error), 2 if isinstance(error, InputError) else 1)
-        except OSError as error:
-            where = f"{error.filename}: " if error.filename else ""
-            _fail(f"{where}{error.strerror or error}.", 1)
-        except (MemoryError, RuntimeError) as error:
-            if isinstance(error, RuntimeError) and "RESOURCE_EXHAUSTED" not in str(error):
-                raise
-            _fail("out of memory: choose smaller sizes.", 1)
-        except Stopped as stop:
-            _fail(str(stop), stop.code)
-        except KeyboardInterrupt:
-            _fail("interrupted.", 130)
+            else:
+                main(_config(config_class))
+        process.leave_on_ctrl_c()
 
-    try:
+    with _sentences():
         try:
-            app.run(program)
+            app.run(program, flags_parser=_parse)
         finally:
             sys.stdout.flush()
-    except BrokenPipeError:  # who reads `--help`, `head` say, has seen enough
-        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
-        sys.exit(141)  # as of a program that SIGPIPE ends
 
 
-def _fail(message: str, code: int) -> None:
-    print(f"error: {message}", file=sys.stderr, flush=True)
+def _parse(arguments: list[str]) -> list[str]:
+    """absl's parser, but for its exit codes: it ends with 1 after --help and for wrong flags."""
+    try:
+        return flags.FLAGS(arguments)
+    except UnicodeDecodeError as error:
+        raise InputError(f"a file of flags is not UTF-8 text: {error.reason}.") from error
+    except (flags.Error, ValueError) as error:
+        raise InputError(str(error).removeprefix("ERROR:: ").strip().rstrip(".") + ".") from error
+    except SystemExit as end:
+        sys.exit(0 if end.code == 1 else end.code)  # it has shown the help
+
+
+@contextmanager
+def _sentences() -> Iterator[None]:
+    """Ends the program with one sentence for every error that is not a bug."""
+    try:
+        yield
+    except (InputError, RunError) as error:
+        _fail(str(error), 2 if isinstance(error, InputError) else 1)
+    except Stopped as stop:
+        _fail(str(stop), stop.code)
+    except KeyboardInterrupt:
+        _fail("interrupted.", 130)
+    except OSError as error:
+        where = f"{error.filename}: " if error.filename else ""
+        _fail(one_line(f"{where}{error.strerror or error}."), 1)
+    except Exception as error:
+        if isinstance(error, MemoryError) or _OUT_OF_MEMORY.search(str(error)):
+            _fail("out of memory: choose smaller sizes.", 1)
+        if _NO_BACKEND.search(str(error)):
+            platforms = os.environ.get("JAX_PLATFORMS", "")
+            reason = str(error).splitlines()[0].rstrip(".")
+            _fail(one_line(f"JAX cannot start with JAX_PLATFORMS={platforms}: {reason}."), 2)
+        raise
+
+
+def _fail(message: str, code: int) -> NoReturn:
+    with suppress(OSError):
+        print(f"error: {message}", file=sys.stderr, flush=True)
     sys.exit(code)
 
 
@@ -142,8 +177,12 @@ def _config(config_class: type) -> Any:
 
 
 def _saved_config(config_class: type, workdir: str) -> dict[str, Any]:
-    path = Path(workdir) / "config.json"
-    if not workdir or not path.is_file():
+    try:
+        path = Path(workdir).expanduser() / "config.json"
+        there = bool(workdir) and path.is_file()
+    except (OSError, RuntimeError, ValueError) as error:  # too long, nobody's home, a zero byte
+        raise InputError(f"--workdir={workdir} is no path: {error}.") from error
+    if not there:
         raise InputError(
             f"--resume needs the --workdir of an earlier run, got {workdir!r}"
             + (", which has no config.json." if workdir else ".")

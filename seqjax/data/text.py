@@ -4,8 +4,9 @@ Files are read here, not by `datasets`: that takes a name for a pattern, a URL o
 it can, unpacks without a limit, and leaves a copy of every text in its cache.
 """
 
-import gzip
+import codecs
 import hashlib
+import io
 import itertools
 import re
 import sysconfig
@@ -13,11 +14,12 @@ import zlib
 from collections.abc import Iterator
 from contextlib import suppress
 from pathlib import Path
-from typing import NamedTuple, TextIO
+from typing import NamedTuple
 
 import datasets
 
 from seqjax.errors import InputError, check_fraction, shown
+from seqjax.files.text import unpack
 
 SPLITS = ("train", "validation", "test")
 _SPLIT_WORDS = {"train": "train", "test": "test"} | dict.fromkeys(
@@ -25,8 +27,7 @@ _SPLIT_WORDS = {"train": "train", "test": "test"} | dict.fromkeys(
 )
 MOST_FILES = 100_000
 MOST_CHARS = 1 << 30
-FREE_CHARS = 16 << 20  # a compressed file may hold this many characters ...
-FOLD = 100  # ... and so many for each of its bytes: text is 3 to 10
+PIECE = 1 << 20  # bytes
 _NOT_LIBRARY = {"site-packages", "test", "tests", "__pycache__", "idlelib", "lib2to3"}
 
 
@@ -42,6 +43,7 @@ def load_text(
     validation_fraction: float = 0.05,
     test_fraction: float = 0.0,
     max_chars: int = 0,
+    leave_out: str | Path = "",
 ) -> TextSplits:
     """Loads a corpus and splits it.
 
@@ -53,6 +55,8 @@ def load_text(
       validation_fraction: share of the characters, at the end but for the test share.
       test_fraction: share of the characters at the very end.
       max_chars: keep this many characters from the start, before splitting; 0 for all.
+      leave_out: a directory whose files are no part of the corpus, as what a run writes: the run
+        that goes on reads the same text then as the one that began. "" for none.
 
     Files whose names say train, valid (val, dev) or test, and hub splits of these names, are
     the splits; the fractions cut only a corpus that comes in one piece, by position.
@@ -72,7 +76,7 @@ def load_text(
     if source.startswith("hf:"):
         texts = _load_hub(source[3:])
     else:
-        files = _stdlib_files() if source == "stdlib" else _find_files(source)
+        files = _stdlib_files() if source == "stdlib" else _find_files(source, leave_out)
         groups = _group_by_split(files)
         texts = {split: _load_files(paths, max_chars) for split, paths in groups.items()}
     if not texts.get("train", "").strip():
@@ -103,7 +107,7 @@ def _stdlib_files() -> list[Path]:
     return [root / name for name in names]
 
 
-def _find_files(source: str) -> list[Path]:
+def _find_files(source: str, leave_out: str | Path = "") -> list[Path]:
     """The files a path means; those that begin with a dot, below it, are left out.
 
     What exists by its very name is that, whatever `*` or `[` there is in it.
@@ -119,6 +123,9 @@ def _find_files(source: str) -> list[Path]:
         elif source.strip():
             pattern = re.sub(r"(\*\*/)+", "**/", path.relative_to(root).as_posix())
             files = _glob(root, "**/*" if root == path else pattern)
+            if str(leave_out):
+                out = Path(leave_out).expanduser().resolve()
+                files = [file for file in files if not file.resolve().is_relative_to(out)]
     if not files:
         raise InputError(
             f"--data={source}: no such file, directory or glob. Write stdlib, hf:NAME or a path"
@@ -165,33 +172,33 @@ def _load_files(paths: list[Path], max_chars: int) -> str:
 
 def _read(path: Path, most: int) -> str:
     """Up to `most` characters of a UTF-8 text file, every line end made a line feed."""
-    packed = path.suffix == ".gz"
+    # Asked for a large piece at once, Python sets memory aside for it.
+    utf8 = codecs.getincrementaldecoder("utf-8")()
+    lines = io.IncrementalNewlineDecoder(utf8, translate=True)
+    texts: list[str] = []
     try:
-        size = path.stat().st_size
-        limit = FREE_CHARS + FOLD * size if packed else most
-        with (gzip.open if packed else open)(path, "rt", encoding="utf-8") as file:
-            text = "".join(_pieces(file, min(most, limit + 1)))
+        for piece in _pieces(path):
+            if b"\0" in piece:
+                raise _binary(path)
+            texts.append(lines.decode(piece)[:most])
+            most -= len(texts[-1])
+            if not most:
+                return "".join(texts)
+        texts.append(lines.decode(b"", final=True)[:most])
     except UnicodeDecodeError as error:
-        if b"\0" in error.object:
-            raise _binary(path) from error
         raise InputError(f"{path}: cannot read it as UTF-8 text ({error.reason}).") from error
     except (OSError, EOFError, zlib.error) as error:
         raise InputError(f"cannot read {path}: {error}.") from error
-    if "\0" in text:
-        raise _binary(path)
-    if len(text) > limit:
-        raise InputError(
-            f"{path} unpacks to more than {limit:,} characters from {size:,} bytes: give"
-            " --max_chars to use its beginning, or unpack it yourself."
-        )
-    return text
+    return "".join(texts)
 
 
-def _pieces(file: TextIO, most: int) -> Iterator[str]:
-    """A file in pieces; asked for a large one at once, Python sets memory aside for it."""
-    while most and (piece := file.read(min(most, 1 << 20))):
-        most -= len(piece)
-        yield piece
+def _pieces(path: Path) -> Iterator[bytes]:
+    if path.suffix == ".gz":
+        yield from unpack(path)
+        return
+    with path.open("rb") as file:
+        while piece := file.read(PIECE):
+            yield piece
 
 
 def _binary(path: Path) -> InputError:

@@ -3,9 +3,14 @@
 import gzip
 import stat
 import zlib
+from collections.abc import Iterator
 from pathlib import Path
 
 from seqjax.errors import InputError
+
+PIECE = 1 << 20  # bytes
+FREE_BYTES = 16 << 20  # a compressed file may hold this many bytes ...
+FOLD = 100  # ... and so many for each byte of it that was read: text is 3 to 10
 
 
 def read_bytes(path: Path, largest: int) -> bytes:
@@ -22,8 +27,12 @@ def read_bytes(path: Path, largest: int) -> bytes:
             raise InputError(f"{path} has {status.st_size:,} bytes; at most {largest:,} are read.")
         if path.suffix != ".gz":
             return path.read_bytes()
-        with gzip.open(path) as file:
-            unpacked = file.read(largest + 1)
+        unpacked = bytearray()
+        for piece in unpack(path):
+            unpacked += piece
+            if len(unpacked) > largest:
+                raise InputError(f"{path} unpacks to more than {largest:,} bytes.")
+        return bytes(unpacked)
     except FileNotFoundError as error:
         raise InputError(f"there is no file {path}.") from error
     except (OSError, EOFError, ValueError, zlib.error) as error:
@@ -32,9 +41,25 @@ def read_bytes(path: Path, largest: int) -> bytes:
             raise
         reason = getattr(error, "strerror", None) or str(error)
         raise InputError(f"cannot read {path}: {reason}.") from error
-    if len(unpacked) > largest:
-        raise InputError(f"{path} unpacks to more than {largest:,} bytes.")
-    return unpacked
+
+
+def unpack(path: Path) -> Iterator[bytes]:
+    """The contents of a `.gz` file in pieces, as long as they are no bomb.
+
+    Raises:
+      InputError: where they are much more than what was read for them.
+      OSError, EOFError, zlib.error: if the file is no sound `.gz` file.
+    """
+    size = 0
+    with path.open("rb") as packed, gzip.GzipFile(fileobj=packed) as file:
+        while piece := file.read(PIECE):
+            size += len(piece)
+            if size > FREE_BYTES + FOLD * packed.tell():
+                raise InputError(
+                    f"{path} unpacks to more than {FOLD} times its size: unpack it yourself if that"
+                    " is right."
+                )
+            yield piece
 
 
 def read_text(path: Path, largest: int) -> str:

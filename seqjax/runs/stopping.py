@@ -1,8 +1,12 @@
-"""SIGINT (Ctrl-C) and SIGTERM as a wish to stop after the work in hand."""
+"""SIGINT (Ctrl-C), SIGTERM and SIGHUP (a closed ssh session) as a wish to stop after the work in hand."""
 
 import signal
 from types import FrameType
 from typing import Any
+
+ASKING = [
+    getattr(signal, name) for name in ("SIGINT", "SIGTERM", "SIGHUP") if hasattr(signal, name)
+]
 
 
 class Stopped(Exception):
@@ -33,7 +37,8 @@ class Stopper:
         if asked:
             raise Stopped(asked, "go on with --resume")
 
-    A second Ctrl-C is not waited for: it raises KeyboardInterrupt at once. Outside the main thread,
+    A second Ctrl-C is not waited for: it raises KeyboardInterrupt at once. A signal that whoever started
+    the process wants ignored is ignored. Outside the main thread,
     where Python has no signals, nothing ever asks to stop.
 
     Attributes:
@@ -55,7 +60,9 @@ class Stopper:
         self.requested = signal.Signals(number)
 
     def __enter__(self) -> "Stopper":
-        for number in (signal.SIGINT, signal.SIGTERM):
+        for number in ASKING:
+            if signal.getsignal(number) is signal.SIG_IGN:
+                continue  # as `nohup` has it, and a shell for what runs in the background
             try:
                 self._before[number] = signal.signal(number, self._ask)
             except ValueError:  # not the main thread

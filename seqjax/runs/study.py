@@ -22,7 +22,7 @@ def work_through(
     """Computes the units that the ledger lacks, with progress; returns every row, in order.
 
     A unit's random key follows from `seed` and its name: the same numbers, whatever was done
-    before it. After SIGINT or SIGTERM the unit in hand is finished and written.
+    before it. After SIGINT, SIGTERM or SIGHUP the unit in hand is finished and written.
 
     Args:
       units: by name.

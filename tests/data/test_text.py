@@ -1,13 +1,18 @@
 """Text from every kind of source, and its splits. No test needs a network."""
 
 import gzip
+import resource
+import time
 
 import datasets
 import numpy as np
 import pytest
 
 from seqjax.data import load_text
+from seqjax.data import text as text_module
 from seqjax.errors import InputError
+from seqjax.files import text as text_files
+from seqjax.files.json import read_json
 
 LINES = "".join(f"línea {i}: 漢字\n" for i in range(50))
 
@@ -190,3 +195,41 @@ def test_a_hub_data_set_without_text_is_refused(monkeypatch):
     monkeypatch.setattr(datasets, "load_dataset", lambda *_: {"train": table})
     with pytest.raises(InputError, match=r"^the data set has no text column, only \['label'\]"):
         load_text("hf:numbers")
+
+
+@pytest.mark.parametrize("byte", [b"\0", b"a"])
+@pytest.mark.parametrize("ending", [".txt.gz", ".json.gz"])
+def test_a_bomb_is_refused_soon_and_in_little_memory(byte, ending, tmp_path):
+    """2 GB; the time and the memory do not grow with it."""
+    path = tmp_path / f"bomb{ending}"
+    one = gzip.compress(byte * (64 << 20), 9)
+    path.write_bytes(one * 32)  # members that are unpacked one after the other
+    before, start = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss, time.process_time()
+    reads = (load_text, str(path)) if ending == ".txt.gz" else (read_json, path)
+    with pytest.raises(InputError, match=r"unpacks to more than 100 times|is binary"):
+        reads[0](reads[1])
+    assert time.process_time() - start < 2
+    assert resource.getrusage(resource.RUSAGE_SELF).ru_maxrss - before < 150 << 10  # KiB
+
+
+def test_pieces_cut_neither_characters_nor_line_ends(tmp_path, monkeypatch):
+    text = "é漢\r\n\r𝄞\n" * 20
+    for module in (text_module, text_files):
+        monkeypatch.setattr(module, "PIECE", 3)
+    for name in ("a.txt", "a.txt.gz"):
+        path = write(tmp_path / name, text)
+        expected = text.replace("\r\n", "\n").replace("\r", "\n")
+        assert "".join(load_text(path)) == expected
+        for most in (1, 7, 50):
+            assert "".join(load_text(path, max_chars=most)) == expected[:most]
+
+
+def test_what_a_run_writes_is_left_out(tmp_path):
+    write(tmp_path / "a.txt", "text\n")
+    alone = load_text(str(tmp_path), leave_out=tmp_path / "run")
+    write(tmp_path / "run" / "checkpoints" / "0", b"\0")
+    write(tmp_path / "run" / "metrics.jsonl", "{}\n")
+    with pytest.raises(InputError, match="is binary"):
+        load_text(str(tmp_path))
+    for source in (tmp_path, f"{tmp_path}/**/*"):
+        assert load_text(str(source), leave_out=str(tmp_path / "run")) == alone

@@ -2,7 +2,6 @@
 
 import json
 import math
-import os
 import re
 import signal
 import subprocess
@@ -13,6 +12,7 @@ from pathlib import Path
 import pytest
 
 from experiments.char_lm.program import Config
+from experiments.common import cli
 from seqjax import InputError
 from seqjax.files.json import read_lines
 
@@ -134,23 +134,30 @@ def test_bad_command_lines_end_in_one_sentence(tmp_path):
         ("--spike_factor=0.5",): ["--spike_factor must be above 1", "got 0.5"],
         ("--save_seconds=-1",): ["--save_seconds must be", "got -1"],
         ("--resume", f"--workdir={tmp_path}/broken"): ["config.json is not valid JSON"],
+        ("--resume", f"--workdir={'a' * 300}"): ["is no path"],
+        # absl's own
+        ("--verbosity=loud",): ["--verbosity=loud"],
+        ("--stderrthreshold=low",): ["--stderrthreshold must be one of", "low"],
+        ("--logger_levels=a",): ["--logger_levels=a"],
+        (f"--flagfile={tmp_path}/none",): ["flagfile", f"{tmp_path}/none"],
+        (f"--flagfile={sys.executable}",): ["file of flags is not UTF-8"],
+        ("--tie_weights=perhaps",): ["--tie_weights=perhaps"],
+        ("--steps",): ["steps"],
     }
     base = [f"--data={text}", f"--workdir={tmp_path}/new", "--steps=1", "--hidden_size=8"]
     before = sorted(tmp_path.rglob("*"))
-    (_, help_text, _), *results = run_all(
-        ["experiments.word_lm", "--help"],
-        *(["experiments.char_lm", *base, *flags] for flags in cases),
-    )
+    helps = [["experiments.word_lm", flag] for flag in ("--help", "--helpshort", "--helpfull")]
+    lines = [["experiments.char_lm", *base, *flags] for flags in cases]
+    (code, help_text, _), *results = run_all(*helps, *lines)
+    assert [code, *(code for code, _, _ in results[:2])] == [0, 0, 0]
     assert "Zaremba" in help_text
     assert "--max_vocabulary" in help_text
-    for (flags, words), (code, _, err) in zip(cases.items(), results, strict=True):
-        assert code in (1, 2), (flags, code, err)
+    for (flags, words), (code, _, err) in zip(cases.items(), results[2:], strict=True):
         assert "Traceback" not in err, (flags, err)
         for word in words:
             assert word in err, (flags, err)
-        if "FATAL Flags" not in err:  # absl's own message has a line more
-            assert re.fullmatch(r"error: [^\n]+\.\n", err), (flags, err)
-            assert code == 2, (flags, code)
+        assert re.fullmatch(r"error: [^\n]+\.\n", err), (flags, err)
+        assert code == 2, (flags, code)
     assert sorted(tmp_path.rglob("*")) == before
 
 
@@ -169,13 +176,84 @@ def start(*arguments):
         signal.signal(signal.SIGINT, before)
 
 
-def test_help_into_a_pipe_that_nobody_reads_is_quiet():
-    read_end, write_end = os.pipe()
-    os.close(read_end)
-    command = [sys.executable, "-m", "experiments.hello", "--help"]
-    done = subprocess.run(command, cwd=ROOT, stdout=write_end, stderr=subprocess.PIPE, text=True)
-    os.close(write_end)
-    assert (done.returncode, done.stderr) == (141, "")
+HELLO = f"{sys.executable} -m experiments.hello"
+SHELL = {  # a command line, and what it answers: exit code, standard output, standard error
+    "help into a closed pipe": (f"{HELLO} --help | true; exit ${{PIPESTATUS[0]}}", 0, "", ""),
+    "one line is read": (f"{HELLO} | head -1 >&2; exit ${{PIPESTATUS[0]}}", 0, "", ".*\\n"),
+    "nobody reads errors": (f"{HELLO} --nope 2>&1 | true; exit ${{PIPESTATUS[0]}}", 2, "", ""),
+    "no standard output": (f"{HELLO} >&-", 0, "", ""),
+    "no standard error": (f"{HELLO} --nope 2>&-", 2, "", ""),
+    "none of the three": (f"{HELLO} <&- >&- 2>&-", 0, "", ""),
+    "a full disk behind it": (f"{HELLO} >/dev/full", 1, "", "error: No space left on device.\\n"),
+    "ASCII": (
+        f"PYTHONIOENCODING=ascii {HELLO} $'\\u6f22'",
+        *(2, "", r"error: unexpected argument '\\u6f22'; .*\n"),
+    ),
+    "no such platform": (
+        f"JAX_PLATFORMS=foo {HELLO}",
+        *(2, "", "error: JAX cannot start with JAX_PLATFORMS=foo: [^\\n]*foo[^\\n]*\\.\\n"),
+    ),
+    "without docstrings": (
+        f"{sys.executable} -OO -m experiments.hello --nope",
+        2,
+        "",
+        "error: .*\\n",
+    ),
+    "help without docstrings": (
+        f"{sys.executable} -OO -m experiments.hello --help",
+        0,
+        "(?s).*",
+        "",
+    ),
+}
+
+
+@pytest.mark.parametrize("name", SHELL)
+def test_whatever_the_streams_and_the_environment_are(name):
+    line, code, out, err = SHELL[name]
+    done = subprocess.run(["bash", "-c", line], cwd=ROOT, capture_output=True, text=True)
+    assert done.returncode == code, done
+    assert re.fullmatch(out, done.stdout), done
+    assert re.fullmatch(err, done.stderr), done
+
+
+@pytest.mark.skipif(not Path("/proc/self/maps").exists(), reason="sees imports by their libraries")
+@pytest.mark.parametrize("library", ["jaxlib", "tensorstore"])
+def test_ctrl_c_during_the_imports_is_a_sentence(library):
+    process = start("--help")
+    try:
+        deadline = time.monotonic() + 60
+        while library not in Path(f"/proc/{process.pid}/maps").read_text():
+            assert time.monotonic() < deadline
+            assert process.poll() is None, process.communicate()
+        process.send_signal(signal.SIGINT)
+        out, err = process.communicate(timeout=60)
+    finally:
+        process.kill()
+    assert (process.returncode, out, err) == (130, "", "error: interrupted.\n")
+
+
+@pytest.mark.parametrize(
+    "error",
+    [
+        MemoryError(),
+        RuntimeError("RESOURCE_EXHAUSTED: Out of memory while trying to allocate 8 bytes."),
+        RuntimeError("INTERNAL: Error dispatching computation: Out of memory allocating 32 bytes."),
+        RuntimeError("std::bad_alloc"),
+        ValueError("Maximum allowed dimension exceeded"),
+        ValueError("array is too big; `arr.size * arr.dtype.itemsize` is larger than the maximum"),
+    ],
+)
+def test_out_of_memory_by_any_name_is_one_sentence(error, capsys):
+    with pytest.raises(SystemExit) as caught, cli._sentences():
+        raise error
+    assert caught.value.code == 1
+    assert capsys.readouterr().err == "error: out of memory: choose smaller sizes.\n"
+
+
+def test_bugs_show_a_traceback():
+    with pytest.raises(ValueError, match="a bug"), cli._sentences():
+        raise ValueError("a bug")
 
 
 def test_ctrl_c_saves_and_resume_goes_on(tmp_path):

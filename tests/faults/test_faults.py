@@ -216,7 +216,7 @@ def test_sigkill_at_random_moments(name, forker, text, references, tmp_path, lon
     print(f"{name}: {kills} SIGKILLs, {runs} runs brought to their end", file=sys.__stderr__)
 
 
-@pytest.mark.parametrize("number", [signal.SIGTERM, signal.SIGINT])
+@pytest.mark.parametrize("number", [signal.SIGTERM, signal.SIGINT, signal.SIGHUP])
 @pytest.mark.parametrize("name", ["char_lm", "word_lm"])
 def test_a_signal_is_obeyed_after_the_step_in_hand(
     name, number, forker, text, references, tmp_path
@@ -364,3 +364,53 @@ def test_what_is_not_finite_is_skipped_or_stops_the_run(policy, code, forker, te
     assert re.search(r"first at step \d+, in (the loss|the gradient of )", said), said
     results = tmp_path / "run" / "results.json"
     assert results.exists() == (policy == "skip")
+
+
+def test_a_run_goes_on_when_nobody_reads_its_output(forker, text, references, tmp_path):
+    """As in `python -m experiments.char_lm ... 2>&1 | head -1`."""
+    line = " ".join([sys.executable, "-m", "experiments.$0", '"$@" 2>&1 | head -1'])
+    argv = command("char_lm", text, tmp_path / "run")
+    line = f"{line}; exit ${{PIPESTATUS[0]}}"
+    done = subprocess.run(
+        ["bash", "-c", line, *argv],
+        cwd=ROOT,
+        env=forker.environment,
+        capture_output=True,
+        text=True,
+    )
+    assert (done.returncode, done.stderr) == (0, "")
+    assert done.stdout.count("\n") == 1
+    references("char_lm").check_at_the_end(tmp_path / "run")
+
+
+@pytest.mark.parametrize("name", ["char_lm", "latch"])
+def test_a_directory_that_is_removed_ends_the_run(name, forker, text, tmp_path):
+    workdir, log = tmp_path / "run", tmp_path / "log"
+    pid = forker.start(command(name, text, workdir), log)
+    deadline = time.monotonic() + 60
+    while not any(p.stat().st_size for p in workdir.glob("*.jsonl")):
+        assert time.monotonic() < deadline, log.read_text()
+        time.sleep(0.005)
+    workdir.rename(tmp_path / "gone")  # all at once
+    code, said = forker.ask({"wait": pid}), log.read_text()
+    assert code == 1, said
+    assert "removed, moved or replaced during the run" in said
+    assert "Traceback" not in said
+    assert not workdir.exists()
+
+
+@pytest.mark.parametrize("pattern", ["*.sha256", "[0-9]*[0-9]"])
+def test_lists_or_folders_that_are_gone_refuse_the_resume(pattern, forker, text, tmp_path):
+    workdir, log = tmp_path / "run", tmp_path / "log"
+    last = stopped_run(forker, text, workdir, log)
+    for path in last.glob(pattern):
+        shutil.rmtree(path) if path.is_dir() else path.unlink()
+    rewritten = ("lock", "config.json")  # the latter with what the resumed run was given
+    before = {
+        p: p.read_bytes() for p in workdir.rglob("*") if p.is_file() and p.name not in rewritten
+    }
+    code, said = forker.run(command("char_lm", text, workdir), log)
+    assert code == 1, said
+    assert re.search(r"error: every checkpoint in .* is missing\); none can be read", said), said
+    after = {p: p.read_bytes() for p in workdir.rglob("*") if p.is_file()}
+    assert {p: after.get(p) for p in before} == before

@@ -47,6 +47,7 @@ from seqjax.data import (
 from seqjax.data import text as text_module
 from seqjax.data.sets.piano_rolls import load_piano_rolls
 from seqjax.errors import InputError, RunError
+from seqjax.files import text as text_files
 from seqjax.files.json import DEEPEST, finite, read_json, read_lines, read_object, write_json
 from seqjax.models.ngram import witten_bell
 from seqjax.runs.checkpoint import Checkpoints
@@ -358,7 +359,7 @@ def encodable(name):
 )
 def test_text_from_files(tree, source, named, max_chars):
     with empty_directory() as directory, pytest.MonkeyPatch.context() as patch:
-        patch.setattr(text_module, "FREE_CHARS", 10**6)
+        patch.setattr(text_files, "FREE_BYTES", 10**6)
         patch.setattr(text_module, "MOST_FILES", 20)
         root = directory / "r" / "d"
         root.mkdir(parents=True)

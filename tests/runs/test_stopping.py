@@ -42,6 +42,35 @@ class Late(Stopper):
         pass
 
 
+@pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGTERM, signal.SIGHUP])
+def test_each_signal_is_a_wish_and_a_second_ctrl_c_an_order(number):
+    before = signal.signal(number, signal.SIG_DFL)
+    try:
+        with Stopper() as stopper:
+            signal.raise_signal(number)
+            assert stopper.requested == number
+            with pytest.raises(Stopped, match=rf"^stopped by {number.name}; ") as caught:
+                stopper.check()
+            assert caught.value.code == 128 + number
+            if number == signal.SIGINT:
+                with pytest.raises(KeyboardInterrupt):
+                    signal.raise_signal(number)
+        assert signal.getsignal(number) is signal.SIG_DFL
+    finally:
+        signal.signal(number, before)
+
+
+@pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGHUP])
+def test_what_nohup_has_ignored_stays_ignored(number):
+    before = signal.signal(number, signal.SIG_IGN)
+    try:
+        with Stopper() as stopper:
+            signal.raise_signal(number)
+            assert stopper.requested is None
+    finally:
+        signal.signal(number, before)
+
+
 @pytest.fixture
 def text(tmp_path):
     path = tmp_path / "text.txt"
