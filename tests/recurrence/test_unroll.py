@@ -33,6 +33,7 @@ def test_each_row_equals_its_own_unpadded_run(run, reverse):
             np.testing.assert_allclose(actual[row], expected, rtol=1e-5, atol=1e-6)
 
 
+@pytest.mark.numeric
 @pytest.mark.parametrize("reverse", [False, True])
 def test_nan_in_the_padding_changes_neither_values_nor_gradients(reverse):
     params, state, xs = ragged()
@@ -56,6 +57,7 @@ def test_nan_in_the_padding_changes_neither_values_nor_gradients(reverse):
     assert np.all(np.any(x_grads[~padding] != 0, axis=-1))
 
 
+@pytest.mark.numeric
 def test_length_zero_returns_the_initial_state_bit_for_bit():
     params, state, xs = ragged()
     final_state, ys = unroll(CELL, params, xs * np.nan, state, lengths=np.zeros(4, int))
