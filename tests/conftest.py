@@ -1,6 +1,8 @@
-"""Fixtures for all tests."""
+"""Fixtures for all tests, the two tiers, and a compilation cache that lives as long as the run."""
 
 import os
+import shutil
+import tempfile
 from pathlib import Path
 
 import hypothesis
@@ -28,11 +30,19 @@ def data_dir() -> Path:
 
 
 def pytest_addoption(parser: pytest.Parser) -> None:
-    parser.addoption("--long", action="store_true", help="hundreds of faults, thousands of cases")
+    parser.addoption(
+        "--long", action="store_true", help="every cell, hundreds of faults, thousands of cases"
+    )
 
 
 def pytest_configure(config: pytest.Config) -> None:
-    """Hypothesis: the same hundred cases everywhere, or with `--long` 10,000, new at every run."""
+    configure_hypothesis("long" if config.getoption("--long") else "short")
+    if "JAX_COMPILATION_CACHE_DIR" not in os.environ:  # workers and programs inherit it
+        share_compilations(config)
+
+
+def configure_hypothesis(tier: str) -> None:
+    """The same hundred cases everywhere, or with `--long` 10,000, new at every run."""
     health = hypothesis.HealthCheck
     for name, cases in {"short": 100, "long": 10_000}.items():
         hypothesis.settings.register_profile(
@@ -47,7 +57,32 @@ def pytest_configure(config: pytest.Config) -> None:
                 health.large_base_example,
             ],
         )
-    hypothesis.settings.load_profile("long" if config.getoption("--long") else "short")
+    hypothesis.settings.load_profile(tier)
+
+
+def share_compilations(config: pytest.Config) -> None:
+    """Nothing is compiled twice in one run, by whichever process; the cache is then removed."""
+    directory = tempfile.mkdtemp(prefix="seqjax-tests-")
+    config.add_cleanup(lambda: shutil.rmtree(directory, ignore_errors=True))
+    os.environ |= {
+        "JAX_COMPILATION_CACHE_DIR": directory,
+        "JAX_PERSISTENT_CACHE_MIN_COMPILE_TIME_SECS": "0",
+        "JAX_PERSISTENT_CACHE_MIN_ENTRY_SIZE_BYTES": "-1",
+        # An entry that another process is writing, or was killed in writing, is compiled again.
+        "PYTHONWARNINGS": "ignore:Error reading persistent compilation cache entry",
+    }
+    # This process has read its environment already; workers read it when they start.
+    jax.config.update("jax_compilation_cache_dir", directory)
+    jax.config.update("jax_persistent_cache_min_compile_time_secs", 0.0)
+    jax.config.update("jax_persistent_cache_min_entry_size_bytes", -1)
+
+
+def pytest_collection_modifyitems(config: pytest.Config, items: list[pytest.Item]) -> None:
+    """Without `--long`, tests marked `long` are left out."""
+    if not config.getoption("--long"):
+        moved = [item for item in items if item.get_closest_marker("long")]
+        config.hook.pytest_deselected(items=moved)
+        items[:] = [item for item in items if not item.get_closest_marker("long")]
 
 
 @pytest.fixture(scope="session")

@@ -83,7 +83,7 @@ class Config:
     )
     length: int = cli.option(500, "characters per sample", may_differ=True)
 
-    def __post_init__(self):
+    def __post_init__(self) -> None:
         for name in ("seq_len", "batch_size", "length", "eval_every", "devices"):
             check_positive(f"--{name}", getattr(self, name))
         check_positive("--layers", self.layers, at_most=64)

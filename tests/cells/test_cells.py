@@ -8,26 +8,51 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 import pytest
-from jax.test_util import check_grads
 
 import seqjax
 from seqjax import CELLS, InputError, unroll, unroll_loop
-from tests.support.randomness import problem
+from tests.support.randomness import problem, randomise
 from tests.support.reference import REFERENCES
+from tests.support.tiers import some_cells
 
 pytestmark = pytest.mark.usefixtures("strict_promotion")
 
 H, D = 3, 4
+LENGTHS = np.array([5, 0, 2])
 
 
-@pytest.fixture(params=CELLS)
+@pytest.fixture(scope="module", params=CELLS)
 def name(request):
     return request.param
 
 
-@pytest.fixture
+@pytest.fixture(scope="module")
 def cell(name):
     return CELLS[name](H)
+
+
+@pytest.fixture(params=some_cells())
+def some_cell(request):
+    return CELLS[request.param](H)
+
+
+@pytest.fixture(scope="module")
+def values_and_gradients(cell):
+    """What `unroll` returns and what `jax.vjp` does, in one program for all tests that read it."""
+
+    @jax.jit
+    def run(arguments, cotangents):
+        values, pull_back = jax.vjp(lambda p, s, xs: unroll(cell, p, xs, s), *arguments)
+        return values, pull_back(cotangents)
+
+    return run
+
+
+def float64_problem(cell):
+    """`(params, state, xs)`, and a weight for every value that `unroll` returns."""
+    arguments = problem(cell, steps=6, batch=(2,), input_size=D, dtype=np.float64)
+    outputs = np.zeros((6, 2, cell.output_size))
+    return arguments, randomise((arguments[1], outputs), 7, np.float64)
 
 
 def assert_trees_close(actual, desired, rtol, atol=0.0):
@@ -36,10 +61,11 @@ def assert_trees_close(actual, desired, rtol, atol=0.0):
         np.testing.assert_allclose(a, b, rtol=rtol, atol=atol)
 
 
-def test_equals_its_equations_in_numpy_float64(name, cell):
+@pytest.mark.numeric
+def test_equals_its_equations_in_numpy_float64(name, cell, values_and_gradients):
+    (params, state, xs), weights = float64_problem(cell)
     with jax.enable_x64(True):
-        params, state, xs = problem(cell, steps=6, batch=(2,), dtype=np.float64)
-        final_state, ys = jax.jit(lambda *a: unroll(cell, *a))(params, xs, state)
+        (final_state, ys), _ = values_and_gradients((params, state, xs), weights)
     for row in range(2):
         expected = {k: np.asarray(v[row]) for k, v in state._asdict().items()}
         for t in range(len(xs)):
@@ -50,54 +76,87 @@ def test_equals_its_equations_in_numpy_float64(name, cell):
             np.testing.assert_allclose(actual, value, rtol=1e-12, atol=1e-13)
 
 
-def test_gradients_equal_finite_differences(cell):
+@pytest.mark.numeric
+def test_gradients_equal_finite_differences(cell, values_and_gradients):
+    """For every array that `unroll` takes, in a random direction of its own."""
+    arguments, weights = float64_problem(cell)
+    leaves, structure = jax.tree.flatten(arguments)
+    rng, distance = np.random.default_rng(8), 1e-5
+
+    def weighted_sum(i, moved):
+        moved_arguments = structure.unflatten([*leaves[:i], moved, *leaves[i + 1 :]])
+        values, _ = values_and_gradients(moved_arguments, weights)
+        products = jax.tree.map(lambda v, w: np.sum(np.asarray(v) * w), values, weights)
+        return sum(jax.tree.leaves(products))
+
     with jax.enable_x64(True):
-        params, state, xs = problem(cell, steps=4, batch=(2,), dtype=np.float64)
+        _, gradients = values_and_gradients(arguments, weights)
+        for i, (path, gradient) in enumerate(jax.tree.leaves_with_path(gradients)):
+            direction = rng.normal(size=gradient.shape)
+            ahead, behind = (
+                weighted_sum(i, leaves[i] + sign * distance * direction) for sign in (1, -1)
+            )
+            slope = (ahead - behind) / (2 * distance)
+            np.testing.assert_allclose(
+                np.sum(gradient * direction), slope, rtol=1e-6, atol=1e-7, err_msg=str(path)
+            )
 
-        def outputs(params, state, xs):
-            return unroll(cell, params, xs, state)
 
-        check_grads(
-            outputs, (params, state, xs), order=1, modes=["rev"], atol=1e-7, rtol=1e-6, eps=1e-5
-        )
-
-
-def test_every_parameter_gets_a_gradient(cell):
-    params, state, xs = problem(cell)
-    grads = jax.grad(lambda p: jnp.sum(unroll(cell, p, xs, state)[1] ** 2))(params)
-    for path, leaf in jax.tree.leaves_with_path(grads):
+def test_every_parameter_gets_a_gradient(cell, values_and_gradients):
+    arguments, weights = float64_problem(cell)
+    with jax.enable_x64(True):
+        _, (gradients, _, _) = values_and_gradients(arguments, weights)
+    for path, leaf in jax.tree.leaves_with_path(jax.tree.map(np.asarray, gradients)):
         assert np.all(np.isfinite(leaf)), path
         assert np.any(leaf != 0), path
 
 
-def test_scan_equals_loop(cell):
+def assert_scan_equals_loop(cell, lengths):
     params, state, xs = problem(cell)
-    for reverse in (False, True):
-        for lengths in (None, np.array([5, 0, 2])):
-            scan = unroll(cell, params, xs, state, lengths=lengths, reverse=reverse)
-            loop = unroll_loop(cell, params, xs, state, lengths=lengths, reverse=reverse)
-            assert_trees_close(scan, loop, rtol=1e-5, atol=1e-6)
+
+    @jax.jit
+    def both_directions(params, state, xs, lengths):
+        ways = [{"lengths": lengths, "reverse": reverse} for reverse in (False, True)]
+        return [unroll(cell, params, xs, state, **way) for way in ways]
+
+    scans = both_directions(params, state, xs, lengths)
+    for scan, reverse in zip(scans, (False, True), strict=True):
+        loop = unroll_loop(cell, params, xs, state, lengths=lengths, reverse=reverse)
+        assert_trees_close(scan, loop, rtol=1e-5, atol=1e-6)
 
 
-def test_batch_equals_rows_one_by_one(cell):
+@pytest.mark.numeric
+def test_scan_with_lengths_equals_loop(cell):
+    assert_scan_equals_loop(cell, LENGTHS)
+
+
+def test_scan_without_lengths_equals_loop(some_cell):
+    assert_scan_equals_loop(some_cell, None)
+
+
+def test_batch_equals_rows_one_by_one(some_cell):
+    cell = some_cell
     params, state, xs = problem(cell, batch=(2, 3))
-    final_state, ys = unroll(cell, params, xs, state)
+    run = jax.jit(lambda params, xs, state: unroll(cell, params, xs, state))
+    final_state, ys = run(params, xs, state)
     for row in np.ndindex(2, 3):
         row_state = jax.tree.map(lambda s, row=row: s[row], state)
-        row_final, row_ys = unroll(cell, params, xs[:, *row], row_state)
+        row_final, row_ys = run(params, xs[:, *row], row_state)
         np.testing.assert_allclose(ys[:, *row], row_ys, rtol=1e-5, atol=1e-6)
         assert_trees_close(
             jax.tree.map(lambda s, row=row: s[row], final_state), row_final, rtol=1e-5, atol=1e-6
         )
 
 
-def test_vmap_equals_batch(cell):
+def test_vmap_equals_batch(some_cell):
+    cell = some_cell
     params, state, xs = problem(cell)
     mapped = jax.vmap(lambda s, x: unroll(cell, params, x, s), (0, 1), (0, 1))(state, xs)
     assert_trees_close(mapped, unroll(cell, params, xs, state), rtol=1e-5, atol=1e-6)
 
 
-def test_streaming_equals_the_whole_sequence(cell):
+def test_streaming_equals_the_whole_sequence(some_cell):
+    cell = some_cell
     params, state, xs = problem(cell)
     step = jax.jit(cell.step)
     streamed = []
@@ -113,20 +172,20 @@ def test_streaming_equals_the_whole_sequence(cell):
 @pytest.mark.parametrize("dtype", [jnp.bfloat16, jnp.float32, jnp.float64])
 def test_keeps_the_dtype_and_structure_of_its_inputs(cell, dtype):
     with jax.enable_x64(dtype == jnp.float64):
-        params, state, xs = (
-            jax.tree.map(lambda a: jnp.asarray(a, dtype), tree) for tree in problem(cell)
+        params, state, xs = jax.tree.map(
+            lambda a: jax.ShapeDtypeStruct(a.shape, dtype), problem(cell)
         )
-        new_state, y = cell.step(params, state, xs[0])
-        assert jax.tree.map(lambda s: (s.shape, s.dtype), new_state) == jax.tree.map(
-            lambda s: (s.shape, s.dtype), state
-        )
-        assert y.dtype == dtype
-        assert y.shape == (3, cell.output_size)
+        x = jax.ShapeDtypeStruct(xs.shape[1:], dtype)
+        new_state, y = jax.eval_shape(cell.step, params, state, x)
+        assert new_state == state
+        assert (y.shape, y.dtype) == ((3, cell.output_size), dtype)
         # The state a cell starts from is cast to the precision of the computation.
-        assert unroll(cell, params, xs)[1].dtype == dtype
+        _, ys = jax.eval_shape(lambda p, xs: unroll(cell, p, xs), params, xs)
+        assert ys.dtype == dtype
 
 
-def test_compiles_once(cell):
+def test_compiles_once(some_cell):
+    cell = some_cell
     params, state, xs = problem(cell)
     run = jax.jit(lambda p, x, s: unroll(cell, p, x, s))
     run(params, xs, state)
@@ -134,7 +193,8 @@ def test_compiles_once(cell):
     assert run._cache_size() == 1
 
 
-def test_none_and_zero_initial_state_are_the_same(cell):
+def test_none_and_zero_initial_state_are_the_same(some_cell):
+    cell = some_cell
     params, _, xs = problem(cell)
     zeros = jax.tree.map(jnp.zeros_like, cell.initial_state((3,)))
     assert_trees_close(unroll(cell, params, xs), unroll(cell, params, xs, zeros), rtol=0)

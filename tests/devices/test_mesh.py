@@ -9,11 +9,12 @@ from jax.sharding import AxisType, PartitionSpec
 from seqjax import CELLS, InputError, unroll
 from seqjax.devices.mesh import AXIS, batch_mesh, over_batch, replicate, split_batch
 from tests.support.randomness import problem
+from tests.support.tiers import some_cells
 
 LENGTHS = np.array([5, 0, 2, 3])
 
 
-@pytest.mark.parametrize("name", CELLS)
+@pytest.mark.parametrize("name", some_cells())
 def test_two_devices_equal_one(name):
     cell = CELLS[name](3)
     params, state, xs = problem(cell, batch=(4,))

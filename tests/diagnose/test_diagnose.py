@@ -22,13 +22,14 @@ from seqjax import (
     stack,
 )
 from tests.support.randomness import problem, randomise
+from tests.support.tiers import some_cells
 
 pytestmark = pytest.mark.usefixtures("strict_promotion")
 
 H, T, B = 3, 4, 2
 
 
-@pytest.fixture(params=CELLS)
+@pytest.fixture(params=some_cells())
 def cell(request):
     return CELLS[request.param](H)
 

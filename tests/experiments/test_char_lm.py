@@ -82,6 +82,7 @@ def test_learns_and_writes_its_files(tmp_path, capsys):
     assert sample in capsys.readouterr().out
 
 
+@pytest.mark.numeric
 def test_a_resumed_run_is_bit_identical(tmp_path):
     changes = {
         "dropout": 0.3,

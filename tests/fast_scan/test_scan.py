@@ -27,6 +27,7 @@ from seqjax import (
     unroll_loop,
 )
 from tests.support.randomness import problem, randomise
+from tests.support.tiers import some_cells
 
 WAYS = {
     "plain call": {},
@@ -66,7 +67,7 @@ def assert_equal_to_lax(step, params, state, xs, **way):
 
 @pytest.mark.parametrize(
     ("name", "way"),
-    [(name, {}) for name in CELLS]
+    [pytest.param(*name.values, {}, marks=name.marks) for name in some_cells()]
     + [(name, way) for name in ("lstm", "gru_reset_before") for way in list(WAYS.values())[1:]],
 )
 def test_equals_lax_scan_for_every_cell(name, way):

@@ -38,6 +38,7 @@ def test_each_row_equals_its_own_unpadded_run(run, reverse):
             np.testing.assert_allclose(actual[row], expected, rtol=1e-5, atol=1e-6)
 
 
+@pytest.mark.numeric
 @pytest.mark.parametrize("reverse", [False, True])
 def test_nan_in_the_padding_changes_neither_values_nor_gradients(reverse):
     params, state, xs = ragged()
@@ -113,6 +114,7 @@ def test_padding_is_no_input_that_a_step_has_no_derivative_at(run, name, reverse
             np.testing.assert_allclose(a, b, rtol=1e-11, atol=1e-12)
 
 
+@pytest.mark.numeric
 def test_length_zero_returns_the_initial_state_bit_for_bit():
     params, state, xs = ragged()
     final_state, ys = unroll(CELL, params, xs * np.nan, state, lengths=np.zeros(4, int))

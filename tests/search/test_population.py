@@ -114,6 +114,7 @@ def test_every_member_is_the_run_it_would_be_alone(group, devices):
         assert_same(found.best, best, exact=False)
 
 
+@pytest.mark.numeric
 @pytest.mark.parametrize("group", [1, 2])
 def test_divergence_touches_no_other(group):
     good = trained([0.01, 0.03, 0.1, 0.3], group=group)
@@ -173,6 +174,7 @@ def test_a_stopped_group_is_not_run():
     assert (calls.count(2), calls.count(3)) == (5, 5)
 
 
+@pytest.mark.numeric
 def test_resumed_from_a_checkpoint_it_is_the_same(tmp_path):
     members, hyper, data = problem(RATES)
     round_ = make_round(advance, pick=pick, patience=3, max_rounds=6, group=2)

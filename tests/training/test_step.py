@@ -136,6 +136,7 @@ def test_what_is_not_finite_is_skipped_and_counted(bad):
     ]
 
 
+@pytest.mark.numeric
 def test_many_updates_equal_single_ones_bit_for_bit():
     params, data = linear_problem(2)
     data[0][4, 0, 0] = np.nan
