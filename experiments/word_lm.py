@@ -107,6 +107,8 @@ def run(config: Config) -> dict[str, float]:
     data = load_data(config)
     steps_per_epoch = data.rows.inputs.shape[1] // config.seq_len
     program = build(config, len(data.vocabulary), steps_per_epoch)
+    state, rows = place_training(batch_mesh(config.devices), program.state, data.rows)
+    program, data = program._replace(state=state), data._replace(rows=rows)
     with open_run(config, name="word_lm") as workdir:
         write_json(workdir / "vocabulary.json", data.vocabulary.tokens)
         words = "/".join(f"{len(ids):,}" for ids in data.streams.values())
@@ -152,7 +154,6 @@ def train(
     config: Config, data: Data, program: Program, steps_per_epoch: int, workdir: Path
 ) -> TrainState:
     """Trains from the start or the last checkpoint; returns the last state."""
-    state, rows = place_training(batch_mesh(config.devices), program.state, data.rows)
     evaluate = make_evaluate(program.graphdef, config.seq_len)
     num_steps = config.epochs * steps_per_epoch
     chunks: dict[str, Any] = {
@@ -160,9 +161,11 @@ def train(
         "ends": (max(1, steps_per_epoch // 20), steps_per_epoch),
         "most_in_a_row": 0 if config.nonfinite == "stop" else MOST_IN_A_ROW,
     }
-    with Session(workdir, config, state, num_steps=num_steps, identity=data.identity()) as session:
+    with Session(
+        workdir, config, program.state, num_steps=num_steps, identity=data.identity()
+    ) as session:
         state = session.state
-        for chunk in fit(program.steps, state, rows, **chunks):
+        for chunk in fit(program.steps, state, data.rows, **chunks):
             epoch, loss = chunk.step / steps_per_epoch, chunk.metrics["loss"]
             say_skipped(session, chunk)
             go_back_from_spikes(session, chunk, config.spike_factor)

@@ -51,6 +51,8 @@ def run(config: Config) -> dict[str, Any]:
     steps_per_epoch = data.rows.inputs.shape[1] // config.seq_len
     num_steps = config.steps or config.epochs * steps_per_epoch or DEFAULT_STEPS
     program = build(config, len(data.vocabulary), num_steps, steps_per_epoch)
+    state, rows = place_training(batch_mesh(config.devices), program.state, data.rows)
+    program, data = program._replace(state=state), data._replace(rows=rows)
     with open_run(config, name="char_lm") as workdir:
         write_json(workdir / "vocabulary.json", data.vocabulary.tokens)
         announce(config, data, program, num_steps, steps_per_epoch, workdir)
@@ -85,7 +87,6 @@ def train(
     workdir: Path,
 ) -> TrainState:
     """Trains from the start or the last checkpoint; returns the state of the best validation."""
-    state, rows = place_training(batch_mesh(config.devices), program.state, data.rows)
     evaluate = make_evaluate(program.graphdef, config.seq_len)
     log_every = max(1, min(config.eval_every // 10, 50))
     chunks: dict[str, Any] = {
@@ -93,9 +94,11 @@ def train(
         "ends": (log_every, config.eval_every, config.sample_every, config.save_every),
         "most_in_a_row": 0 if config.nonfinite == "stop" else MOST_IN_A_ROW,
     }
-    with Session(workdir, config, state, num_steps=num_steps, identity=data.identity()) as session:
+    with Session(
+        workdir, config, program.state, num_steps=num_steps, identity=data.identity()
+    ) as session:
         state = session.state
-        for chunk in fit(program.steps, state, rows, **chunks):
+        for chunk in fit(program.steps, state, data.rows, **chunks):
             step, loss = chunk.step, chunk.metrics["loss"]
             say_skipped(session, chunk)
             go_back_from_spikes(session, chunk, config.spike_factor)

@@ -81,7 +81,7 @@ def run(main: Callable[..., Any], config_class: type, *, positional: bool = Fals
     """
     process.prepare()
     # For --help; under `python -OO` there are no docstrings.
-    sys.modules["__main__"].__doc__ = sys.modules[config_class.__module__].__doc__
+    sys.modules["__main__"].__doc__ = sys.modules[main.__module__].__doc__
     for field in dataclasses.fields(config_class):
         _define(field)
 
@@ -145,8 +145,21 @@ def _sentences() -> Iterator[None]:
 
 def _fail(message: str, code: int) -> NoReturn:
     with suppress(OSError):
-        print(f"error: {message}", file=sys.stderr, flush=True)
+        print(f"error: {_with_flags(message)}", file=sys.stderr, flush=True)
     sys.exit(code)
+
+
+def _with_flags(message: str) -> str:
+    """The library's sentences name arguments, `steps=3`; here they are flags, `--steps=3`."""
+    for name in flags.FLAGS:
+        message = re.sub(rf"(?<![-\w.]){re.escape(name)}=(True\b)?", _flag_for, message)
+    return message
+
+
+def _flag_for(argument: re.Match[str]) -> str:
+    """`--resume` for `resume=True`, `--steps=` for `steps=`."""
+    text = argument[0]
+    return f"--{text.removesuffix('=True') if argument[1] else text}"
 
 
 def _define(field: dataclasses.Field) -> None:

@@ -80,7 +80,7 @@ def load_text(
         groups = _group_by_split(files)
         texts = {split: _load_files(paths, max_chars) for split, paths in groups.items()}
     if not texts.get("train", "").strip():
-        raise InputError(f"--data={source}: the training text is empty.")
+        raise InputError(f"data={source}: the training text is empty.")
     if max_chars:
         texts = {split: text[:max_chars] for split, text in texts.items()}
     if "validation" not in texts:
@@ -128,11 +128,11 @@ def _find_files(source: str, leave_out: str | Path = "") -> list[Path]:
                 files = [file for file in files if not file.resolve().is_relative_to(out)]
     if not files:
         raise InputError(
-            f"--data={source}: no such file, directory or glob. Write stdlib, hf:NAME or a path"
+            f"data={source}: no such file, directory or glob. Write stdlib, hf:NAME or a path"
             " to text."
         )
     if len(files) > MOST_FILES:
-        raise InputError(f"--data={source}: more than {MOST_FILES:,} files.")
+        raise InputError(f"data={source}: more than {MOST_FILES:,} files.")
     return sorted(files)
 
 
@@ -165,7 +165,7 @@ def _load_files(paths: list[Path], max_chars: int) -> str:
     if not wanted and not max_chars:
         raise InputError(
             f"the text of {paths[0]} and on has more than {MOST_CHARS:,} characters: give"
-            " --max_chars to use its beginning."
+            " max_chars to use its beginning."
         )
     return "".join(texts)
 
@@ -213,7 +213,7 @@ def _load_hub(name: str) -> dict[str, str]:
     # code of a data set.
     parts = name.split("/")
     if len(parts) > 3 or not all(re.fullmatch(r"\w[\w.-]{0,95}", p, re.ASCII) for p in parts):
-        raise InputError(f"--data=hf:{name}: write hf:NAME or hf:NAME/CONFIG.")
+        raise InputError(f"data=hf:{name}: write hf:NAME or hf:NAME/CONFIG.")
     # NAME itself may be OWNER/NAME, so two parts can be read in two ways.
     readings: list[tuple[str, str | None]] = [(name, None)] if len(parts) < 3 else []
     if len(parts) > 1:
@@ -228,7 +228,7 @@ def _load_hub(name: str) -> dict[str, str]:
             raise
         except Exception as error:  # the hub client raises dozens of kinds
             errors.append((str(error).strip() or type(error).__name__).splitlines()[0])
-    raise InputError(f"--data=hf:{name}: cannot load it ({'; '.join(errors)}).")
+    raise InputError(f"data=hf:{name}: cannot load it ({'; '.join(errors)}).")
 
 
 def _column(dataset: datasets.Dataset) -> str:

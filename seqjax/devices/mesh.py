@@ -36,7 +36,7 @@ def batch_mesh(count: int) -> Mesh:
     devices = jax.local_devices()
     if len(devices) < count:
         raise InputError(
-            f"--devices={count}, but this machine shows {len(devices)}"
+            f"devices={count}, but this machine shows {len(devices)}"
             f" {devices[0].platform} device(s)."
         )
     return jax.make_mesh((count,), (AXIS,), devices=devices[:count], axis_types=(AxisType.Auto,))

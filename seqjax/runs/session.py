@@ -148,7 +148,7 @@ class Session(Generic[State]):
         if asked:
             raise Stopped(
                 asked,
-                f"step {int(state.step)} is saved; go on with --resume --workdir={self.workdir}",
+                f"step {int(state.step)} is saved; go on with resume=True workdir={self.workdir}",
             )
 
     def _record(self) -> dict[str, Any]:

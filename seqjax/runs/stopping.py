@@ -35,7 +35,7 @@ class Stopper:
         if asked or due:
             save()
         if asked:
-            raise Stopped(asked, "go on with --resume")
+            raise Stopped(asked, "go on with resume=True")
 
     A second Ctrl-C is not waited for: it raises KeyboardInterrupt at once. A signal that whoever started
     the process wants ignored is ignored. Outside the main thread,
@@ -49,7 +49,7 @@ class Stopper:
         self.requested: signal.Signals | None = None
         self._before: dict[int, Any] = {}
 
-    def check(self, advice: str = "go on with --resume") -> None:
+    def check(self, advice: str = "go on with resume=True") -> None:
         """Raises Stopped if a signal came. For loops in which everything is saved at all times."""
         if self.requested is not None:
             raise Stopped(self.requested, advice)

@@ -45,7 +45,7 @@ def work_through(
             if row is None:
                 key = jax.random.fold_in(jax.random.key(seed), zlib.crc32(name.encode()))
                 row = ledger.write(name, compute(key))
-                stopper.check(f"go on with --resume --workdir={path.parent}")
+                stopper.check(f"go on with resume=True workdir={path.parent}")
                 progress.update(number, name)
             else:
                 progress.pass_over()

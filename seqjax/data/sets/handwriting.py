@@ -84,7 +84,7 @@ def load_iam_ondb(
                     splits[split] += _form(form, strokes, texts, every, skip, faults)
     if faults:
         broken = ",".join(name for name, _ in faults)
-        raise InputError(f"{str(faults[0][1])[:-1]} (--skip={broken} leaves out what is broken).")
+        raise InputError(f"{str(faults[0][1])[:-1]} (skip={broken} leaves out what is broken).")
     return _sequences(splits, str(directory))
 
 
