@@ -30,9 +30,10 @@ class Loop(NamedTuple):
 
     graph: StepGraph
     kept: Kept
+    num_steps: int  # T, or a symbol for it
+    block: int  # steps per block; a multiple of it and a rest make up T
     reverse: bool
     unroll: int
-    block: int  # steps per block; a multiple of it and a rest make up T
     rerun: bool  # whether blocks are run again in the backward loop
 
 
@@ -43,13 +44,13 @@ class Part(NamedTuple):
     size: int
 
     def of(self, stack: Array) -> Array:
-        if self.size == len(stack):
+        if self.size == stack.shape[0]:
             return stack
         return lax.dynamic_slice_in_dim(stack, self.start, self.size)
 
     def put(self, stack: Array, part: Array) -> Array:
         """The stack with `part` in its place."""
-        if self.size == len(stack):
+        if self.size == stack.shape[0]:
             return part
         return lax.dynamic_update_slice_in_dim(stack, part, self.start, 0)
 
@@ -232,9 +233,9 @@ def _scan_into(
     body: Callable, carry: Any, xs: list, stacks: list, part: Part, loop: Loop
 ) -> tuple[Any, list]:
     """`lax.scan` over xs `[size, ...]`, its outputs written at `part` of stacks `[T, ...]`."""
-    run = partial(lax.scan, length=part.size, reverse=loop.reverse, unroll=loop.unroll)
-    if all(part.size == len(stack) for stack in stacks):
-        return run(body, carry, xs)
+    run = partial(lax.scan, reverse=loop.reverse, unroll=loop.unroll)
+    if all(part.size == stack.shape[0] for stack in stacks):
+        return run(body, carry, xs, length=None if xs else part.size)
 
     def write(both: tuple, at_t: tuple) -> tuple[tuple, None]:
         (carry, stacks), (t, x) = both, at_t
@@ -249,9 +250,10 @@ def _scan_from(
     body: Callable, carry: Any, stacks: tuple[list, list], part: Part, loop: Loop
 ) -> tuple[Any, Any]:
     """`lax.scan`, the other way in time, over `part` of stacks `[T, ...]`."""
-    run = partial(lax.scan, length=part.size, reverse=not loop.reverse, unroll=loop.unroll)
-    if all(part.size == len(stack) for stack in jax.tree.leaves(stacks)):
-        return run(body, carry, stacks)
+    run = partial(lax.scan, reverse=not loop.reverse, unroll=loop.unroll)
+    leaves = jax.tree.leaves(stacks)
+    if all(part.size == stack.shape[0] for stack in leaves):
+        return run(body, carry, stacks, length=None if leaves else part.size)
 
     def read(carry: Any, t: Array) -> tuple[Any, Any]:
         at_t = partial(lax.dynamic_index_in_dim, index=t, keepdims=False)
