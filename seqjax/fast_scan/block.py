@@ -155,8 +155,8 @@ def block_backward(
         if i is not None and (i not in emitted or finish[v])
     }
     operands = [v for v in {d.operand: None for d in graph.deferred} if v not in stacks]
-    wanted = plan.replay.reads() | {*plan.backward.reads}
-    read = {v: a for v, a in stacks.items() if v in wanted}
+    reads = plan.reads()
+    read = {v: a for v, a in stacks.items() if v in reads}
     step_back = _step_back(graph, plan, inputs.fixed, weights, list(read))
 
     def body(carry: tuple, at_t: tuple) -> tuple[tuple, tuple]:
@@ -177,14 +177,15 @@ def block_backward(
     )
     stacked = dict(zip(emitted, results, strict=True))
     multiplied = dict(zip(operands, operand_stacks, strict=True))
-    for product, i in zip(graph.deferred, places.deferred, strict=True):
-        if i is not None and (v := product.operand) not in multiplied:
-            multiplied[v] = part.of(stacks[v])
+
+    def operand_of(v: Var) -> Array:
+        return multiplied[v] if v in multiplied else part.of(stacks[v])
+
     ct_fixed = {
         v: end.function(total)[0] if (end := finish[v]) else total
         for v, total in zip(summed, sums, strict=True)
     }
-    _add_weight_gradients(ct_fixed, graph, plan, inputs.fixed, stacked, multiplied)
+    _add_weight_gradients(ct_fixed, graph, plan, inputs.fixed, stacked, operand_of)
     ct_sequence = {
         v: stacked[i] for v, i in zip(graph.sequence, places.sequence, strict=True) if i is not None
     }
@@ -215,7 +216,7 @@ def _add_weight_gradients(
     plan: Plan,
     fixed: Values,
     stacked: dict[int, Array],
-    multiplied: Values,
+    operand_of: Callable[[Var], Array],
 ) -> None:
     """Adds to `ct_fixed` what waited for the end of the loop."""
     places = plan.backward.places
@@ -224,7 +225,7 @@ def _add_weight_gradients(
             ct_fixed[v] = jnp.sum(stacked[i], 0)
     for product, i in zip(graph.deferred, places.deferred, strict=True):
         if i is not None:
-            operands = multiplied[product.operand]
+            operands = operand_of(product.operand)
             gradient = _weight_gradient(product, operands, stacked[i], fixed[product.weight])
             _accumulate(ct_fixed, product.weight, gradient)
 

@@ -130,15 +130,8 @@ def scan(
     graph = read_step(flat, len(fixed), len(state_flat))
     if not graph.deferred and keep != "blocks":
         return plain(state, xs)  # nothing to defer, nothing to gain
-    loop = Loop(
-        graph,
-        NOTHING,
-        num_steps,
-        _block_size(graph, num_steps, keep, block),
-        reverse=reverse,
-        unroll=unroll,
-        rerun=keep == "blocks",
-    )
+    size = _block_size(graph, num_steps, keep, block)
+    loop = Loop(graph, NOTHING, num_steps, size, reverse, unroll, rerun=keep == "blocks")
     run = _differentiable(flat, loop, "products" if keep == "products" else "gates")
     final_state, ys = run(fixed, state_flat, jax.tree.leaves(xs))
     return jax.tree.unflatten(state_tree, final_state), jax.tree.unflatten(y_tree, ys)
