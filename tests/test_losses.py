@@ -4,6 +4,7 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 import optax
+import pytest
 
 from seqjax.losses import binary_cross_entropy
 
@@ -33,6 +34,25 @@ def test_far_logits_are_finite():
     far = jnp.array([1e4, -1e4, 1e30])
     assert jnp.isfinite(binary_cross_entropy(far, jnp.ones(3))).all()
     assert jnp.isfinite(jax.grad(lambda x: binary_cross_entropy(x, 0.0).sum())(far)).all()
+
+
+@pytest.mark.parametrize("dtype", [bool, np.int32, np.uint8])
+def test_labels_that_are_no_floats(dtype):
+    x, labels = jnp.array([0.3, -2.0, 1.5]), np.array([1, 0, 0])
+    ours = jax.value_and_grad(lambda x: binary_cross_entropy(x, labels.astype(dtype)).sum())(x)
+    floats = jnp.asarray(labels, jnp.float32)
+    expected = jax.value_and_grad(lambda x: optax.sigmoid_binary_cross_entropy(x, floats).sum())(x)
+    np.testing.assert_allclose(ours[0], expected[0], rtol=1e-5)
+    np.testing.assert_allclose(ours[1], expected[1], rtol=1e-5, atol=1e-6)
+
+
+def test_infinite_logits_are_right_or_infinitely_wrong():
+    x = jnp.array([jnp.inf, -jnp.inf, jnp.inf, -jnp.inf, jnp.inf])
+    y = jnp.array([1.0, 0.0, 0.0, 1.0, 0.25])
+    assert binary_cross_entropy(x, y).tolist() == [0, 0, np.inf, np.inf, np.inf]
+    assert jax.grad(lambda x: binary_cross_entropy(x, y).sum())(x).tolist() == [0, 0, 1, -1, 0.75]
+    _, tangent = jax.jvp(lambda x: binary_cross_entropy(x, y), (x,), (jnp.ones(5),))
+    assert tangent.tolist() == [0, 0, 1, -1, 0.75]
 
 
 def test_training_takes_no_logarithm():

@@ -10,13 +10,14 @@ from collections.abc import Callable
 from typing import Any
 
 import jax
+import numpy as np
 from jax.sharding import AxisType, Mesh, NamedSharding, PartitionSpec
 
 from seqjax.errors import InputError, check_positive
 from seqjax.types import Array, Params, State
 
 AXIS = "batch"
-Layer = Callable[[Params, State, Array], tuple[State, Array]]
+Layer = Callable[..., tuple[State, Array]]  # (params, state, xs, *others) -> (state, ys)
 
 
 def use_cpu_devices(count: int) -> None:
@@ -54,7 +55,13 @@ def split_batch(tree: Any, mesh: Mesh, axis: int) -> Any:
 
 
 def _check_batch(tree: Any, mesh: Mesh, axis: int) -> None:
-    sizes = {leaf.shape[axis] for leaf in jax.tree.leaves(tree)}
+    shapes = [np.shape(leaf) for leaf in jax.tree.leaves(tree)]
+    if any(len(shape) <= axis for shape in shapes):
+        raise InputError(
+            f"axis {axis} of every array is the batch, got the shapes {shapes}: give each row its"
+            " own entry."
+        )
+    sizes = {shape[axis] for shape in shapes}
     if any(size % mesh.size for size in sizes):
         raise InputError(
             f"a batch of {sorted(sizes)} cannot be split over {mesh.size} devices: make it a"
@@ -75,26 +82,34 @@ def over_batch(layer: Layer, mesh: Mesh) -> Layer:
     their blocks by what one device holds.
 
         layer = over_batch(lambda params, state, xs: unroll(cell, params, xs, state), mesh)
+        state, ys = layer(params, state, xs)
+
+    What there is of each row beside, its length say, follows xs:
+
+        layer = over_batch(lambda p, s, xs, n: unroll(cell, p, xs, s, lengths=n), mesh)
+        state, ys = layer(params, state, xs, lengths)
 
     Args:
-      layer: `(params, state, xs [T, B, ...]) -> (state, ys [T, B, ...])`, states `[B, ...]`, whose
-        rows do not depend on one another.
+      layer: `(params, state, xs [T, B, ...], *others) -> (state, ys [T, B, ...])`, states and others
+        `[B, ...]`, whose rows do not depend on one another.
       mesh: from `batch_mesh`.
 
     Raises:
-      InputError: when the layer is called, if B does not divide by the mesh's size.
+      InputError: when the layer is called, if an argument has no axis for the batch, or B does not
+        divide by the mesh's size.
     """
     rows, steps = PartitionSpec(AXIS), PartitionSpec(None, AXIS)
-    own = jax.shard_map(
-        layer,
-        mesh=mesh,
-        in_specs=(PartitionSpec(), rows, steps),
-        out_specs=(rows, steps),
-        check_vma=False,  # the loops carry sums that start from zeros, the same on every device
-    )
 
-    def checked(params: Params, state: State, xs: Array) -> tuple[State, Array]:
+    def checked(params: Params, state: State, xs: Array, *others: Any) -> tuple[State, Array]:
         _check_batch(xs, mesh, 1)
-        return own(params, state, xs)
+        _check_batch((state, others), mesh, 0)
+        own = jax.shard_map(
+            layer,
+            mesh=mesh,
+            in_specs=(PartitionSpec(), rows, steps, *[rows] * len(others)),
+            out_specs=(rows, steps),
+            check_vma=False,  # the loops carry sums that start from zeros, the same on every device
+        )
+        return own(params, state, xs, *others)
 
     return checked

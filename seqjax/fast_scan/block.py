@@ -30,9 +30,10 @@ class Loop(NamedTuple):
 
     graph: StepGraph
     kept: Kept
+    num_steps: int  # T, or a symbol for it
+    block: int  # steps per block; a multiple of it and a rest make up T
     reverse: bool
     unroll: int
-    block: int  # steps per block; a multiple of it and a rest make up T
     rerun: bool  # whether blocks are run again in the backward loop
 
 
@@ -43,13 +44,13 @@ class Part(NamedTuple):
     size: int
 
     def of(self, stack: Array) -> Array:
-        if self.size == len(stack):
+        if self.size == stack.shape[0]:
             return stack
         return lax.dynamic_slice_in_dim(stack, self.start, self.size)
 
     def put(self, stack: Array, part: Array) -> Array:
         """The stack with `part` in its place."""
-        if self.size == len(stack):
+        if self.size == stack.shape[0]:
             return part
         return lax.dynamic_update_slice_in_dim(stack, part, self.start, 0)
 
@@ -154,8 +155,8 @@ def block_backward(
         if i is not None and (i not in emitted or finish[v])
     }
     operands = [v for v in {d.operand: None for d in graph.deferred} if v not in stacks]
-    wanted = plan.replay.reads() | {*plan.backward.reads}
-    read = {v: a for v, a in stacks.items() if v in wanted}
+    reads = plan.reads()
+    read = {v: a for v, a in stacks.items() if v in reads}
     step_back = _step_back(graph, plan, inputs.fixed, weights, list(read))
 
     def body(carry: tuple, at_t: tuple) -> tuple[tuple, tuple]:
@@ -176,14 +177,15 @@ def block_backward(
     )
     stacked = dict(zip(emitted, results, strict=True))
     multiplied = dict(zip(operands, operand_stacks, strict=True))
-    for product, i in zip(graph.deferred, places.deferred, strict=True):
-        if i is not None and (v := product.operand) not in multiplied:
-            multiplied[v] = part.of(stacks[v])
+
+    def operand_of(v: Var) -> Array:
+        return multiplied[v] if v in multiplied else part.of(stacks[v])
+
     ct_fixed = {
         v: end.function(total)[0] if (end := finish[v]) else total
         for v, total in zip(summed, sums, strict=True)
     }
-    _add_weight_gradients(ct_fixed, graph, plan, inputs.fixed, stacked, multiplied)
+    _add_weight_gradients(ct_fixed, graph, plan, inputs.fixed, stacked, operand_of)
     ct_sequence = {
         v: stacked[i] for v, i in zip(graph.sequence, places.sequence, strict=True) if i is not None
     }
@@ -214,7 +216,7 @@ def _add_weight_gradients(
     plan: Plan,
     fixed: Values,
     stacked: dict[int, Array],
-    multiplied: Values,
+    operand_of: Callable[[Var], Array],
 ) -> None:
     """Adds to `ct_fixed` what waited for the end of the loop."""
     places = plan.backward.places
@@ -223,7 +225,7 @@ def _add_weight_gradients(
             ct_fixed[v] = jnp.sum(stacked[i], 0)
     for product, i in zip(graph.deferred, places.deferred, strict=True):
         if i is not None:
-            operands = multiplied[product.operand]
+            operands = operand_of(product.operand)
             gradient = _weight_gradient(product, operands, stacked[i], fixed[product.weight])
             _accumulate(ct_fixed, product.weight, gradient)
 
@@ -232,9 +234,9 @@ def _scan_into(
     body: Callable, carry: Any, xs: list, stacks: list, part: Part, loop: Loop
 ) -> tuple[Any, list]:
     """`lax.scan` over xs `[size, ...]`, its outputs written at `part` of stacks `[T, ...]`."""
-    run = partial(lax.scan, length=part.size, reverse=loop.reverse, unroll=loop.unroll)
-    if all(part.size == len(stack) for stack in stacks):
-        return run(body, carry, xs)
+    run = partial(lax.scan, reverse=loop.reverse, unroll=loop.unroll)
+    if all(part.size == stack.shape[0] for stack in stacks):
+        return run(body, carry, xs, length=None if xs else part.size)
 
     def write(both: tuple, at_t: tuple) -> tuple[tuple, None]:
         (carry, stacks), (t, x) = both, at_t
@@ -249,9 +251,10 @@ def _scan_from(
     body: Callable, carry: Any, stacks: tuple[list, list], part: Part, loop: Loop
 ) -> tuple[Any, Any]:
     """`lax.scan`, the other way in time, over `part` of stacks `[T, ...]`."""
-    run = partial(lax.scan, length=part.size, reverse=not loop.reverse, unroll=loop.unroll)
-    if all(part.size == len(stack) for stack in jax.tree.leaves(stacks)):
-        return run(body, carry, stacks)
+    run = partial(lax.scan, reverse=not loop.reverse, unroll=loop.unroll)
+    leaves = jax.tree.leaves(stacks)
+    if all(part.size == stack.shape[0] for stack in leaves):
+        return run(body, carry, stacks, length=None if leaves else part.size)
 
     def read(carry: Any, t: Array) -> tuple[Any, Any]:
         at_t = partial(lax.dynamic_index_in_dim, index=t, keepdims=False)

@@ -5,9 +5,11 @@ from typing import Any
 
 import jax
 import jax.numpy as jnp
+import numpy as np
+from jax import lax
 
 from seqjax.errors import InputError
-from seqjax.fast_scan.jaxprs import ClosedJaxpr, shown, side_effects, struct
+from seqjax.fast_scan.jaxprs import ClosedJaxpr, is_known, shown, side_effects, struct
 from seqjax.types import Array, Params, State
 
 Step = Callable[[Params, State, Any], tuple[State, Any]]
@@ -22,9 +24,29 @@ def first(a: Array) -> jax.ShapeDtypeStruct:
     return jax.ShapeDtypeStruct(a.shape[1:], a.dtype)
 
 
+def split_arrays(params: Params) -> tuple[list[Array], Callable[[list[Array]], Params]]:
+    """The arrays among the leaves, and the function that puts them beside the others again.
+
+    Others are what a module holds beside its parameters: functions, names.
+    """
+    leaves, tree = jax.tree.flatten(params)
+    places = [i for i, leaf in enumerate(leaves) if _is_array(leaf)]
+
+    def join(arrays: list[Array]) -> Params:
+        merged = dict(enumerate(leaves)) | dict(zip(places, arrays, strict=True))
+        return jax.tree.unflatten(tree, list(merged.values()))
+
+    return [as_array(leaves[i]) for i in places], join
+
+
+def _is_array(leaf: Any) -> bool:
+    numbers = (jax.Array, np.ndarray, np.generic, bool, int, float, complex)
+    return isinstance(leaf, numbers) or hasattr(leaf, "__jax_array__")
+
+
 def count_steps(xs: Any, length: int | None) -> int:
-    """T, the one length of all leaves of xs."""
-    lengths = {jax.tree_util.keystr(k): jnp.shape(a)[:1] for k, a in jax.tree.leaves_with_path(xs)}
+    """T, the one length of all leaves of xs, which are arrays. A symbolic one stays symbolic."""
+    lengths = {jax.tree_util.keystr(k): a.shape[:1] for k, a in jax.tree.leaves_with_path(xs)}
     scalars = [name for name, n in lengths.items() if not n]
     if scalars:
         raise InputError(f"every leaf of xs needs a leading time axis; xs{scalars[0]} has none.")
@@ -39,7 +61,7 @@ def count_steps(xs: Any, length: int | None) -> int:
             f"the leaves of xs (and length) must have one number of steps, got {listed}."
         )
     num_steps = next(iter(counts.values()))
-    if num_steps < 1:
+    if is_known(num_steps) and num_steps < 1:
         raise InputError(f"scan needs at least one time step, got {num_steps}.")
     return num_steps
 
@@ -53,8 +75,12 @@ def refuse_side_effects(closed: ClosedJaxpr) -> None:
         )
 
 
-def trace_step(step: Step, params: Params, state: State, x: Any) -> tuple[ClosedJaxpr, Any]:
-    """The step as a jaxpr on flat inputs, and the tree of y; refuses what cannot be scanned."""
+def trace_step(step: Step, params: Params, state: State, x: Any) -> tuple[ClosedJaxpr, State, Any]:
+    """The step as a jaxpr on flat inputs, the state it takes, and the tree of y.
+
+    As with `lax.scan`, a state of Python's numbers takes the dtype that the step makes of it.
+    Refuses what cannot be scanned.
+    """
     trees: list[Any] = []
 
     def flat_step(params: Params, state: State, x: Any) -> list[Any]:
@@ -71,7 +97,16 @@ def trace_step(step: Step, params: Params, state: State, x: Any) -> tuple[Closed
             f"the step changes the structure of the state from {jax.tree.structure(state)} to"
             f" {state_tree}: return what was given."
         )
+    leaves = jax.tree.leaves(state)
     given = closed.jaxpr.invars[len(jax.tree.leaves(params)) :]
+    changes = list(zip(map(struct, given), map(struct, closed.jaxpr.outvars), strict=False))
+    changes = changes[: len(leaves)]
+    if any(old.weak_type and old.dtype != new.dtype for old, new in changes):
+        promoted = [
+            lax.convert_element_type(a, jnp.result_type(a, new.dtype)) if old.weak_type else a
+            for a, (old, new) in zip(leaves, changes, strict=True)
+        ]
+        return trace_step(step, params, jax.tree.unflatten(state_tree, promoted), x)
     paths = [path for path, _ in jax.tree.leaves_with_path(state)]
     for path, old, new in zip(paths, given, closed.jaxpr.outvars, strict=False):
         if (struct(old).shape, struct(old).dtype) != (struct(new).shape, struct(new).dtype):
@@ -80,4 +115,4 @@ def trace_step(step: Step, params: Params, state: State, x: Any) -> tuple[Closed
                 f" {shown(old, short=False)} to {shown(new, short=False)}: start from, or cast back"
                 " to, the same shape and dtype."
             )
-    return closed, y_tree
+    return closed, state, y_tree

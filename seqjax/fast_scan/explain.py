@@ -6,7 +6,7 @@ from typing import Any
 
 import jax
 
-from seqjax.fast_scan.door import Step, as_array, refuse_side_effects, trace_step
+from seqjax.fast_scan.door import Step, as_array, refuse_side_effects, split_arrays, trace_step
 from seqjax.fast_scan.jaxprs import (
     Eqn,
     Var,
@@ -35,11 +35,12 @@ def explain(step: Step, params: Params, state: State, x: Any) -> str:
     Returns:
       Lines to print. Sizes are per time step.
     """
-    params, state, x = jax.tree.map(as_array, (params, state, x))
-    closed, _ = trace_step(step, params, state, x)
+    arrays, join = split_arrays(params)
+    state, x = jax.tree.map(as_array, (state, x))
+    closed, state, _ = trace_step(lambda a, s, x: step(join(a), s, x), arrays, state, x)
     refuse_side_effects(closed)
     flat, consts = flatten(closed)
-    num_fixed = len(consts) + len(jax.tree.leaves(params))
+    num_fixed = len(consts) + len(arrays)
     graph = read_step(flat, num_fixed, len(jax.tree.leaves(state)))
     lines = [f"hoisted   {_product(e)}" for e in _products(graph.hoist.eqns)]
     lines += [f"deferred  {_product(d.eqn)}" for d in graph.deferred]

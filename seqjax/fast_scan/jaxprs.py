@@ -69,6 +69,11 @@ def zeros(atom: Atom) -> Array:
     return jnp.zeros(atom.aval.shape, atom.aval.dtype)
 
 
+def is_known(size: Any) -> bool:
+    """Whether a size, or a number made of sizes, is a number: `jax.export` has symbols for some."""
+    return isinstance(size, int)
+
+
 def num_bytes(atom: Atom) -> int:
     return math.prod(atom.aval.shape) * atom.aval.dtype.itemsize
 

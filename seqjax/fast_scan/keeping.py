@@ -34,6 +34,10 @@ class Plan(NamedTuple):
     replay: Program  # fixed, sequence, kept values -> what is repeated rather than kept
     backward: Backward
 
+    def reads(self) -> set[Var]:
+        """What a step of the backward loop reads."""
+        return self.replay.reads() | {*self.backward.reads}
+
 
 def plan_gradient(graph: StepGraph, keep: str, inputs: Iterable[Var]) -> Plan:
     """Decides what is kept for the gradient with respect to `inputs` of the step.

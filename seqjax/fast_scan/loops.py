@@ -25,6 +25,7 @@ from seqjax.fast_scan.jaxprs import (
     Var,
     evaluate,
     interpret,
+    is_known,
     program,
     struct,
     zeros,
@@ -59,16 +60,16 @@ def run_forward(
     """Returns `(final state, ys)`, and what `run_backward` needs."""
     if loop.rerun:
         loop = loop._replace(kept=NOTHING)
-    graph, num_steps = loop.graph, len(xs[0])
+    graph, num_steps = loop.graph, loop.num_steps
     fix = _fixed_values(loop, fixed)
     step = turn_products(_forward_step(loop), fix, num_steps)
-    starts = _empty(graph.state, -(-num_steps // loop.block)) if loop.rerun else state
+    starts = _empty(graph.state, _num_blocks(loop)) if loop.rerun else state
 
     def block(carry: tuple, part: Part) -> tuple:
         state, stacks, starts = carry
         if loop.rerun:
             starts = [
-                lax.dynamic_update_index_in_dim(a, s, part.start // loop.block, 0)
+                lax.dynamic_update_index_in_dim(a, s, _block_index(loop, part), 0)
                 for a, s in zip(starts, state, strict=True)
             ]
         inputs = Inputs(fix, state, [part.of(x) for x in xs])
@@ -86,7 +87,7 @@ def run_backward(loop: Loop, plan: Plan, saved: Saved, cts: tuple) -> tuple[list
     `cts` belong to all leaves of the final state and of ys; those that are not perturbed are not
     read, and None is no cotangent.
     """
-    graph, num_steps, perturbed = loop.graph, len(saved.xs[0]), plan.backward.perturbed
+    graph, num_steps, perturbed = loop.graph, loop.num_steps, plan.backward.perturbed
     fix = _fixed_values(loop, saved.fixed)
     weights = turn_back(loop, plan, fix)
     step = turn_products(_forward_step(loop), fix, num_steps) if loop.rerun else None
@@ -108,7 +109,7 @@ def run_backward(loop: Loop, plan: Plan, saved: Saved, cts: tuple) -> tuple[list
         ct_state, sums, ct_xs = carry
         inputs = Inputs(fix, saved.starts, [part.of(x) for x in saved.xs])
         if step is not None:
-            inputs = inputs._replace(state=[a[part.start // loop.block] for a in saved.starts])
+            inputs = inputs._replace(state=[a[_block_index(loop, part)] for a in saved.starts])
             again = _run_again(loop, step, inputs, part.size)
             here = [part.of(ct) for ct in ct_ys]
             own = Part(0, part.size)
@@ -154,6 +155,8 @@ def _over_blocks(
 
     `reverse` is from the last to the first.
     """
+    if size == num_steps:
+        return block(carry, Part(0, size))
     count = num_steps // size
     last = Part(count * size, num_steps - count * size)
     if last.size and reverse:
@@ -167,6 +170,14 @@ def _over_blocks(
     if last.size and not reverse:
         carry = block(carry, last)
     return carry
+
+
+def _num_blocks(loop: Loop) -> int:
+    return 1 if loop.block == loop.num_steps else -(-loop.num_steps // loop.block)
+
+
+def _block_index(loop: Loop, part: Part) -> Any:
+    return 0 if loop.block == loop.num_steps else part.start // loop.block
 
 
 def _stacks(loop: Loop, num_steps: int) -> Stacks:
@@ -197,7 +208,7 @@ def turn_products(step: Program, fix: Values, num_steps: int) -> Callable[..., l
         for eqn in step.eqns
         if is_plain_product(eqn) and eqn.invars[1] in fix and pays_to_turn(eqn)
     }
-    if num_steps < TURN_STEPS or not products:
+    if not products or not is_known(num_steps) or num_steps < TURN_STEPS:
         return step.function
     weights: dict[Atom, Array] = {v: turned(fix[v]) for v in products.values()}
 

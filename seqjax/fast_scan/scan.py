@@ -25,6 +25,7 @@ from seqjax.fast_scan.door import (
     count_steps,
     first,
     refuse_side_effects,
+    split_arrays,
     trace_step,
 )
 from seqjax.fast_scan.jaxprs import (
@@ -32,6 +33,7 @@ from seqjax.fast_scan.jaxprs import (
     Var,
     flatten,
     is_float,
+    is_known,
     names_axes,
     num_bytes,
     program,
@@ -104,50 +106,66 @@ def scan(
         raise InputError(f"keep must be one of {', '.join(KEEP)}, got {keep!r}.")
     if block is not None:
         check_positive("block", block)
+    arrays, join = split_arrays(params)
+    state, xs = jax.tree.map(as_array, (state, xs))
     num_steps = count_steps(xs, length)
-    params, state, xs = jax.tree.map(as_array, (params, state, xs))
     plain = partial(
-        lax.scan, partial(step, params), length=num_steps, reverse=reverse, unroll=unroll
+        lax.scan, partial(step, join(arrays)), length=length, reverse=reverse, unroll=unroll
     )
-    if any(map(tells_devices, jax.tree.leaves((params, state, xs)))):
+    if any(map(tells_devices, jax.tree.leaves((arrays, state, xs)))):
         return plain(state, xs)
-    closed, y_tree = trace_step(step, params, state, jax.tree.map(first, xs))
-    if forward_mode or names_axes(closed) or not jax.tree.leaves(xs):
+    closed, state, y_tree = trace_step(
+        lambda arrays, state, x: step(join(arrays), state, x),
+        arrays,
+        state,
+        jax.tree.map(first, xs),
+    )
+    if forward_mode or names_axes(closed):
         return plain(state, xs)
     refuse_side_effects(closed)
 
     state_flat, state_tree = jax.tree.flatten(state)
     flat, consts = flatten(closed)
-    fixed = [*consts, *jax.tree.leaves(params)]
+    fixed = [*consts, *arrays]
     graph = read_step(flat, len(fixed), len(state_flat))
     if not graph.deferred and keep != "blocks":
         return plain(state, xs)  # nothing to defer, nothing to gain
-    if block is None:
-        block = math.isqrt(num_steps) if keep == "blocks" else _good_block(graph, num_steps)
-    loop = Loop(graph, NOTHING, reverse, unroll, min(block, num_steps), keep == "blocks")
-    run = _differentiable(flat, loop, "products" if keep == "products" else "gates", num_steps)
+    size = _block_size(graph, num_steps, keep, block)
+    loop = Loop(graph, NOTHING, num_steps, size, reverse, unroll, rerun=keep == "blocks")
+    run = _differentiable(flat, loop, "products" if keep == "products" else "gates")
     final_state, ys = run(fixed, state_flat, jax.tree.leaves(xs))
     return jax.tree.unflatten(state_tree, final_state), jax.tree.unflatten(y_tree, ys)
 
 
-def _differentiable(jaxpr: Jaxpr, loop: Loop, keep: str, num_steps: int) -> Callable:
+def _block_size(graph: StepGraph, num_steps: int, keep: str, block: int | None) -> int:
+    if not is_known(num_steps):
+        if block is not None:
+            raise InputError("block needs a known number of steps; this one is a symbol.")
+        return num_steps
+    if block is None:
+        block = math.isqrt(num_steps) if keep == "blocks" else _good_block(graph, num_steps)
+    return min(block, num_steps)
+
+
+def _differentiable(jaxpr: Jaxpr, loop: Loop, keep: str) -> Callable:
     """`(fixed, state, xs) -> (final state, ys)` on lists of leaves, with the gradient of the loops."""
     whole_step = program(jaxpr.invars, jaxpr.outvars, jaxpr.eqns)
 
     def plain(fixed: list, state: list, xs: list) -> tuple[list, list]:
-        one_step = turn_products(
-            whole_step, dict(zip(jaxpr.invars, fixed, strict=False)), num_steps
-        )
+        values = dict(zip(jaxpr.invars, fixed, strict=False))
+        one_step = turn_products(whole_step, values, loop.num_steps)
 
         def body(state: list, x: list) -> tuple[list, list]:
             out = one_step(*fixed, *state, *x)
             return out[: len(state)], out[len(state) :]
 
-        return lax.scan(body, state, xs, reverse=loop.reverse, unroll=loop.unroll)
+        length = None if xs else loop.num_steps
+        return lax.scan(body, state, xs, length, reverse=loop.reverse, unroll=loop.unroll)
 
     @jax.custom_vjp
     def run(fixed: list, state: list, xs: list) -> tuple[list, list]:
-        one_row = num_steps > 1 and _have_one_row(loop.graph.hoist.outputs)
+        many = is_known(loop.num_steps) and loop.num_steps > 1
+        one_row = many and _have_one_row(loop.graph.hoist.outputs)
         if one_row and (joined := join_gates(jaxpr)) is not jaxpr:
             graph = read_step(joined, len(fixed), len(state))
             return run_forward(loop._replace(graph=graph, rerun=False), fixed, state, xs)[0]
@@ -185,7 +203,7 @@ def _good_block(graph: StepGraph, num_steps: int) -> int:
     per_step += sum(num_bytes(d.eqn.outvars[0]) for d in graph.deferred)
     weights = sum(num_bytes(v) for v in {d.weight for d in graph.deferred})
     block_bytes = max(BLOCK_BYTES, BLOCK_WEIGHTS * weights)
-    if per_step * num_steps <= FEWEST_BLOCKS * block_bytes:
+    if not is_known(per_step) or per_step * num_steps <= FEWEST_BLOCKS * block_bytes:
         return num_steps
     wanted = max(16, block_bytes // per_step)
     divisors = [b for b in range(wanted // 2, 2 * wanted + 1) if b and num_steps % b == 0]

@@ -10,6 +10,7 @@ import jax.numpy as jnp
 from jax import lax
 
 from seqjax.errors import InputError, check_positive
+from seqjax.fast_scan.door import as_array, split_arrays
 from seqjax.fast_scan.scan import scan
 from seqjax.types import Array, Cell, Params, State
 
@@ -51,6 +52,7 @@ def unroll(
     Raises:
       InputError: if there is no time axis, no time step, or `lengths` does not fit.
     """
+    xs = as_array(xs)
     state, live = _prepare(cell, params, xs, state, lengths)
     filling = _filling(xs, live)
 
@@ -80,6 +82,7 @@ def unroll_loop(
     reverse: bool = False,
 ) -> tuple[State, Array]:
     """The definition of `unroll`, as a Python loop: for reading, debugging and tests."""
+    xs = as_array(xs)
     state, live = _prepare(cell, params, xs, state, lengths)
     filling = _filling(xs, live)
     ys: dict[int, Array] = {}
@@ -109,9 +112,10 @@ def unroll_truncated(
       InputError: as `unroll`, and if chunk_length is not a positive integer.
     """
     check_positive("chunk_length", chunk_length)
+    xs = as_array(xs)
     state, live = _prepare(cell, params, xs, state, lengths)
     filling = _filling(xs, live)
-    t = jnp.arange(len(xs))
+    t = jnp.arange(xs.shape[0])
     cut = (t % chunk_length == 0) & (t > 0)
 
     def step(params: Params, state: State, inputs: tuple) -> tuple[State, Array]:
@@ -126,9 +130,9 @@ def _prepare(
     cell: Cell, params: Params, xs: Array, state: State | None, lengths: Array | None
 ) -> tuple[State, Array | None]:
     """Checks the arguments; returns the first state and which steps are live `[T, ...]`."""
-    if jnp.ndim(xs) < 2:
+    if xs.ndim < 2:
         raise InputError(
-            f"unroll takes a sequence [T, ..., D], got an array of shape {jnp.shape(xs)}."
+            f"unroll takes a sequence [T, ..., D], got an array of shape {xs.shape}."
             " A sequence of scalars is xs[:, None]."
         )
     num_steps, *batch_shape = xs.shape[:-1]
@@ -136,7 +140,7 @@ def _prepare(
         raise InputError(f"unroll needs at least one time step, got xs of shape {xs.shape}.")
     if state is None:
         # The state is kept in the precision of the computation, whatever the cell starts from.
-        dtype = jnp.result_type(xs, *jax.tree.leaves(params))
+        dtype = jnp.result_type(xs, *split_arrays(params)[0])
         state = jax.tree.map(
             lambda s: s.astype(dtype) if jnp.issubdtype(s.dtype, jnp.floating) else s,
             cell.initial_state(tuple(batch_shape)),
@@ -149,6 +153,14 @@ def _prepare(
             f"lengths must be integers of shape {tuple(batch_shape)}, one for each row of xs"
             f" {xs.shape}, got {lengths.dtype} of shape {lengths.shape}."
         )
+    state = jax.tree.map(as_array, state)
+    for path, leaf in jax.tree.leaves_with_path(state):
+        if leaf.shape[: lengths.ndim] != lengths.shape:
+            raise InputError(
+                f"with lengths, each row's state stops at its own last step, so every leaf of the"
+                f" state begins with the batch axes {lengths.shape}; state"
+                f"{jax.tree_util.keystr(path)} has shape {leaf.shape}: give it one entry per row."
+            )
     t = jnp.arange(num_steps).reshape(-1, *[1] * lengths.ndim)
     return state, t < lengths
 
@@ -162,7 +174,6 @@ def _filling(xs: Array, live: Array | None) -> Array | None:
     """
     if live is None:
         return None
-    xs = jnp.asarray(xs)
     if jnp.issubdtype(xs.dtype, jnp.inexact):
         size = xs.shape[-1]
         harmless = jnp.arange(1, size + 1, dtype=jnp.float32) / (size + 1)

@@ -107,6 +107,35 @@ def test_ties_take_the_first_token_and_what_is_excluded_is_never_drawn():
     assert draws(excluded, 200)[2] == 1
 
 
+def test_top_k_keeps_k_of_equals():
+    ties = jnp.array([1.0, 3.0, 3.0, 3.0, 0.0, 2.0])
+    for k, kept in ((1, {1}), (2, {1, 2}), (3, {1, 2, 3})):
+        assert set(np.flatnonzero(draws(ties, 200, top_k=k))) == kept
+
+
+@pytest.mark.parametrize("temperature", [0.0, 1e-40, 0.7])
+def test_a_traced_temperature_draws_the_same(temperature):
+    logits = jnp.asarray(np.random.default_rng(8).normal(size=(50, V)), jnp.float32)
+    key, prime = jax.random.key(0), jnp.array([[1, 2]])
+    traced = jax.jit(lambda t: pick(logits, key, temperature=t, top_k=3))(temperature)
+    known = pick(logits, key, temperature=temperature, top_k=3)
+    np.testing.assert_array_equal(traced, known)
+
+    def run(temperature):
+        start = jnp.array([0])
+        return generate(bigram_step, start, prime, key, length=5, temperature=temperature)
+
+    np.testing.assert_array_equal(jax.jit(run)(temperature), run(temperature))
+
+
+@pytest.mark.parametrize("temperature", [-1, float("nan"), float("inf")])
+def test_pick_refuses_what_generate_refuses(temperature):
+    with pytest.raises(InputError, match="temperature must be a finite number"):
+        pick(jnp.zeros(V), jax.random.key(0), temperature=temperature)
+    with pytest.raises(InputError, match="top_k must be 0"):
+        pick(jnp.zeros(V), jax.random.key(0), top_k=-1)
+
+
 @pytest.mark.parametrize(("temperature", "top_k"), [(0.0, 0), (0.9, 4)])
 def test_a_language_model_streams_as_a_loop_of_single_steps(temperature, top_k):
     cells = [lstm(5), gru(4)]

@@ -66,6 +66,23 @@ def test_a_program_of_each_devices_own_equals_one_device(name, block):
     assert two[1][0]["u"].sharding.is_fully_replicated
 
 
+@pytest.mark.parametrize("block", [None, 2])
+def test_a_program_of_each_devices_own_takes_lengths(block):
+    cell, mesh = CELLS["lstm"](3), batch_mesh(2)
+    params, state, xs = problem(cell, batch=(4,))
+
+    def layer(params, state, xs, lengths):
+        return unroll(cell, params, xs, state, lengths=lengths, block=block)
+
+    def grad(layer):
+        return value_and_grad(lambda *args: layer(*args, LENGTHS), params, state, xs)
+
+    for a, b in zip(
+        *map(jax.tree.leaves, map(grad, (over_batch(layer, mesh), layer))), strict=True
+    ):
+        np.testing.assert_allclose(a, b, rtol=1e-5, atol=1e-5)
+
+
 def test_devices_meet_once_and_not_in_the_loops():
     cell, mesh = CELLS["lstm"](3), batch_mesh(2)
     params, state, xs = problem(cell, batch=(4,))
@@ -113,3 +130,6 @@ def test_errors_name_the_numbers():
     layer = over_batch(lambda params, state, xs: unroll(cell, params, xs, state), batch_mesh(2))
     with pytest.raises(InputError, match=r"a batch of \[5\] cannot be split over 2 devices"):
         layer(params, state, xs)
+    counted = over_batch(lambda params, state, xs: (state, xs), batch_mesh(2))
+    with pytest.raises(InputError, match=r"axis 0 of every array is the batch, got .* \(\)"):
+        counted(params, (state, np.int32(0)), xs[:, :4])

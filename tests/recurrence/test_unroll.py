@@ -260,6 +260,27 @@ def test_errors_name_what_was_given(xs, kwargs, message):
             run(CELL, params, xs, **kwargs)
 
 
+def test_with_lengths_every_leaf_of_the_state_has_a_row_for_each():
+    """A counter for all rows cannot stop at each row's own last step."""
+
+    def step(params, state, x):
+        h, count = state
+        h, y = CELL.step(params, h, x)
+        return (h, count + 1), y
+
+    cell = CELL._replace(step=step)
+    params, state, xs = ragged()
+    for run in (unroll, unroll_loop):
+        (_, count), _ = run(cell, params, xs, (state, jnp.int32(0)))
+        assert count == 5
+        (_, count), _ = run(cell, params, xs, (state, jnp.zeros(4, int)), lengths=LENGTHS)
+        np.testing.assert_array_equal(count, LENGTHS)
+        with pytest.raises(
+            InputError, match=r"state\[1\] has shape \(\): give it one entry per row"
+        ):
+            run(cell, params, xs, (state, jnp.int32(0)), lengths=LENGTHS)
+
+
 def test_truncation_refuses_a_chunk_of_no_steps():
     params, state, xs = ragged()
     with pytest.raises(InputError, match="chunk_length must be an integer of at least 1, got 0"):
