@@ -7,7 +7,14 @@ import pytest
 from jax.sharding import AxisType, PartitionSpec
 
 from seqjax import CELLS, InputError, unroll
-from seqjax.devices.mesh import AXIS, batch_mesh, over_batch, replicate, split_batch
+from seqjax.devices.mesh import (
+    AXIS,
+    batch_mesh,
+    over_batch,
+    replicate,
+    split_batch,
+    use_cpu_devices,
+)
 from tests.support.randomness import problem
 
 LENGTHS = np.array([5, 0, 2, 3])
@@ -112,3 +119,10 @@ def test_errors_name_the_numbers():
     layer = over_batch(lambda params, state, xs: unroll(cell, params, xs, state), batch_mesh(2))
     with pytest.raises(InputError, match=r"a batch of \[5\] cannot be split over 2 devices"):
         layer(params, state, xs)
+
+
+@pytest.mark.parametrize("count", [257, 100_000, 10**30])
+def test_a_machine_is_not_asked_for_more_devices_than_there_are_anywhere(count):
+    for ask in (use_cpu_devices, batch_mesh):
+        with pytest.raises(InputError, match=r"^devices must be at most 256, got (257|1000*)\.$"):
+            ask(count)
