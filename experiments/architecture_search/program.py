@@ -120,7 +120,8 @@ class Config:
         check_not_negative("--seed", self.seed)
         if self.resume and not self.workdir:
             raise InputError("--resume needs the --workdir of an earlier search, got ''.")
-        self.task_names()
+        if WORDS not in self.task_names() and self.data != "stdlib":
+            raise InputError(f"--data is the text for --tasks={WORDS}, got {self.data!r}.")
 
     def task_names(self) -> tuple[str, ...]:
         return cli.chosen("--tasks", self.tasks, (*STREAMS, WORDS))

@@ -86,7 +86,9 @@ class Config:
         check_not_negative("--seed", self.seed)
         if self.resume and not self.workdir:
             raise InputError("--resume needs the --workdir of an earlier run, got ''.")
-        self.task_names(), self.networks()
+        if WORDS not in self.task_names() and self.data != "stdlib":
+            raise InputError(f"--data is the text for --tasks={WORDS}, got {self.data!r}.")
+        self.networks()
         for name in ("layers", "parameters"):
             self.numbers(name)
 
