@@ -119,7 +119,8 @@ class Config:
         check_positive("--max_digits", self.max_digits, MOST_DIGITS)
         check_fraction("--again", self.again)
         check_not_negative("--seed", self.seed)
-        self.task_names()
+        if WORDS not in self.task_names() and self.data != "stdlib":
+            raise InputError(f"--data is the text for --tasks={WORDS}, got {self.data!r}.")
 
     def task_names(self) -> tuple[str, ...]:
         return cli.chosen("--tasks", self.tasks, (*STREAMS, WORDS))

@@ -86,7 +86,9 @@ class Config:
             raise InputError("--seeds must be at least 2, for an interval, got 1.")
         check_positive("--max_digits", self.max_digits, MOST_DIGITS)
         check_not_negative("--seed", self.seed)
-        self.task_names(), self.networks()
+        if WORDS not in self.task_names() and self.data != "stdlib":
+            raise InputError(f"--data is the text for --tasks={WORDS}, got {self.data!r}.")
+        self.networks()
         for name in ("layers", "parameters"):
             self.numbers(name)
 

@@ -109,12 +109,16 @@ class Config:
             raise InputError(f"--momentum_min must be at most 1, got {self.momentum_min}.")
         if (self.resume or self.analyse_only) and not self.workdir:
             raise InputError("--resume and --analyse_only need --workdir=DIRECTORY, the run.")
+        if self.data_dir and self.task == "harmony":
+            raise InputError(f"--task=harmony takes no --data_dir, got {self.data_dir!r}.")
+        if self.skip and self.task != "handwriting":
+            raise InputError(f"--skip is for --task=handwriting, got {self.skip!r}.")
         self.names()
 
     def names(self) -> list[str]:
         """The names of the variants' cells."""
         known = [name for name in CELLS if name in analysis.PUBLISHED]
-        names = [name.strip() for name in self.variants.split(",") if name.strip()] or known
+        names = [name.strip() for name in self.variants.split(",")] if self.variants else known
         for name in names:
             if name not in known:
                 raise InputError(f"unknown variant {name!r}; there are {', '.join(known)}.")

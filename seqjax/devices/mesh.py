@@ -18,11 +18,12 @@ from seqjax.types import Array, Params, State
 
 AXIS = "batch"
 Layer = Callable[..., tuple[State, Array]]  # (params, state, xs, *others) -> (state, ys)
+MOST_DEVICES = 256  # JAX makes threads and memory for as many as it is told
 
 
 def use_cpu_devices(count: int) -> None:
-    """Lets JAX see `count` CPU devices; call it before anything is computed."""
-    check_positive("devices", count)
+    """Lets JAX see `count` CPU devices, at most 256; call it before anything is computed."""
+    check_positive("devices", count, at_most=MOST_DEVICES)
     if count > 1:
         jax.config.update("jax_num_cpu_devices", count)
 
@@ -33,7 +34,7 @@ def batch_mesh(count: int) -> Mesh:
     Raises:
       InputError: if there are fewer.
     """
-    check_positive("devices", count)
+    check_positive("devices", count, at_most=MOST_DEVICES)
     devices = jax.local_devices()
     if len(devices) < count:
         raise InputError(

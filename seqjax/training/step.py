@@ -169,6 +169,17 @@ def check_progress(state: TrainState, *, most_in_a_row: int) -> None:
         )
 
 
+def check_applied(state: TrainState, *, at_most: float = 0.9) -> None:
+    """Raises RunError if a larger share of all updates than `at_most` was skipped: nothing was learnt."""
+    step, skipped = int(state.step), int(state.skipped)
+    if skipped > at_most * step:
+        reason = fault_of(state) or "they were taken back"
+        raise RunError(
+            f"{skipped} of {step} updates were skipped ({reason}): what is left is no"
+            " training. Try a smaller learning rate or a smaller norm of the gradient."
+        )
+
+
 def roll_back(state: TrainState, good: TrainState) -> TrainState:
     """Takes the updates since `good` back, and goes on with the data that come next.
 

@@ -7,7 +7,14 @@ import pytest
 from jax.sharding import AxisType, PartitionSpec
 
 from seqjax import CELLS, InputError, unroll
-from seqjax.devices.mesh import AXIS, batch_mesh, over_batch, replicate, split_batch
+from seqjax.devices.mesh import (
+    AXIS,
+    batch_mesh,
+    over_batch,
+    replicate,
+    split_batch,
+    use_cpu_devices,
+)
 from tests.support.randomness import problem
 from tests.support.tiers import some_cells
 
@@ -133,3 +140,10 @@ def test_errors_name_the_numbers():
     counted = over_batch(lambda params, state, xs: (state, xs), batch_mesh(2))
     with pytest.raises(InputError, match=r"axis 0 of every array is the batch, got .* \(\)"):
         counted(params, (state, np.int32(0)), xs[:, :4])
+
+
+@pytest.mark.parametrize("count", [257, 100_000, 10**30])
+def test_a_machine_is_not_asked_for_more_devices_than_there_are_anywhere(count):
+    for ask in (use_cpu_devices, batch_mesh):
+        with pytest.raises(InputError, match=r"^devices must be at most 256, got (257|1000*)\.$"):
+            ask(count)

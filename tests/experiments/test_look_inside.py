@@ -568,3 +568,24 @@ def test_the_page_fits_a_telephone_and_has_two_themes(opened):
         " && !e.ariaLabel && !e.textContent.trim()).map(e => e.id)"
     )
     assert unlabelled == []
+
+
+def test_right_to_left_marks_are_isolated_by_the_style():
+    """Every element that the script makes for a character, and every line."""
+    style = Path(look_inside.__file__).with_name("look_inside.css").read_text()
+    rule = re.search(r"([^{}]*)\{[^{}]*unicode-bidi: isolate;[^{}]*\}", style)[1]
+    for selector in (".line", ".line span", ".glyph"):
+        assert re.search(rf"(^|[\s,]){re.escape(selector)}\s*(,|$)", rule.strip(), re.M), selector
+
+
+@pytest.mark.parametrize("mark", ["\u202e", "\u202b", "\u2067", "\u200f", "\u05d0"])
+def test_a_right_to_left_mark_turns_nothing_around(browser, mark):
+    style = Path(look_inside.__file__).with_name("look_inside.css").read_text()
+    spans = "".join(f"<span>{c}</span>" for c in f"ab{mark}cd, 12")
+    page = browser.new_page()
+    page.set_content(f"<style>{style}</style><div id=text><div class=line>{spans}</div></div>")
+    places = page.evaluate(
+        "[...document.querySelectorAll('span')].map(s => s.getBoundingClientRect().left)"
+    )
+    page.close()
+    assert places == sorted(places)

@@ -8,6 +8,7 @@ import pytest
 
 from seqjax.errors import RunError
 from seqjax.training.step import (
+    check_applied,
     check_progress,
     fault_of,
     init_train_state,
@@ -231,3 +232,14 @@ def test_roll_back_takes_updates_back_and_goes_on_with_the_data():
     once, _ = steps(back, data, 1)
     again = roll_back(once, good)
     assert (int(again.step), int(again.skipped)) == (8, 5)
+
+
+@pytest.mark.parametrize(("skipped", "refused"), [(0, False), (90, False), (91, True), (100, True)])
+def test_a_run_that_skipped_nearly_all_updates_is_no_success(skipped, refused):
+    state = init_train_state({"w": jnp.zeros(1)}, optax.sgd(1.0), ())
+    state = state._replace(step=jnp.int32(100), skipped=jnp.int32(skipped))
+    if not refused:
+        check_applied(state)
+        return
+    with pytest.raises(RunError, match=rf"^{skipped} of 100 updates were skipped"):
+        check_applied(state)
