@@ -32,7 +32,7 @@ def test_only_the_bias_differs_and_seeds_are_shared():
     task = tasks("toys", 12, 4)["temporal order"]
     keys = jax.random.split(jax.random.key(0), 3)
     start, _ = training.programs(TOY, task, "LSTM")
-    (params, _, _), _, _ = start(keys)
+    (params, _), _, _ = start(keys)
     assert not np.any(params["b"])
     assert np.any(params["w"][0] != params["w"][1])
     labels = ("b = -2", "b = 3", "chrono")
