@@ -70,13 +70,13 @@ def test_is_a_notebook_of_text_and_code_without_outputs(path):
             compile(cell.source, path.name, "exec")
 
 
+@pytest.mark.long
 def test_cells_and_unroll(execute):
     assert "xs" in execute("cells_and_unroll")
 
 
-def test_cells_and_unroll_in_a_kernel(tmp_path, monkeypatch, long):
-    if not long:
-        pytest.skip("runs as a script in the test above; through Jupyter with --long")
+@pytest.mark.long
+def test_cells_and_unroll_in_a_kernel(tmp_path, monkeypatch):
     monkeypatch.setenv("PYTHONPATH", str(NOTEBOOKS.parent))
     monkeypatch.setenv("IPYTHONDIR", str(tmp_path))
     monkeypatch.setenv("JUPYTER_PLATFORM_DIRS", "1")
@@ -106,6 +106,7 @@ def network(rng, steps, lags):
     return {"initial": measured, "trained": measured | trained}
 
 
+@pytest.mark.long
 def test_vanishing_gradients(execute, tmp_path):
     rng = np.random.default_rng(0)
     families = vanishing_gradient_training.FAMILIES.values()

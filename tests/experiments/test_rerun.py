@@ -2,7 +2,6 @@
 
 import json
 import math
-import os
 import re
 import subprocess
 import sys
@@ -12,6 +11,7 @@ import pytest
 
 from experiments import rerun
 from experiments.char_lm.program import Config
+from experiments.char_lm.program import run as run_char_lm
 from seqjax.errors import InputError
 from seqjax.runs.results import write_results
 
@@ -21,18 +21,29 @@ ROOT = Path(__file__).parents[2]
 def test_the_same_numbers_come_again_but_for_the_one_that_was_changed(tmp_path):
     text = tmp_path / "text.txt"
     text.write_text("the cat sat on the mat.\n" * 100)
-    small = f"--data={text} --hidden_size=8 --seq_len=8 --batch_size=4 --steps=4 --length=5".split()
-    run = lambda *argv: subprocess.run(  # noqa: E731
-        [sys.executable, "-m", *argv], cwd=ROOT, env=os.environ, capture_output=True, text=True
+    run_char_lm(
+        Config(
+            data=str(text),
+            hidden_size=8,
+            seq_len=8,
+            batch_size=4,
+            steps=4,
+            length=5,
+            ngram_order=2,
+            workdir=str(tmp_path / "a"),
+        )
     )
-    first = run("experiments.char_lm", *small, "--ngram_order=2", f"--workdir={tmp_path / 'a'}")
-    assert first.returncode == 0, first.stderr
     path = tmp_path / "a" / "results.json"
     saved = json.loads(path.read_text())
     saved["results"]["validation_loss"] *= 1 + 1e-9
     saved["made_with"]["versions"]["jax"] = "0.0.1"
     path.write_text(json.dumps(saved))
-    other = run("experiments.rerun", str(path), f"--workdir={tmp_path / 'b'}")
+    other = subprocess.run(
+        [sys.executable, "-m", "experiments.rerun", str(path), f"--workdir={tmp_path / 'b'}"],
+        cwd=ROOT,
+        capture_output=True,
+        text=True,
+    )
     assert other.returncode == 1
     assert "validation_loss: " in other.stdout
     assert "not as then: versions.jax: '0.0.1'" in other.stdout

@@ -6,7 +6,7 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 import pytest
-from hypothesis import given, settings
+from hypothesis import given
 from hypothesis import strategies as st
 from jax import lax
 from jax.experimental import checkify
@@ -27,7 +27,7 @@ from seqjax import (
     unroll_loop,
 )
 from tests.support.randomness import problem, randomise
-from tests.support.tiers import some_cells
+from tests.support.tiers import cases, long_only, some_cells
 
 WAYS = {
     "plain call": {},
@@ -190,7 +190,14 @@ STEPS = {
 }
 
 
-@pytest.mark.parametrize("way", ["plain call", "products, reverse", "cut in 3, a rest"])
+@pytest.mark.parametrize(
+    "way",
+    [
+        "plain call",
+        long_only("products, reverse"),
+        long_only("cut in 3, a rest"),
+    ],
+)
 @pytest.mark.parametrize("step", STEPS, ids=lambda s: s.__name__)
 def test_equals_lax_scan_for_steps_of_all_kinds(step, way):
     params, state, xs = jax.tree.map(drawn, STEPS[step], is_leaf=_shape)
@@ -251,7 +258,7 @@ def test_arrays_a_step_closes_over_get_their_gradients():
 
 
 @given(data=st.data())
-@settings(max_examples=80, deadline=None, derandomize=True)
+@cases(short=20, long=400)
 def test_equals_lax_scan_for_random_steps(data):
     """Random graphs of products, elementwise functions and concatenations."""
     plan = data.draw(
@@ -357,7 +364,7 @@ def test_under_vmap_over_parameters_inputs_and_both(way):
                 return jax.grad(lambda p, x: jnp.sum(scanner(p, x)[1] ** 2), (0, 1))(p, x)
 
             return [
-                jax.vmap(one, axes)(*args)
+                jax.jit(jax.vmap(one, axes))(*args)
                 for axes, args in [
                     ((0, None), (many, xs)),
                     ((None, 0), (params, many_xs)),
@@ -381,7 +388,7 @@ def test_second_derivatives_and_checkpoint(way):
             def loss(u):
                 return jnp.sum(scanner({**params, "u": u}, state, xs)[1] ** 2)
 
-            return jax.grad(lambda u: jnp.sum(jax.grad(loss)(u) ** 2))(params["u"])
+            return jax.jit(jax.grad(lambda u: jnp.sum(jax.grad(loss)(u) ** 2)))(params["u"])
 
         run = lambda p, s, x: scan(cell.step, p, s, x, **WAYS[way])  # noqa: E731
         fast = hessian_row(run)

@@ -20,6 +20,7 @@ import orbax.checkpoint as ocp
 import pytest
 
 from seqjax.runs.checkpoint import Checkpoints
+from tests.support.tiers import long_only
 
 ROOT = Path(__file__).parents[2]
 SMALL = ["--hidden_size=8", "--seq_len=8", "--batch_size=4"]
@@ -46,19 +47,13 @@ NEEDS_TEXT = ("char_lm", "word_lm")
 class Forker:
     """Starts experiments quickly (see tests/support/forker.py)."""
 
-    def __init__(self, cache: Path):
-        self.environment = os.environ | {
-            "JAX_COMPILATION_CACHE_DIR": str(cache),  # compiled once
-            "JAX_PERSISTENT_CACHE_MIN_COMPILE_TIME_SECS": "0",
-            "JAX_PERSISTENT_CACHE_MIN_ENTRY_SIZE_BYTES": "-1",
-        }
+    def __init__(self):
         self.process = subprocess.Popen(
             [sys.executable, "-m", "tests.support.forker"],
             stdin=subprocess.PIPE,
             stdout=subprocess.PIPE,
             text=True,
             cwd=ROOT,
-            env=self.environment,
         )
         assert self.process.stdout.readline() == "ready\n"
 
@@ -77,8 +72,8 @@ class Forker:
 
 
 @pytest.fixture(scope="module")
-def forker(tmp_path_factory):
-    forker = Forker(tmp_path_factory.mktemp("cache"))
+def forker():
+    forker = Forker()
     yield forker
     forker.process.communicate(timeout=60)
 
@@ -187,11 +182,9 @@ def references(forker, text, tmp_path_factory):
     return reference
 
 
-@pytest.mark.parametrize("name", EXPERIMENTS)
+@pytest.mark.parametrize("name", ["char_lm", *map(long_only, list(EXPERIMENTS)[1:])])
 def test_sigkill_at_random_moments(name, forker, text, references, tmp_path, long):
     rng = random.Random(name)
-    if not long and name not in ("char_lm", "word_lm"):
-        pytest.skip("takes a minute or more; with --long")
     wanted = 50 if long else 2
     reference, kills, runs = references(name), 0, 0
     if long:  # how long it takes when all is compiled
@@ -217,7 +210,7 @@ def test_sigkill_at_random_moments(name, forker, text, references, tmp_path, lon
 
 
 @pytest.mark.parametrize("number", [signal.SIGTERM, signal.SIGINT, signal.SIGHUP])
-@pytest.mark.parametrize("name", ["char_lm", "word_lm"])
+@pytest.mark.parametrize("name", ["char_lm", long_only("word_lm")])
 def test_a_signal_is_obeyed_after_the_step_in_hand(
     name, number, forker, text, references, tmp_path
 ):
@@ -268,7 +261,9 @@ DAMAGES = {
 }
 
 
-@pytest.mark.parametrize("damage", DAMAGES)
+@pytest.mark.parametrize(
+    "damage", ["deleted", "a flipped bit", long_only("truncated"), long_only("emptied")]
+)
 def test_damage_is_named_and_the_one_before_is_used(
     damage, forker, text, references, tmp_path, long
 ):
@@ -314,7 +309,7 @@ runpy.run_module(f"experiments.{sys.argv[0]}", run_name="__main__", alter_sys=Tr
 """
 
 
-@pytest.mark.parametrize("limit", [200, 3000, 8000])
+@pytest.mark.parametrize("limit", [3000, long_only(200), long_only(8000)])
 def test_a_full_disk_ends_in_a_sentence_and_loses_nothing(
     limit, forker, text, references, tmp_path
 ):
@@ -323,7 +318,6 @@ def test_a_full_disk_ends_in_a_sentence_and_loses_nothing(
     full = subprocess.run(
         [sys.executable, "-c", LIMITED, str(limit), *command("char_lm", text, workdir)],
         cwd=ROOT,
-        env=forker.environment,
         capture_output=True,  # pipes, which have no size
         text=True,
     )

@@ -72,7 +72,7 @@ MODULES = [*(ROOT / "seqjax").rglob("*.py"), *(ROOT / "experiments").glob("*.py"
 SECONDS = 5
 MEBIBYTES = 300
 CASES = hypothesis.settings.default.max_examples
-SLOW = hypothesis.settings(max_examples=max(30, CASES // 20))  # files of a checkpoint
+SLOW = hypothesis.settings(max_examples=max(12, CASES // 20))  # files of a checkpoint
 
 
 class Hang(BaseException):

@@ -95,7 +95,10 @@ def member_of(population, i):
     return jax.tree.map(lambda a: a[i], population.trials)
 
 
-@pytest.mark.parametrize(("group", "devices"), [(1, 1), (4, 1), (2, 2), (1, 2)])
+@pytest.mark.parametrize(
+    ("group", "devices"),
+    [(1, 1), (2, 2), *(pytest.param(*case, marks=pytest.mark.long) for case in ((4, 1), (1, 2)))],
+)
 def test_every_member_is_the_run_it_would_be_alone(group, devices):
     mesh = batch_mesh(devices) if devices > 1 else None
     whole = trained(RATES, group=group, mesh=mesh)

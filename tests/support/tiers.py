@@ -22,11 +22,14 @@ SOME_CELLS = (
 )
 
 
+def long_only(value: object):
+    """The value as a parameter of a test, in the long tier alone."""
+    return pytest.param(value, marks=pytest.mark.long)
+
+
 def some_cells(names: Iterable[str] = CELLS) -> list:
     """The names as parameters of a test; those that are not of the six are marked `long`."""
-    return [
-        pytest.param(name, marks=() if name in SOME_CELLS else pytest.mark.long) for name in names
-    ]
+    return [pytest.param(name) if name in SOME_CELLS else long_only(name) for name in names]
 
 
 def cases(short: int, long: int) -> hypothesis.settings:

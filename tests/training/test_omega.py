@@ -62,8 +62,8 @@ def test_omega_and_its_gradient_follow_the_definition(form, loss_fn, name):
     with jax.enable_x64(True):
         cell, params, readout, xs = problem(activation=ACTIVATIONS[name])
         regularised = omega.value_and_grad(loss_fn, ACTIVATIONS[name], 1.0, form=form)
-        found = regularised(params, readout, xs)
-        plain = jax.grad(lambda p: loss_fn(readout, unroll(cell, p, xs)[1]))(params)
+        found = jax.jit(regularised)(params, readout, xs)
+        plain = jax.jit(jax.grad(lambda p: loss_fn(readout, unroll(cell, p, xs)[1])))(params)
         _, before = omega.nudged(ACTIVATIONS[name], params, xs, np.zeros((T, B, H)))
         u, delta, before = (np.asarray(a) for a in (params["u"], found.delta, before))
 

@@ -39,12 +39,12 @@ def test_a_wrapped_cell_is_a_cell(name):
     cell = WRAPPERS[name]()
     params, state, xs = problem(cell)
     lengths = np.array([5, 0, 3])
-    scan = unroll(cell, params, xs, state, lengths=lengths)
+    scan = jax.jit(lambda p, xs, s: unroll(cell, p, xs, s, lengths=lengths))(params, xs, state)
     loop = unroll_loop(cell, params, xs, state, lengths=lengths)
     assert scan[1].shape == (5, 3, cell.output_size)
     for a, b in zip(jax.tree.leaves(scan), jax.tree.leaves(loop), strict=True):
         np.testing.assert_allclose(a, b, rtol=1e-5, atol=1e-6)
-    grads = jax.grad(lambda p: jnp.sum(unroll(cell, p, xs, state)[1] ** 2))(params)
+    grads = jax.jit(jax.grad(lambda p: jnp.sum(unroll(cell, p, xs, state)[1] ** 2)))(params)
     assert all(np.any(g != 0) for g in jax.tree.leaves(grads))
 
 
