@@ -79,7 +79,7 @@ def without_embedding(cell: Cell) -> Cell:
     def step(params: Params, state: Any, x: Array) -> tuple[Any, Array]:
         return cell.step({**params, "w_e": jnp.eye(x.shape[-1])}, state, x)
 
-    return cell._replace(init=init_params, step=step)
+    return cell._replace(init=init_params, step=step, gates=None)
 
 
 @lru_cache

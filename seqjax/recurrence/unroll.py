@@ -26,6 +26,7 @@ def unroll(
     keep: str = "gates",
     block: int | None = None,
     forward_mode: bool = False,
+    key: Array | None = None,
 ) -> tuple[State, Array]:
     """Runs `cell` over a sequence: one compiled `seqjax.scan`.
 
@@ -44,6 +45,7 @@ def unroll(
       keep: what is kept for the gradient, "gates", "products" or "blocks"; see `seqjax.scan`.
       block: steps per block; see `seqjax.scan`.
       forward_mode: allow `jax.jvp` and `jax.jacfwd`, by the plain `lax.scan`.
+      key: a PRNG key for the cell's noise, where it has any; None for evaluation, without noise.
 
     Returns:
       `(final_state, ys)`, always: the state after the last valid step, and outputs
@@ -55,16 +57,18 @@ def unroll(
     xs = as_array(xs)
     state, live = _prepare(cell, params, xs, state, lengths)
     filling = _filling(xs, live)
+    masks, masks_of_steps = _draw_masks(cell, key, xs)
 
-    def step(params: Params, state: State, inputs: tuple) -> tuple[State, Array]:
-        x, live_t = inputs
-        return _masked_step(cell, params, state, x, live_t, filling)
+    def step(params: tuple, state: State, inputs: tuple) -> tuple[State, Array]:
+        (params, masks), (x, live_t, masks_t) = params, inputs
+        noisy = cell if key is None else _with_masks(cell, masks, masks_t)
+        return _masked_step(noisy, params, state, x, live_t, filling)
 
     return scan(
         step,
-        params,
+        (params, masks),
         state,
-        (xs, live),
+        (xs, live, masks_of_steps),
         reverse=reverse,
         keep=keep,
         block=block,
@@ -80,16 +84,20 @@ def unroll_loop(
     *,
     lengths: Array | None = None,
     reverse: bool = False,
+    key: Array | None = None,
 ) -> tuple[State, Array]:
     """The definition of `unroll`, as a Python loop: for reading, debugging and tests."""
     xs = as_array(xs)
     state, live = _prepare(cell, params, xs, state, lengths)
     filling = _filling(xs, live)
+    masks, masks_of_steps = _draw_masks(cell, key, xs)
     ys: dict[int, Array] = {}
     steps = range(len(xs))
     for t in reversed(steps) if reverse else steps:
         live_t = None if live is None else live[t]
-        state, ys[t] = _masked_step(cell, params, state, xs[t], live_t, filling)
+        masks_t = jax.tree.map(lambda mask, t=t: mask[t], masks_of_steps)
+        noisy = cell if key is None else _with_masks(cell, masks, masks_t)
+        state, ys[t] = _masked_step(noisy, params, state, xs[t], live_t, filling)
     return state, jnp.stack([ys[t] for t in steps])
 
 
@@ -124,6 +132,27 @@ def unroll_truncated(
         return _masked_step(cell, params, state, x, live_t, filling)
 
     return scan(step, params, state, (xs, live, cut))
+
+
+def _draw_masks(cell: Cell, key: Array | None, xs: Array) -> tuple[Any, Any]:
+    """The cell's noise for a sequence: masks of all steps, and masks `[T, ...]` of each."""
+    noise = cell.noise
+    if key is None or noise is None:
+        return (), ()
+    num_steps, *batch_shape, input_size = xs.shape
+    sequence_key, steps_key = jax.random.split(key)
+    sizes = tuple(batch_shape), input_size
+    step_keys = jax.random.split(steps_key, num_steps)
+    per_step = jax.vmap(lambda step_key: noise.per_step(step_key, *sizes))(step_keys)
+    return noise.per_sequence(sequence_key, *sizes), per_step
+
+
+def _with_masks(cell: Cell, masks: Any, masks_t: Any) -> Cell:
+    """The cell in training, its masks drawn; itself where it has no noise."""
+    if cell.noise is None:
+        return cell
+    noisy = cell.noise.step
+    return cell._replace(step=lambda params, *inputs: noisy(params, (masks, masks_t), *inputs))
 
 
 def _prepare(

@@ -1,5 +1,6 @@
 """Products in a low precision, everything else as it was: a policy of the caller."""
 
+from collections.abc import Callable
 from typing import Any
 
 import jax
@@ -7,7 +8,7 @@ import jax.numpy as jnp
 from jax import lax
 
 from seqjax.fast_scan.jaxprs import Eqn, evaluate, flatten, interpret, is_float, struct
-from seqjax.types import Array, Cell, Params, State
+from seqjax.types import Array, Cell
 
 
 def low_precision_products(cell: Cell, dtype: Any = jnp.bfloat16) -> Cell:
@@ -28,13 +29,21 @@ def low_precision_products(cell: Cell, dtype: Any = jnp.bfloat16) -> Cell:
             return [_product(eqn, inputs[0], inputs[1], dtype)]
         return evaluate(eqn, inputs)
 
-    def step(params: Params, state: State, x: Array) -> tuple[State, Array]:
-        closed, tree = jax.make_jaxpr(cell.step, return_shape=True)(params, state, x)
-        jaxpr, consts = flatten(closed)
-        values = [*consts, *jax.tree.leaves((params, state, x))]
-        return jax.tree.unflatten(jax.tree.structure(tree), interpret(jaxpr, values, rule))
+    def lowered(function: Callable[..., Any]) -> Callable[..., Any]:
+        def run(*inputs: Any) -> Any:
+            closed, tree = jax.make_jaxpr(function, return_shape=True)(*inputs)
+            jaxpr, consts = flatten(closed)
+            values = [*consts, *jax.tree.leaves(inputs)]
+            return jax.tree.unflatten(jax.tree.structure(tree), interpret(jaxpr, values, rule))
 
-    return cell._replace(step=step)
+        return run
+
+    noise = cell.noise
+    return cell._replace(
+        step=lowered(cell.step),
+        gates=lowered(cell.gates) if cell.gates else None,
+        noise=noise._replace(step=lowered(noise.step)) if noise else None,
+    )
 
 
 def _product(eqn: Eqn, a: Array, b: Array, dtype: Any) -> Array:
