@@ -9,7 +9,7 @@ import numpy as np
 from jax import lax
 
 from seqjax.errors import InputError
-from seqjax.fast_scan.jaxprs import ClosedJaxpr, is_known, shown, side_effects, struct
+from seqjax.fast_scan.jaxprs import ClosedJaxpr, is_known, is_weak, shown, side_effects, struct
 from seqjax.types import Array, Params, State
 
 Step = Callable[[Params, State, Any], tuple[State, Any]]
@@ -99,12 +99,12 @@ def trace_step(step: Step, params: Params, state: State, x: Any) -> tuple[Closed
         )
     leaves = jax.tree.leaves(state)
     given = closed.jaxpr.invars[len(jax.tree.leaves(params)) :]
-    changes = list(zip(map(struct, given), map(struct, closed.jaxpr.outvars), strict=False))
-    changes = changes[: len(leaves)]
-    if any(old.weak_type and old.dtype != new.dtype for old, new in changes):
+    weak = [is_weak(v) for v, _ in zip(given, leaves, strict=False)]
+    dtypes = [struct(v).dtype for v, _ in zip(closed.jaxpr.outvars, leaves, strict=False)]
+    if any(w and a.dtype != dtype for a, w, dtype in zip(leaves, weak, dtypes, strict=True)):
         promoted = [
-            lax.convert_element_type(a, jnp.result_type(a, new.dtype)) if old.weak_type else a
-            for a, (old, new) in zip(leaves, changes, strict=True)
+            lax.convert_element_type(a, jnp.result_type(a, dtype)) if w else a
+            for a, w, dtype in zip(leaves, weak, dtypes, strict=True)
         ]
         return trace_step(step, params, jax.tree.unflatten(state_tree, promoted), x)
     paths = [path for path, _ in jax.tree.leaves_with_path(state)]

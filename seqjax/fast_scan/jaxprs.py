@@ -65,6 +65,11 @@ def struct(atom: Atom) -> jax.ShapeDtypeStruct:
     return jax.ShapeDtypeStruct(aval.shape, aval.dtype, weak_type=aval.weak_type)
 
 
+def is_weak(atom: Atom) -> bool:
+    """Whether a value has the dtype of a Python number, which gives way to any other."""
+    return atom.aval.weak_type
+
+
 def zeros(atom: Atom) -> Array:
     return jnp.zeros(atom.aval.shape, atom.aval.dtype)
 
