@@ -45,7 +45,7 @@ from seqjax.training.fit import MOST_IN_A_ROW, fit
 from seqjax.training.language_modelling import make_evaluate
 from seqjax.training.optimizers import make_optimizer, make_schedule
 from seqjax.training.place import place_training
-from seqjax.training.step import TrainState
+from seqjax.training.step import TrainState, check_applied
 
 PENN_TREEBANK_WORDS = 929_589  # by which its training text is known
 PUBLISHED = {"validation_perplexity": 120.7, "test_perplexity": 114.5}
@@ -115,13 +115,18 @@ def run(config: Config) -> dict[str, float]:
         updates = f"{config.epochs * steps_per_epoch:,} updates"
         print(f"{words} words of {len(data.vocabulary):,} kinds; {updates}; writing to {workdir}")
         state = train(config, data, program, steps_per_epoch, workdir)
+        check_applied(state)
         return report(config, data, program, state, steps_per_epoch, workdir, start)
 
 
 def load_data(config: Config) -> Data:
     """The text that the config names; the test set is read in one row, as published."""
     splits = load_text(
-        config.data, validation_fraction=0.05, test_fraction=0.05, max_chars=config.max_chars
+        config.data,
+        validation_fraction=0.05,
+        test_fraction=0.05,
+        max_chars=config.max_chars,
+        leave_out=config.workdir,
     )
     vocabulary = build_vocabulary("word", splits.train, config.max_vocabulary)
     streams = {split: vocabulary.encode(text).ids for split, text in splits._asdict().items()}

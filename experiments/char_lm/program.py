@@ -37,7 +37,7 @@ from seqjax.runs.session import Session, open_run
 from seqjax.training.fit import MOST_IN_A_ROW, fit
 from seqjax.training.language_modelling import make_evaluate
 from seqjax.training.place import place_training
-from seqjax.training.step import TrainState
+from seqjax.training.step import TrainState, check_applied
 
 
 def run(config: Config) -> dict[str, Any]:
@@ -123,6 +123,7 @@ def train(
             due = bool(config.save_every and step % config.save_every == 0)
             session.save(chunk.state, due=due or evaluated)
             state = chunk.state
+        check_applied(state)
         return session.best(state)
 
 

@@ -16,6 +16,7 @@ def load_data(config: Config) -> Data:
         validation_fraction=config.validation_fraction,
         test_fraction=config.test_fraction,
         max_chars=config.max_chars,
+        leave_out=config.workdir,
     )
     vocabulary = build_vocabulary("char", splits.train)
     streams = {}

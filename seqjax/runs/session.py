@@ -14,6 +14,7 @@ from seqjax.runs.checkpoint import Checkpoints, State
 from seqjax.runs.metrics import Records
 from seqjax.runs.progress import Progress
 from seqjax.runs.stopping import Stopped, Stopper
+from seqjax.runs.traces import check_never_began
 from seqjax.runs.workdir import check_same, open_workdir
 
 
@@ -79,8 +80,11 @@ class Session(Generic[State]):
         self._saved_with = {"config": dataclasses.asdict(config), **(identity or {})}
         self._last = Checkpoints(workdir / "checkpoints" / "last")
         self._best = Checkpoints(workdir / "checkpoints" / "best")
-        if config.resume and self._last.exists():  # not if it was killed before the first save
-            self._go_on(config, identity or {})
+        if config.resume:
+            if self._last.exists():
+                self._go_on(config, identity or {})
+            else:  # it was killed before its first save
+                check_never_began(workdir)
         self._best.drop_after(int(self.state.step))  # of a run that was killed between two saves
 
     def _go_on(self, config: Any, identity: dict[str, Any]) -> None:
@@ -99,6 +103,8 @@ class Session(Generic[State]):
     def __enter__(self) -> "Session[State]":
         step = int(self.state.step)
         with ExitStack() as stack:
+            if not self._last.exists():  # a row without a state to go on from would be a loss
+                self._last.save(self.state, self._record())
             self._records = stack.enter_context(closing(Records(self.workdir, resume_step=step)))
             self._progress = stack.enter_context(closing(Progress(self._num_steps, step)))
             for checkpoints in (self._best, self._last):
