@@ -54,34 +54,41 @@ PUBLISHED = {"validation_perplexity": 120.7, "test_perplexity": 114.5}
 @dataclasses.dataclass(frozen=True)
 class Config:
     cell: str = cli.option("lstm", "the recurrent cell", choices=tuple(CELLS))
-    hidden_size: int = cli.option(200, "units in each of the layers, and in a word's vector")
+    hidden_size: int = cli.option(
+        200, "number of units in each layer, and the size of a word's vector"
+    )
     layers: int = cli.option(2, "number of recurrent layers")
-    init_scale: float = cli.option(0.1, "all parameters start from U(-init_scale, init_scale)")
+    init_scale: float = cli.option(0.1, "draw all parameters from U(-init_scale, init_scale)")
     dropout: float = cli.option(0.0, "share of units dropped on non-recurrent connections")
     tie_weights: bool = cli.option(False, "use the embedding as the kernel of the head")
-    seq_len: int = cli.option(20, "steps of truncated back-propagation through time")
-    batch_size: int = cli.option(20, "rows read in parallel")
-    learning_rate: float = cli.option(1.0, "of plain SGD")
-    decay_after: int = cli.option(4, "epochs at the full learning rate")
+    seq_len: int = cli.option(20, "number of steps of truncated back-propagation through time")
+    batch_size: int = cli.option(20, "number of rows that are read in parallel")
+    learning_rate: float = cli.option(1.0, "learning rate of plain SGD")
+    decay_after: int = cli.option(4, "number of epochs at the full learning rate")
     decay_factor: float = cli.option(0.5, "factor on the learning rate at every later epoch")
-    clip_norm: float = cli.option(5.0, "largest norm of the gradient; 0 for no clipping")
+    clip_norm: float = cli.option(
+        5.0, "norm to which a larger gradient is scaled down; 0 for no clipping"
+    )
     nonfinite: str = cli.option(
-        "skip", "an update whose loss or gradient is not finite", choices=("skip", "stop")
+        "skip",
+        "what to do with an update whose loss or gradient is not finite",
+        choices=("skip", "stop"),
     )
     spike_factor: float = cli.option(
-        0.0, "loss over the best validation's from which training goes back to that; 0: never"
+        0.0,
+        "go back to the best state when the loss is this many times its validation loss; 0: never",
     )
-    epochs: int = cli.option(13, "passes over the training text", may_differ=True)
-    max_vocabulary: int = cli.option(10000, "most frequent words kept, <unk> included")
+    epochs: int = cli.option(13, "number of passes over the training text", may_differ=True)
+    max_vocabulary: int = cli.option(10000, "number of most frequent words to keep, <unk> included")
     data: str = cli.option("stdlib", "stdlib, hf:NAME[/CONFIG], or a path to text files")
-    max_chars: int = cli.option(1_000_000, "characters of each split that are used; 0 for all")
+    max_chars: int = cli.option(1_000_000, "number of characters of each split to use; 0 for all")
     devices: int = cli.option(
-        1, "local devices (CPU cores, GPUs) that share each batch", may_differ=True
+        1, "number of local devices (CPU cores, GPUs) that share each batch", may_differ=True
     )
     save_seconds: float = cli.option(
-        300.0, "longest time between saves; 0: after epochs only", may_differ=True
+        300.0, "longest time between saves, in seconds; 0: after epochs only", may_differ=True
     )
-    seed: int = cli.option(0, "of the parameters and dropout masks")
+    seed: int = cli.option(0, "seed of the parameters and the dropout masks")
     workdir: str = cli.workdir_option("word_lm")
     resume: bool = cli.resume_option()
 
@@ -96,8 +103,6 @@ class Config:
             raise InputError(
                 f"--spike_factor must be above 1, or 0 for none, got {self.spike_factor}."
             )
-        if self.resume and not self.workdir:
-            raise InputError("--resume needs the --workdir of an earlier run.")
 
 
 def run(config: Config) -> dict[str, float]:

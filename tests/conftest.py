@@ -33,18 +33,21 @@ def pytest_addoption(parser: pytest.Parser) -> None:
     parser.addoption(
         "--long", action="store_true", help="every cell, hundreds of faults, thousands of cases"
     )
+    parser.addoption(
+        "--cases", type=int, default=1_000, help="random cases of each kind of input, with --long"
+    )
 
 
 def pytest_configure(config: pytest.Config) -> None:
-    configure_hypothesis("long" if config.getoption("--long") else "short")
+    configure_hypothesis("long" if config.getoption("--long") else "short", config)
     if "JAX_COMPILATION_CACHE_DIR" not in os.environ:  # workers and programs inherit it
         share_compilations(config)
 
 
-def configure_hypothesis(tier: str) -> None:
-    """The same hundred cases everywhere, or with `--long` 10,000, new at every run."""
+def configure_hypothesis(tier: str, config: pytest.Config) -> None:
+    """The same hundred cases everywhere, or with `--long` as many as asked, new at every run."""
     health = hypothesis.HealthCheck
-    for name, cases in {"short": 100, "long": 10_000}.items():
+    for name, cases in {"short": 100, "long": config.getoption("--cases")}.items():
         hypothesis.settings.register_profile(
             name,
             max_examples=cases,

@@ -16,57 +16,87 @@ class Config:
     # the model
     cell: str = cli.option("lstm", "the recurrent cell", choices=tuple(CELLS))
     layers: int = cli.option(1, "number of recurrent layers")
-    hidden_size: int = cli.option(256, "units per layer, and the size of a character's vector")
+    hidden_size: int = cli.option(
+        256, "number of units in each layer, and the size of a character's vector"
+    )
     dropout: float = cli.option(0.0, "share of units dropped on non-recurrent connections")
     tie_weights: bool = cli.option(False, "use the embedding as the kernel of the head")
-    init_scale: float = cli.option(0.0, "all parameters from U(-a, a); 0: each cell's own way")
+    init_scale: float = cli.option(
+        0.0,
+        "draw all parameters from U(-init_scale, init_scale); 0: each cell's own initialisation",
+    )
     # the data
     data: str = cli.option("stdlib", "stdlib, hf:NAME[/CONFIG], or a path to text files")
-    validation_fraction: float = cli.option(0.05, "share of the text held out for validation")
+    validation_fraction: float = cli.option(
+        0.05, "share of the text that is held out for validation"
+    )
     test_fraction: float = cli.option(0.0, "share of the text held out for a final test")
-    max_chars: int = cli.option(0, "characters that are used, from the start; 0 for all")
-    ngram_order: int = cli.option(5, "order of the n-gram baseline; 0 for none", may_differ=True)
+    max_chars: int = cli.option(
+        0, "number of characters to use, from the start of the text; 0 for all"
+    )
+    ngram_order: int = cli.option(
+        5, "order of the n-gram baseline; 0 for no baseline", may_differ=True
+    )
     # training
-    seq_len: int = cli.option(100, "steps of truncated back-propagation through time")
-    batch_size: int = cli.option(32, "rows read in parallel")
+    seq_len: int = cli.option(100, "number of steps of truncated back-propagation through time")
+    batch_size: int = cli.option(32, "number of rows that are read in parallel")
     optimizer: str = cli.option("adam", "the optimizer", choices=OPTIMIZERS)
-    learning_rate: float = cli.option(6e-3, "the (highest) learning rate")
-    schedule: str = cli.option("cosine", "what the learning rate does", choices=SCHEDULES)
-    warmup_steps: int = cli.option(100, "updates over which the learning rate rises from 0")
-    decay_after: int = cli.option(10, "epochs at the full rate, for --schedule=step")
-    decay_factor: float = cli.option(0.97, "factor per later epoch, for --schedule=step")
-    weight_decay: float = cli.option(0.0, "for --optimizer=adamw")
-    clip_norm: float = cli.option(5.0, "largest norm of the gradient; 0 for no clipping")
-    clip_value: float = cli.option(0.0, "largest entry of the gradient; 0 for no clipping")
+    learning_rate: float = cli.option(
+        6e-3, "learning rate; the highest one, where the schedule changes it"
+    )
+    schedule: str = cli.option(
+        "cosine", "how the learning rate changes over the run", choices=SCHEDULES
+    )
+    warmup_steps: int = cli.option(
+        100, "number of updates over which the learning rate rises from 0"
+    )
+    decay_after: int = cli.option(10, "number of epochs at the full rate, for --schedule=step")
+    decay_factor: float = cli.option(
+        0.97, "factor on the rate at every later epoch, for --schedule=step"
+    )
+    weight_decay: float = cli.option(0.0, "weight decay, for --optimizer=adamw")
+    clip_norm: float = cli.option(
+        5.0, "norm to which a larger gradient is scaled down; 0 for no clipping"
+    )
+    clip_value: float = cli.option(0.0, "largest absolute entry of the gradient; 0 for no clipping")
     nonfinite: str = cli.option(
-        "skip", "an update whose loss or gradient is not finite", choices=("skip", "stop")
+        "skip",
+        "what to do with an update whose loss or gradient is not finite",
+        choices=("skip", "stop"),
     )
     spike_factor: float = cli.option(
-        0.0, "loss over the best validation's from which training goes back to that; 0: never"
+        0.0,
+        "go back to the best state when the loss is this many times its validation loss; 0: never",
     )
-    steps: int = cli.option(0, f"updates; 0: as --epochs says, or {DEFAULT_STEPS}", may_differ=True)
+    steps: int = cli.option(
+        0, f"number of updates; 0: as --epochs says, or {DEFAULT_STEPS}", may_differ=True
+    )
     epochs: int = cli.option(
-        0, "passes over the training text, instead of --steps", may_differ=True
+        0, "number of passes over the training text, in the place of --steps", may_differ=True
     )
     devices: int = cli.option(
-        1, "local devices (CPU cores, GPUs) that share each batch", may_differ=True
+        1, "number of local devices (CPU cores, GPUs) that share each batch", may_differ=True
     )
-    seed: int = cli.option(0, "of the parameters, dropout masks and samples")
+    seed: int = cli.option(0, "seed of the parameters, the dropout masks and the samples")
     # files and reports
     workdir: str = cli.workdir_option("char_lm")
     resume: bool = cli.resume_option()
     eval_every: int = cli.option(
-        500, "updates between validations, each followed by a save", may_differ=True
+        500, "number of updates between validations, each followed by a save", may_differ=True
     )
-    save_every: int = cli.option(0, "updates between further saves; 0 for none", may_differ=True)
+    save_every: int = cli.option(
+        0, "number of updates between further saves; 0 for none", may_differ=True
+    )
     save_seconds: float = cli.option(
-        300.0, "longest time between saves; 0 for any", may_differ=True
+        300.0, "longest time between saves, in seconds; 0 for no limit", may_differ=True
     )
     sample_every: int = cli.option(
-        500, "updates between samples; 0 for none on the way", may_differ=True
+        500, "number of updates between samples; 0 for none on the way", may_differ=True
     )
     # sampling
-    sample_only: bool = cli.option(False, "only generate from --checkpoint", may_differ=True)
+    sample_only: bool = cli.option(
+        False, "train nothing; generate from --checkpoint", may_differ=True
+    )
     checkpoint: str = cli.option(
         "", "for --sample_only: a workdir, or a checkpoint in it", may_differ=True
     )
@@ -76,12 +106,12 @@ class Config:
         may_differ=True,
     )
     temperature: float = cli.option(
-        0.8, "of sampling; 0 takes the most probable character", may_differ=True
+        0.8, "temperature of sampling; 0 takes the most probable character", may_differ=True
     )
     top_k: int = cli.option(
         0, "sample among the k most probable characters only; 0 for all", may_differ=True
     )
-    length: int = cli.option(500, "characters per sample", may_differ=True)
+    length: int = cli.option(500, "number of characters in a sample", may_differ=True)
 
     def __post_init__(self) -> None:
         for name in ("seq_len", "batch_size", "length", "eval_every", "devices"):

@@ -1,17 +1,15 @@
 """What surrounds the work of every study: its directory, its config, its ledgers and its results."""
 
-import dataclasses
 import time
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from pathlib import Path
 from typing import Any, NamedTuple
 
-from seqjax.errors import InputError
-from seqjax.files.json import read_object, write_atomically, write_json
+from seqjax.files.writing import write_atomically
 from seqjax.runs.results import write_results
+from seqjax.runs.session import open_run
 from seqjax.runs.study import Unit, work_through
-from seqjax.runs.workdir import check_same, open_workdir
 
 
 class StudyRun(NamedTuple):
@@ -57,19 +55,7 @@ def open_study(
       RunError: if another run has the directory.
     """
     start = time.monotonic()
-    resume = getattr(config, "resume", False)
-    if resume and not config.workdir:
-        raise InputError("--resume needs the --workdir of an earlier run, got ''.")
-    with open_workdir(config.workdir, name=name, resume=resume) as workdir:
-        path = workdir / "config.json"
-        if resume:
-            saved = read_object(path)
-            _check_version(saved, version, workdir)
-            check_same(saved, config, workdir)
-        write_json(
-            path,
-            dataclasses.asdict(config) | ({} if version is None else {"version": version}),
-        )
+    with open_run(config, name=name, version=version) as workdir:
         print(f"{expect}; writing to {workdir}", flush=True)
         yield StudyRun(name, config, workdir, start)
 
@@ -78,11 +64,3 @@ def write_table(workdir: Path, table: str) -> None:
     """Prints a table and writes it to table.txt."""
     print(table)
     write_atomically(workdir / "table.txt", table + "\n")
-
-
-def _check_version(saved: dict[str, Any], version: int | None, workdir: Path) -> None:
-    if saved.get("version") != version:
-        raise InputError(
-            f"the run in {workdir} has records of version {saved.get('version')}, this program"
-            f" writes {version}: start another run in another --workdir."
-        )

@@ -22,7 +22,7 @@ it has oₜ = tanh(·), most likely a misprint for σ (their other odd-looking l
 g: it is multiplied by j = σ(·), this i); `lstm_tanh_output_gate` is that cell to the letter.
 
 Parameters: w [D, G·H], u [H, G·H], b [G·H], the gates there are side by side in the order i, f, g, o;
-p_i, p_f, p_o [H], of those gates that look at the cell. What a variant has not has no parameters.
+p_i, p_f, p_o [H], for the gates that look at the cell. A part that a variant lacks has no parameters.
 """
 
 import dataclasses
@@ -42,10 +42,10 @@ GATES = ("i", "f", "g", "o")
 
 @dataclasses.dataclass(frozen=True)
 class Variant:
-    """What a cell has of the LSTM with peepholes.
+    """Which parts of the LSTM with peepholes a cell has.
 
     Raises:
-      InputError: if gates are coupled of which one is missing, or a missing one is to be a tanh.
+      InputError: if one of two coupled gates is missing, or if a missing gate is to be a tanh.
     """
 
     input_gate: bool = True

@@ -27,7 +27,7 @@ class Vocabulary:
       tokens: the tokens, `<unk>` first.
 
     Raises:
-      InputError: if `tokens` is no such list; it may come from a file of somebody else.
+      InputError: if `tokens` is no such list; it may come from a file that somebody else wrote.
     """
 
     def __init__(self, kind: str, tokens: list[str]):

@@ -12,8 +12,8 @@ def reuse_freed_memory() -> bool:
 
     XLA on a CPU allocates a program's temporary arrays anew at every call. What is larger than
     32 MiB, glibc gets from the system and gives back to it each time, and every page is cleared and
-    mapped again: about a fifth of the time of an LSTM's gradient over 10,000 steps (see README,
-    "Speed"). It is not always better: the process keeps up to 2 GiB that it does not use, all threads
+    mapped again: about a fifth of the time of an LSTM's gradient over 10,000 steps (see
+    docs/speed.md). It is not always better: the process keeps up to 2 GiB that it does not use, all threads
     share one heap, and a population of small models on two devices ran a fifth slower. Threads that
     have allocated before the call keep heaps of their own, which it cannot change.
 

@@ -70,7 +70,7 @@ def scan(
 
     Equal values; gradients equal up to the order of summation. Works under `jit`, `grad`, `vmap`
     (over parameters too), `jax.checkpoint` and sharding. Without a gradient it is `lax.scan`, but
-    for one sequence through gates that are cut from one array, as an LSTM's (see README, "Speed").
+    for one sequence through gates that are cut from one array, as an LSTM's (see docs/speed.md).
     It is `lax.scan` as well for arrays whose types tell how they lie on devices: those of a mesh with
     explicit axes, and within `jax.shard_map` unless `check_vma=False`; and for a step that speaks of a
     named axis (`lax.psum`), which the derivative of a function of its own cannot do under `vmap`.
@@ -197,7 +197,7 @@ def _good_block(graph: StepGraph, num_steps: int) -> int:
 
     Hoisted products and their cotangents are written once and read once. Where they are large,
     memory that is used again block after block is faster than fresh memory for all steps
-    (measured: seqjax's README, "Speed"). But every block adds to the gradient of each weight.
+    (measured: docs/speed.md). But every block adds to the gradient of each weight.
     """
     per_step = sum(num_bytes(v) for v in graph.hoist.outputs)
     per_step += sum(num_bytes(d.eqn.outvars[0]) for d in graph.deferred)

@@ -1,4 +1,4 @@
-"""Files of strangers and files of ours: read with limits, written whole or not at all.
+"""Reading files within limits, whoever wrote them, and writing them whole or not at all.
 
 Text, JSON and arrays; nothing recurrent. Nothing that is read is ever executed.
 """

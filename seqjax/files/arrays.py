@@ -1,4 +1,4 @@
-"""Data sets of strangers: which files there are, and the arrays in them."""
+"""Data sets on disk: which files there are, and the arrays in them, checked before they are read."""
 
 import io
 import itertools

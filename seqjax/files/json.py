@@ -1,4 +1,4 @@
-"""JSON files: written whole or not at all, read as what they are, files of strangers."""
+"""JSON files: written whole or not at all, and read as if somebody else had written them."""
 
 import json
 import math

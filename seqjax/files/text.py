@@ -1,4 +1,4 @@
-"""Files of strangers, read with a limit, as bytes and as text."""
+"""Reading files within a limit of size, as bytes and as text."""
 
 import gzip
 import stat

@@ -19,21 +19,33 @@ from seqjax.runs.workdir import check_same, open_workdir
 
 
 @contextmanager
-def open_run(config: Any, *, name: str) -> Iterator[Path]:
+def open_run(config: Any, *, name: str, version: int | None = None) -> Iterator[Path]:
     """The directory of a run, locked until the end of the `with`, its config in config.json.
 
     Args:
-      config: a dataclass with the fields `workdir` and `resume`.
+      config: a dataclass with the field `workdir`, and `resume` if a run can go on.
       name: of the program.
+      version: of the format of the run's own files, where formats have changed.
 
     Raises:
-      InputError: as `open_workdir`; or if the run that goes on was made with another config.
+      InputError: as `open_workdir`; or if the run that goes on was made with another config, or its
+        files are of another version.
       RunError: as `open_workdir`.
     """
-    with open_workdir(config.workdir, name=name, resume=config.resume) as workdir:
-        if config.resume:
-            check_same(read_object(workdir / "config.json"), config, workdir)
-        write_json(workdir / "config.json", dataclasses.asdict(config))
+    resume = getattr(config, "resume", False)
+    if resume and not config.workdir:
+        raise InputError("resume=True needs the workdir= of an earlier run, got ''.")
+    with open_workdir(config.workdir, name=name, resume=resume) as workdir:
+        if resume:
+            saved = read_object(workdir / "config.json")
+            if saved.get("version") != version:
+                raise InputError(
+                    f"the run in {workdir} has records of version {saved.get('version')}, this"
+                    f" program writes {version}: start another run in another directory."
+                )
+            check_same(saved, config, workdir)
+        written = dataclasses.asdict(config) | ({} if version is None else {"version": version})
+        write_json(workdir / "config.json", written)
         yield workdir
 
 

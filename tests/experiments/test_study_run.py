@@ -61,7 +61,7 @@ def test_a_study_refuses_what_it_cannot_go_on_with(tmp_path):
         (dataclasses.replace(resumed, size=4), 1, "--size=3, got --size=4"),
         (resumed, 2, "records of version 1, this program writes 2"),
         (resumed, None, "records of version 1, this program writes None"),
-        (Config(resume=True), None, "--resume needs the --workdir of an earlier run"),
+        (Config(resume=True), None, "resume=True needs the workdir= of an earlier run"),
     ):
         before = (tmp_path / "run" / "config.json").read_text()
         with pytest.raises(InputError, match=message):

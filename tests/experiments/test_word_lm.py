@@ -64,7 +64,7 @@ def test_a_loss_without_a_perplexity_does_not_end_the_run(tmp_path):
         ({"hidden_size": -1}, "--hidden_size must .* got -1"),
         ({"init_scale": math.nan}, "--init_scale must .* got nan"),
         ({"epochs": 0}, "--epochs must .* got 0"),
-        ({"workdir": "", "resume": True}, "--resume needs the --workdir"),
+        ({"workdir": "", "resume": True}, "resume=True needs the workdir="),
         ({"dropout": 1.0}, r"dropout must .* got 1\.0"),
         ({"learning_rate": math.nan}, "learning_rate must .* got nan"),
         ({"decay_after": -1}, "decay_after must .* got -1"),

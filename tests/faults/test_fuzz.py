@@ -1,6 +1,6 @@
 """Whatever is read, the answer is a good value or one sentence, soon and in little memory.
 
-About 100 cases of each kind; with `--long` 10,000.
+About 100 cases of each kind; with `--long` 1,000, or as many as `--cases` says.
 """
 
 import ast
