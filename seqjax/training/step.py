@@ -164,8 +164,8 @@ def check_progress(state: TrainState, *, most_in_a_row: int) -> None:
     if in_a_row > most_in_a_row or (not most_in_a_row and fault_of(state)):
         raise RunError(
             f"stopped at step {int(state.step)}: updates had a loss or gradient that is not finite,"
-            f" {in_a_row} in a row now ({fault_of(state)}). Try a smaller learning rate, or a"
-            " smaller norm at which the gradient is clipped."
+            f" {in_a_row} in a row now ({fault_of(state)}). Try a smaller"
+            " learning_rate, or clip_norm=1."
         )
 
 

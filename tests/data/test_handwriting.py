@@ -163,7 +163,7 @@ def test_broken_lines_are_all_named_and_may_be_left_out(iam):
         find(iam, name).write_text(xml([]))
     with pytest.raises(InputError) as caught:
         load_iam_ondb(iam)
-    (skip,) = re.findall(r"--skip=(\S*) ", str(caught.value))
+    (skip,) = re.findall(r"skip=(\S*) ", str(caught.value))
     names = skip.split(",")
     assert names == ["a01-000u-01", "b02-010z-01"]
     found = load_iam_ondb(iam, skip=names)

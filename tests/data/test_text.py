@@ -164,7 +164,7 @@ def test_bad_numbers_are_refused(tmp_path, arguments, value):
 
 @pytest.mark.parametrize("name", ["", "a/b/c/d", "a//b", "no such name", "no such/name"])
 def test_bad_hub_names_are_refused(name):
-    with pytest.raises(InputError, match=f"^--data=hf:{name}: ") as caught:
+    with pytest.raises(InputError, match=f"^data=hf:{name}: ") as caught:
         load_text(f"hf:{name}")
     assert "\n" not in str(caught.value)
 

@@ -128,7 +128,7 @@ def test_types_that_tell_devices_take_the_plain_scan(block):
 
 
 def test_errors_name_the_numbers():
-    with pytest.raises(InputError, match="--devices=3, but this machine shows 2 cpu"):
+    with pytest.raises(InputError, match="devices=3, but this machine shows 2 cpu"):
         batch_mesh(3)
     with pytest.raises(InputError, match=r"a batch of \[5\] cannot be split over 2 devices"):
         split_batch(np.ones((3, 5)), batch_mesh(2), 1)

@@ -182,6 +182,7 @@ def files_of(workdir):
     return {name: (workdir / name).read_bytes() for name in ("candidates.jsonl", "table.txt")}
 
 
+@pytest.mark.long
 def test_a_search_leaves_all_it_did(finished, capsys):
     config, results = finished
     workdir = cli.Path(config.workdir)
@@ -197,6 +198,7 @@ def test_a_search_leaves_all_it_did(finished, capsys):
     assert len(found["settings"]) == 1
 
 
+@pytest.mark.long
 def test_a_search_that_was_killed_goes_on(finished, tmp_path, capsys):
     """With a damaged line, a line cut off, and three steps less: the same in the end."""
     config, _ = finished
@@ -220,6 +222,7 @@ def test_a_search_that_was_killed_goes_on(finished, tmp_path, capsys):
     )
 
 
+@pytest.mark.long
 def test_a_longer_search_begins_as_the_shorter_one(finished, tmp_path):
     config, _ = finished
     shorter = dataclasses.replace(config, workdir=str(tmp_path / "run"), steps=3)
@@ -228,6 +231,7 @@ def test_a_longer_search_begins_as_the_shorter_one(finished, tmp_path):
     assert files_of(tmp_path / "run") == files_of(cli.Path(config.workdir))
 
 
+@pytest.mark.long
 def test_a_search_of_another_version_is_refused(finished, tmp_path):
     config, _ = finished
     workdir = tmp_path / "run"
@@ -427,6 +431,7 @@ def test_report_counts_how_candidates_ended(tmp_path):
     assert (tmp_path / "best.png").exists()
 
 
+@pytest.mark.long
 def test_the_record_of_a_search_is_a_job(finished):
     config, _ = finished
     record = json.loads((cli.Path(config.workdir) / "record.json").read_text())

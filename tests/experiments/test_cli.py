@@ -291,7 +291,7 @@ def test_ctrl_c_saves_and_resume_goes_on(tmp_path):
     other, more = run_all([*resume, "--hidden_size=9"], [*resume, f"--steps={step + 7}"])
     code, _, err = other
     assert code == 2
-    assert re.fullmatch(r"error: [^\n]* hidden_size=8, got hidden_size=9[^\n]*\n", err)
+    assert re.fullmatch(r"error: [^\n]* --hidden_size=8, got --hidden_size=9[^\n]*\n", err)
     code, out, err = more
     assert code == 0, err
     assert "validation: " in out

@@ -44,6 +44,7 @@ def test_only_the_bias_differs_and_seeds_are_shared():
     assert np.any(biases[2, 0] != biases[2, 1])
 
 
+@pytest.mark.long
 def test_a_bias_learns_the_same_whatever_stands_beside_it():
     task = tasks("toys", 12, 4)["adding"]
     key = jax.random.key(1)
@@ -54,6 +55,7 @@ def test_a_bias_learns_the_same_whatever_stands_beside_it():
     assert both["score"] == both["curve"][-1]
 
 
+@pytest.mark.long
 def test_the_state_of_a_stream_goes_on_from_window_to_window():
     """At rate 0 nothing is learnt: four windows are one sequence of 4 times 5 steps."""
     task = tasks("arithmetic", 5, 2)["arithmetic"]
@@ -125,6 +127,7 @@ def test_every_published_number_has_its_network():
         assert set(table) == known
 
 
+@pytest.mark.long
 def test_a_tiny_study_end_to_end_and_again(tmp_path, capsys):
     tiny = forget_bias.Config(
         biases="0,3,chrono",

@@ -211,6 +211,7 @@ def whole(tmp_path_factory):
         yield workdir, latch.run(dataclasses.replace(TINY, workdir=str(workdir)))
 
 
+@pytest.mark.long
 def test_the_program_end_to_end(whole):
     workdir, results = whole
     saved = json.loads((workdir / "results.json").read_text())
@@ -233,6 +234,7 @@ def test_the_program_end_to_end(whole):
     assert "Fig. 2b, success at T=10" in (workdir / "table.txt").read_text()
 
 
+@pytest.mark.long
 def test_a_resumed_run_does_what_is_missing_and_finds_the_same(whole, tmp_path):
     workdir, results = whole
     rows = (workdir / "cells.jsonl").read_text().splitlines(keepends=True)
@@ -253,7 +255,7 @@ def test_a_signal_stops_after_the_unit_in_hand(tmp_path, monkeypatch):
         return {"T": 5}
 
     monkeypatch.setattr(latch, "studies", lambda config: {"first": compute, "second": compute})
-    with pytest.raises(Stopped, match="--resume"):
+    with pytest.raises(Stopped, match="resume=True"):
         latch.run(dataclasses.replace(TINY, workdir=str(tmp_path / "run")))
     assert len((tmp_path / "run" / "cells.jsonl").read_text().splitlines()) == 1
 

@@ -178,6 +178,7 @@ def test_stops_do_not_depend_on_the_other_seeds(monkeypatch):
         assert n is None or 20 <= n <= row["most"]
 
 
+@pytest.mark.long
 def test_a_tiny_study_end_to_end_and_again(tmp_path, capsys):
     tiny = long_lags.Config(
         methods="clip,omega", lengths="10", updates=4, seeds=2, workdir=str(tmp_path)

@@ -272,9 +272,7 @@ def written(trained, tmp_path_factory):
     results = look_inside.run(config)
     loaded = look_inside_model.load(str(trained))
     ids = loaded.vocabulary.encode(text).ids
-    return Written(
-        path, results, text, loaded, ids, look_inside_model.read(loaded.model, "lstm", ids)
-    )
+    return Written(path, results, text, loaded, ids, look_inside_model.read(loaded.model, ids))
 
 
 def test_reading_is_the_model_itself(written):
@@ -315,7 +313,7 @@ def _softmax(x):
 )
 def test_other_cells(cell, quantities):
     model = _small_model(cell)
-    reading = look_inside_model.read(model, cell, np.arange(6) % 5)
+    reading = look_inside_model.read(model, np.arange(6) % 5)
     assert list(reading.layers[0]) == quantities
     assert all(x.shape == (6, 4) for x in reading.layers[0].values())
 

@@ -101,6 +101,7 @@ def test_a_trial_is_the_plain_network_of_its_size_trained_by_hand(variant):
         )
 
 
+@pytest.mark.long
 def test_groups_and_devices_change_nothing():
     _, _, alone = trained("lstm_cifg", group=1)
     _, _, found = trained("lstm_cifg", group=2, mesh=batch_mesh(2))
@@ -131,6 +132,7 @@ def test_validation_is_the_mean_over_frames_of_the_clean_pieces():
     np.testing.assert_allclose(population.trials.best_loss[1], total / frames, rtol=1e-4)
 
 
+@pytest.mark.long
 def test_both_ways_and_ctc_train():
     """One forward and one backward network under CTC; the loss falls."""
     rng = np.random.default_rng(0)
@@ -184,6 +186,7 @@ def without_times(path):
     return [{k: v for k, v in line.items() if k != "seconds_per_epoch"} for line in lines]
 
 
+@pytest.mark.long
 def test_a_stopped_search_goes_on_and_ends_the_same(tmp_path, tiny_task, monkeypatch):
     whole, parts = (
         dataclasses.replace(TINY, workdir=str(tmp_path / name)) for name in ("whole", "parts")

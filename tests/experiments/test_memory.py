@@ -8,6 +8,7 @@ from experiments.memory import WAYS, Config, run
 from seqjax import InputError
 
 
+@pytest.mark.long
 def test_counts_bytes_and_seconds_of_every_way(tmp_path):
     results = run(Config(hidden_size=8, steps="16,256", repeats=1, workdir=str(tmp_path / "run")))
     assert (tmp_path / "run" / "memory.png").stat().st_size > 10_000

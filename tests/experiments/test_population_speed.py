@@ -35,6 +35,7 @@ def test_products_have_the_shapes_of_the_gradients_and_none_is_left_out():
     assert len(re.findall(r" dot\(", program)) == 8  # an LSTM's five, the output layer's three
 
 
+@pytest.mark.long
 def test_a_small_run(tmp_path):
     config = speed.Config(
         members="3", hidden="4", batches="2", steps=5, updates=2, turns=1, workdir=str(tmp_path)

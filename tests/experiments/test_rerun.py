@@ -18,6 +18,7 @@ from seqjax.runs.results import write_results
 ROOT = Path(__file__).parents[2]
 
 
+@pytest.mark.long
 def test_the_same_numbers_come_again_but_for_the_one_that_was_changed(tmp_path):
     text = tmp_path / "text.txt"
     text.write_text("the cat sat on the mat.\n" * 100)

@@ -69,6 +69,7 @@ def results(tmp_path_factory):
     return speed.run(config), Path(config.workdir)
 
 
+@pytest.mark.long
 def test_writes_everything_it_measured(results):
     found, workdir = results
     assert found == json.loads((workdir / "results.json").read_text())
@@ -86,6 +87,7 @@ def test_writes_everything_it_measured(results):
             assert ("temp_bytes" in figure) == (peer != "torch")
 
 
+@pytest.mark.long
 def test_ratios_follow_from_medians(results):
     found, workdir = results
     train = found["cases"][0]
@@ -100,6 +102,7 @@ def test_ratios_follow_from_medians(results):
     assert re.search(rf"\| lstm 2x3x4x4x1 train \| {ours:.4g} \|", table)
 
 
+@pytest.mark.long
 def test_every_installed_peer_computes_what_it_should():
     cases, expected = [], {}
     for peer in INSTALLED:

@@ -58,7 +58,7 @@ def test_a_study_refuses_what_it_cannot_go_on_with(tmp_path):
     resumed = dataclasses.replace(config, resume=True)
     for other, version, message in (
         (config, 1, "holds a run already"),
-        (dataclasses.replace(resumed, size=4), 1, "--size=3, got --size=4"),
+        (dataclasses.replace(resumed, size=4), 1, "size=3, got size=4"),
         (resumed, 2, "records of version 1, this program writes 2"),
         (resumed, None, "records of version 1, this program writes None"),
         (Config(resume=True), None, "resume=True needs the workdir= of an earlier run"),

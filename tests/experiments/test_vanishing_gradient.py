@@ -58,6 +58,7 @@ def test_episodes_show_the_symbol_once_at_its_lag():
         assert xs[shown, row].argmax() == symbols[row]
 
 
+@pytest.mark.long
 def test_tiny_run_writes_its_results_and_resumes_to_the_same(tmp_path, capsys, monkeypatch):
     monkeypatch.delitem(training.FAMILIES, "lstm")
     monkeypatch.delitem(training.FAMILIES, "gru")

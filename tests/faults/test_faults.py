@@ -370,7 +370,6 @@ def test_a_run_goes_on_when_nobody_reads_its_output(forker, text, references, tm
     done = subprocess.run(
         ["bash", "-c", line, *argv],
         cwd=ROOT,
-        env=forker.environment,
         capture_output=True,
         text=True,
     )

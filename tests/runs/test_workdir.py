@@ -1,6 +1,8 @@
 """The directory of a run: one run at a time, no trace of bad input, nothing of anybody else's."""
 
+import concurrent.futures
 import json
+import multiprocessing
 import os
 import random
 import shutil
@@ -124,7 +126,13 @@ def test_runs_of_one_second_have_directories_of_their_own(tmp_path, monkeypatch)
 
 # ---------------------------------------------------------------- many at once
 
-FORKS = pytest.mark.filterwarnings("ignore:.*fork")  # JAX, which has threads, is not used in them
+
+@pytest.fixture(scope="module")
+def starts():
+    """Runs `race` in a process of its own: one with little in memory forks quickly."""
+    context = multiprocessing.get_context("spawn")
+    with concurrent.futures.ProcessPoolExecutor(1, mp_context=context) as pool:
+        yield lambda *arguments: pool.submit(race, *arguments).result()
 
 
 def race(count, path, body):
@@ -151,55 +159,49 @@ def race(count, path, body):
     return [os.waitstatus_to_exitcode(os.waitpid(pid, 0)[1]) for pid in children]
 
 
-@FORKS
-def test_of_many_starts_one_goes_on_and_keeps_its_directory(tmp_path, long):
+def write_config(number, workdir):
+    (workdir / "config.json").write_text(str(number))
+    time.sleep(0.002)
+    return 0
+
+
+def leave_or_write(number, workdir):
+    if number % 2:
+        raise InputError("bad input.")
+    (workdir / f"mine{number}").write_text("")
+    time.sleep(0.001)
+    (workdir / f"mine{number}").unlink()  # an error if the directory is gone
+    return 0
+
+
+def test_of_many_starts_one_goes_on_and_keeps_its_directory(tmp_path, starts, long):
     """200 starts, of two to twenty processes each."""
-
-    def body(number, workdir):
-        (workdir / "config.json").write_text(str(number))
-        time.sleep(0.002)
-        return 0
-
     rng = random.Random(0)
-    starts = 0
-    while starts < (2000 if long else 200):
+    count_of_starts = 0
+    while count_of_starts < (2000 if long else 200):
         path = tmp_path / "run"
         count = rng.randint(2, 20)
-        codes = race(count, str(path), body)
+        codes = starts(count, str(path), write_config)
         assert sorted(codes) == [0] + [100] * (count - 1)
         assert (path / "config.json").read_text() == str(codes.index(0))
         assert [p.name for p in path.iterdir()] == ["config.json"]
         shutil.rmtree(path)
-        starts += count
+        count_of_starts += count
     if long:
-        print(f"{starts} simultaneous starts, no directory lost", file=sys.__stderr__)
+        print(f"{count_of_starts} simultaneous starts, no directory lost", file=sys.__stderr__)
 
 
-@FORKS
-def test_of_many_starts_with_bad_input_none_takes_another_ones_directory(tmp_path, long):
+def test_of_many_starts_with_bad_input_none_takes_another_ones_directory(tmp_path, starts, long):
     """Some hold the directory for a while and write; the others leave at once."""
-
-    def body(number, workdir):
-        if number % 2:
-            raise InputError("bad input.")
-        (workdir / f"mine{number}").write_text("")
-        time.sleep(0.001)
-        (workdir / f"mine{number}").unlink()  # an error if the directory is gone
-        return 0
-
     for _ in range(100 if long else 10):
-        codes = race(20, str(tmp_path / "new"), body)
+        codes = starts(20, str(tmp_path / "new"), leave_or_write)
         assert set(codes) <= {0, 100}
         shutil.rmtree(tmp_path / "new", ignore_errors=True)
 
 
-@FORKS
 def test_many_starts_without_a_name_all_go_on(tmp_path, monkeypatch):
-    monkeypatch.chdir(tmp_path)
-
-    def body(number, workdir):
-        (workdir / "config.json").write_text("{}")
-        return 0
-
-    assert set(race(50, "", body)) == {0}
+    monkeypatch.chdir(tmp_path)  # before the pool's process is made, which begins there
+    context = multiprocessing.get_context("spawn")
+    with concurrent.futures.ProcessPoolExecutor(1, mp_context=context) as pool:
+        assert set(pool.submit(race, 50, "", write_config).result()) == {0}
     assert len(list(tmp_path.glob("runs/*/config.json"))) == 50

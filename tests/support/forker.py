@@ -27,6 +27,7 @@ def child(request: dict[str, Any]) -> None:
             os.dup2(log, stream)
         os.dup2(os.open(os.devnull, os.O_RDONLY), 0)
         signal.signal(signal.SIGINT, signal.default_int_handler)
+        signal.signal(signal.SIGHUP, signal.SIG_DFL)  # which is ignored under nohup
         if request.get("keep_all"):
             seqjax.runs.checkpoint.KEPT = 10**9
         module, *flags = request["argv"]
