@@ -6,11 +6,12 @@ the initial state.
 
 import numpy as np
 import pytest
-from hypothesis import given, settings
+from hypothesis import given
 from hypothesis import strategies as st
 
 from seqjax import CELLS, bidirectional, unroll
 from tests.support.randomness import problem
+from tests.support.tiers import cases
 
 onnx = pytest.importorskip("onnx")
 onnxruntime = pytest.importorskip("onnxruntime")
@@ -111,7 +112,7 @@ def run_onnx(name, params, states, xs, lengths, direction):
     direction=st.sampled_from(["forward", "reverse", "bidirectional"]),
     data=st.data(),
 )
-@settings(max_examples=6, deadline=None, derandomize=True)
+@cases(short=3, long=30)
 def test_equals_onnx_runtime(name, steps, size, input_size, seed, direction, data):
     lengths = np.array(data.draw(st.lists(st.integers(1, steps), min_size=3, max_size=3)))
     cell = CELLS[name](size)

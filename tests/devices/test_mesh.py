@@ -16,7 +16,7 @@ from seqjax.devices.mesh import (
     use_cpu_devices,
 )
 from tests.support.randomness import problem
-from tests.support.tiers import some_cells
+from tests.support.tiers import long_only, some_cells
 
 LENGTHS = np.array([5, 0, 2, 3])
 
@@ -59,7 +59,7 @@ def value_and_grad(layer, *args):
 
 
 @pytest.mark.parametrize("block", [None, 2])
-@pytest.mark.parametrize("name", ["lstm", "gru", "mut1", "lstm_peephole"])
+@pytest.mark.parametrize("name", ["lstm", long_only("gru"), "mut1", long_only("lstm_peephole")])
 def test_a_program_of_each_devices_own_equals_one_device(name, block):
     cell, mesh = CELLS[name](3), batch_mesh(2)
     params, state, xs = problem(cell, batch=(4,))

@@ -137,7 +137,11 @@ def trained_alone(job, i):
 
 
 @pytest.mark.parametrize(
-    ("network", "task"), [("GRU", "arithmetic"), (GRAPHS["MUT2"], "memorisation")]
+    ("network", "task"),
+    [
+        pytest.param("GRU", "arithmetic", marks=pytest.mark.long),
+        (GRAPHS["MUT2"], "memorisation"),
+    ],
 )
 def test_a_population_is_its_members_trained_alone(network, task):
     """Three settings on two devices, filled up to four."""

@@ -15,6 +15,7 @@ from experiments.char_lm.program import Config
 from experiments.common import cli
 from seqjax import InputError
 from seqjax.files.json import read_lines
+from tests.support.tiers import long_only
 
 ROOT = Path(__file__).parents[2]
 
@@ -22,6 +23,7 @@ ROOT = Path(__file__).parents[2]
 # forked where the imports are done but JAX has not started: imports take seconds, bad input none.
 FORKS = """
 import gc, importlib, json, os, runpy, sys, tempfile
+from tests.support.tiers import long_only
 for name in ("experiments.char_lm", "experiments.word_lm"):
     importlib.import_module(name)
     del sys.modules[name]
@@ -208,7 +210,13 @@ SHELL = {  # a command line, and what it answers: exit code, standard output, st
 }
 
 
-@pytest.mark.parametrize("name", SHELL)
+@pytest.mark.parametrize(
+    "name",
+    [
+        n if n in ("no standard output", "ASCII", "no such platform") else long_only(n)
+        for n in SHELL
+    ],
+)
 def test_whatever_the_streams_and_the_environment_are(name):
     line, code, out, err = SHELL[name]
     done = subprocess.run(["bash", "-c", line], cwd=ROOT, capture_output=True, text=True)

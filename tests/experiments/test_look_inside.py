@@ -308,7 +308,7 @@ def _softmax(x):
     [
         ("gru", ["h", "r", "z", "n"]),
         ("lstm_cifg", ["h", "c", "i", "f", "o", "g"]),
-        ("lstm_fgr", ["h", "c"]),
+        ("lstm_fgr", ["h", "c", "i", "f", "o", "g"]),
     ],
 )
 def test_other_cells(cell, quantities):

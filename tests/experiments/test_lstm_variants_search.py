@@ -16,6 +16,7 @@ from seqjax.data.sequences import Example, Sequences
 from seqjax.data.sets.harmony import harmony
 from seqjax.devices.mesh import batch_mesh
 from seqjax.runs.stopping import Stopped, Stopper
+from tests.support.tiers import long_only
 
 SMALL = harmony(0, train=6, valid=3, test=3, steps=9)
 TASK = tasks._music(
@@ -58,7 +59,7 @@ def small(params, size, hidden_size):
     return jax.tree.map(leaf, params)
 
 
-@pytest.mark.parametrize("variant", ["lstm_peephole", "lstm_fgr"])
+@pytest.mark.parametrize("variant", ["lstm_peephole", long_only("lstm_fgr")])
 def test_a_trial_is_the_plain_network_of_its_size_trained_by_hand(variant):
     """Cut out of the population's arrays, and trained by a Python loop with torch's formula."""
     chunk, start, population = trained(variant)

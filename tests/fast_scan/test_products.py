@@ -13,6 +13,7 @@ from seqjax import lstm, scan
 from seqjax.cells import CELLS
 from seqjax.fast_scan import loops, products
 from seqjax.fast_scan.products import sum_of_outer_products
+from tests.support.tiers import long_only
 
 
 @pytest.fixture
@@ -65,8 +66,10 @@ def counted(monkeypatch):
     return count
 
 
-@pytest.mark.parametrize("keep", ["gates", "products", "blocks"])
-@pytest.mark.parametrize("name", ["lstm", "gru", "gru_reset_before", "lstm_fgr", "mut2"])
+@pytest.mark.parametrize("keep", ["gates", long_only("products"), "blocks"])
+@pytest.mark.parametrize(
+    "name", ["lstm", long_only("gru"), "gru_reset_before", long_only("lstm_fgr"), long_only("mut2")]
+)
 def test_gradients_are_those_of_the_plain_scan(name, keep, turn_all, monkeypatch):
     count = counted(monkeypatch)
     cell, rng = CELLS[name](3), np.random.default_rng(0)

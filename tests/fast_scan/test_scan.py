@@ -351,7 +351,7 @@ def test_runs_other_libraries_cells_as_they_are(name):
 # ------------------------------------------------------------------ transformations
 
 
-@pytest.mark.parametrize("way", ["plain call", "blocks", "cut in 2"])
+@pytest.mark.parametrize("way", [long_only("plain call"), "blocks", long_only("cut in 2")])
 def test_under_vmap_over_parameters_inputs_and_both(way):
     cell = gru(3)
     with jax.enable_x64(True):
@@ -378,7 +378,7 @@ def test_under_vmap_over_parameters_inputs_and_both(way):
         np.testing.assert_allclose(a, b, rtol=1e-11, atol=1e-12)
 
 
-@pytest.mark.parametrize("way", ["plain call", "blocks", "cut in 2"])
+@pytest.mark.parametrize("way", [long_only("plain call"), "blocks", long_only("cut in 2")])
 def test_second_derivatives_and_checkpoint(way):
     cell = lstm(2)
     with jax.enable_x64(True):

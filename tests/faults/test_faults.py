@@ -185,7 +185,7 @@ def references(forker, text, tmp_path_factory):
 @pytest.mark.parametrize("name", ["char_lm", *map(long_only, list(EXPERIMENTS)[1:])])
 def test_sigkill_at_random_moments(name, forker, text, references, tmp_path, long):
     rng = random.Random(name)
-    wanted = 50 if long else 2
+    wanted = 50 if long else 1
     reference, kills, runs = references(name), 0, 0
     if long:  # how long it takes when all is compiled
         start = time.monotonic()
@@ -209,7 +209,9 @@ def test_sigkill_at_random_moments(name, forker, text, references, tmp_path, lon
     print(f"{name}: {kills} SIGKILLs, {runs} runs brought to their end", file=sys.__stderr__)
 
 
-@pytest.mark.parametrize("number", [signal.SIGTERM, signal.SIGINT, signal.SIGHUP])
+@pytest.mark.parametrize(
+    "number", [signal.SIGTERM, long_only(signal.SIGINT), long_only(signal.SIGHUP)]
+)
 @pytest.mark.parametrize("name", ["char_lm", long_only("word_lm")])
 def test_a_signal_is_obeyed_after_the_step_in_hand(
     name, number, forker, text, references, tmp_path
@@ -262,7 +264,7 @@ DAMAGES = {
 
 
 @pytest.mark.parametrize(
-    "damage", ["deleted", "a flipped bit", long_only("truncated"), long_only("emptied")]
+    "damage", [long_only("deleted"), "a flipped bit", long_only("truncated"), long_only("emptied")]
 )
 def test_damage_is_named_and_the_one_before_is_used(
     damage, forker, text, references, tmp_path, long
