@@ -42,6 +42,8 @@ def pytest_configure(config: pytest.Config) -> None:
     configure_hypothesis("long" if config.getoption("--long") else "short", config)
     if "JAX_COMPILATION_CACHE_DIR" not in os.environ:  # workers and programs inherit it
         share_compilations(config)
+    if not (config.getoption("--long") or "numeric" in config.getoption("-m")):
+        compile_quickly()
 
 
 def configure_hypothesis(tier: str, config: pytest.Config) -> None:
@@ -61,6 +63,16 @@ def configure_hypothesis(tier: str, config: pytest.Config) -> None:
             ],
         )
     hypothesis.settings.load_profile(tier)
+
+
+def compile_quickly() -> None:
+    """Most of the tests' time is the compiler's, and most of that is optimisation.
+
+    What is computed is the same, but for rounding. With `--long` and with `-m numeric` programs are
+    optimised as they are for users.
+    """
+    os.environ.setdefault("JAX_DISABLE_MOST_OPTIMIZATIONS", "1")  # for programs that tests start
+    jax.config.update("jax_disable_most_optimizations", True)
 
 
 def share_compilations(config: pytest.Config) -> None:

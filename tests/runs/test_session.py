@@ -103,14 +103,14 @@ def test_a_third_model_trains_and_carries_its_statistics(tmp_path):
 
 def test_dropout_draws_anew_at_every_update():
     split = split_model(Classifier(nnx.Rngs(0)))
-    tokens = jnp.ones((3, 4), jnp.int32)
+    tokens = jnp.asarray(np.random.default_rng(1).integers(0, 4, (3, 9)))
 
     def logits(key):
         return merge_model(split, split.params, key=key)(tokens, training=True)
 
     first, again, other = map(logits, map(jax.random.key, (1, 1, 2)))
     same(first, again)
-    assert np.any(first != other)
+    assert np.any(np.abs(first - other) > 1e-2)
 
 
 def test_a_third_model_stops_and_resumes_bit_for_bit(tmp_path, monkeypatch):
