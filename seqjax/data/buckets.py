@@ -35,7 +35,7 @@ def bucketed(examples: Sequence[Example], count: int = 4) -> Buckets:
     if not examples or min(len(e.inputs) for e in examples) == 0:
         raise InputError("buckets need at least one sequence, each of at least one step.")
     lengths = np.array([len(e.inputs) for e in examples])
-    tops = _tops(lengths, count)
+    tops = bucket_tops(lengths, count)
     which = np.searchsorted(tops, lengths)
     places = np.zeros((len(examples), 2), np.int32)
     buckets = []
@@ -56,7 +56,7 @@ def bucketed(examples: Sequence[Example], count: int = 4) -> Buckets:
     return Buckets(tuple(buckets), places)
 
 
-def _tops(lengths: np.ndarray, count: int) -> np.ndarray:
+def bucket_tops(lengths: np.ndarray, count: int) -> np.ndarray:
     """The longest lengths of at most `count` buckets with the least padding, rising."""
     sizes, number = np.unique(lengths, return_counts=True)
     total = np.concatenate([[0], np.cumsum(number)])

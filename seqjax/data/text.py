@@ -18,11 +18,12 @@ from typing import NamedTuple
 
 import datasets
 
+from seqjax.data.hub import load_hub
 from seqjax.errors import InputError, check_fraction, shown
 from seqjax.files.text import unpack
 
 SPLITS = ("train", "validation", "test")
-_SPLIT_WORDS = {"train": "train", "test": "test"} | dict.fromkeys(
+SPLIT_WORDS = {"train": "train", "test": "test"} | dict.fromkeys(
     ("valid", "validation", "val", "dev"), "validation"
 )
 MOST_FILES = 100_000
@@ -148,8 +149,8 @@ def _group_by_split(files: list[Path]) -> dict[str, list[Path]]:
     groups: dict[str, list[Path]] = {}
     for path in files:
         for word in re.split(r"[^a-z]+", path.name.lower()):
-            if word in _SPLIT_WORDS:
-                groups.setdefault(_SPLIT_WORDS[word], []).append(path)
+            if word in SPLIT_WORDS:
+                groups.setdefault(SPLIT_WORDS[word], []).append(path)
                 break
     return groups if "train" in groups and "validation" in groups else {"train": files}
 
@@ -209,26 +210,8 @@ def _binary(path: Path) -> InputError:
 
 
 def _load_hub(name: str) -> dict[str, str]:
-    # `datasets` would take a path or a URL, too; no such name is one. From version 4 on it runs no
-    # code of a data set.
-    parts = name.split("/")
-    if len(parts) > 3 or not all(re.fullmatch(r"\w[\w.-]{0,95}", p, re.ASCII) for p in parts):
-        raise InputError(f"data=hf:{name}: write hf:NAME or hf:NAME/CONFIG.")
-    # NAME itself may be OWNER/NAME, so two parts can be read in two ways.
-    readings: list[tuple[str, str | None]] = [(name, None)] if len(parts) < 3 else []
-    if len(parts) > 1:
-        readings.append(("/".join(parts[:-1]), parts[-1]))
-    errors = []
-    for path, config in readings:
-        try:
-            with _quiet():
-                loaded = datasets.load_dataset(path, config)
-            return {_SPLIT_WORDS.get(split, split): _column(d) for split, d in loaded.items()}
-        except InputError:
-            raise
-        except Exception as error:  # the hub client raises dozens of kinds
-            errors.append((str(error).strip() or type(error).__name__).splitlines()[0])
-    raise InputError(f"data=hf:{name}: cannot load it ({'; '.join(errors)}).")
+    loaded = load_hub(name)
+    return {SPLIT_WORDS.get(split, split): _column(d) for split, d in loaded.items()}
 
 
 def _column(dataset: datasets.Dataset) -> str:
@@ -237,15 +220,3 @@ def _column(dataset: datasets.Dataset) -> str:
         raise InputError(f"the data set has no text column, only {list(dataset.features)}.")
     column = "text" if "text" in strings else strings[0]
     return "\n".join((row or "").rstrip("\n") for row in dataset[column]) + "\n"
-
-
-class _quiet:
-    """Hides the progress bars of `datasets` for a moment."""
-
-    def __enter__(self) -> None:
-        self.disabled = datasets.are_progress_bars_disabled()
-        datasets.disable_progress_bars()
-
-    def __exit__(self, *_: object) -> None:
-        if not self.disabled:
-            datasets.enable_progress_bars()

@@ -20,6 +20,10 @@ class RNN(nnx.Module):
         self.cell = nnx.static(cell)
         self.params = nnx.data(jax.tree.map(nnx.Param, cell.init(rngs.params(), input_size)))
 
+    @property
+    def output_size(self) -> int:
+        return self.cell.output_size
+
     def initial_state(self, batch_size: int) -> State:
         """The state before the first step, each leaf `[B, H]`."""
         return self.cell.initial_state((batch_size,))

@@ -3,7 +3,9 @@
 A model maps inputs to outputs. Its loss, its training and its files live elsewhere.
 """
 
+from seqjax.models.classifier import SequenceClassifier
 from seqjax.models.language_model import LanguageModel
 from seqjax.models.ngram import witten_bell
+from seqjax.models.tagger import Feature, SequenceTagger
 
-__all__ = ["LanguageModel", "witten_bell"]
+__all__ = ["Feature", "LanguageModel", "SequenceClassifier", "SequenceTagger", "witten_bell"]

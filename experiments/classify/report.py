@@ -1,0 +1,126 @@
+"""The table, the figure and the examples of a run."""
+
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+from experiments.common import plots, tables
+from experiments.common.examples import surest
+from experiments.common.intervals import half_width, interval
+from seqjax.data.sets.sentences import Sentence
+
+# By the numbers of training, validation and test sentences: the name, and what was published.
+PUBLISHED: dict[tuple[int, int, int], tuple[str, dict[str, float]]] = {
+    (6920, 872, 1821): (
+        "SST-2",
+        {
+            "LSTM, last, GloVe 300, phrases (Tai et al., 2015)": 0.849,
+            "bidirectional LSTM, GloVe 300, phrases (Tai et al., 2015)": 0.875,
+            "CNN, random vectors, phrases (Kim, 2014)": 0.827,
+            "naive Bayes with pairs (Socher et al., 2013)": 0.831,
+            "mean of random vectors (Iyyer et al., 2015)": 0.814,
+        },
+    ),
+    (8544, 1101, 2210): (
+        "SST-5",
+        {
+            "LSTM, last, GloVe 300, phrases (Tai et al., 2015)": 0.464,
+            "bidirectional LSTM, GloVe 300, phrases (Tai et al., 2015)": 0.491,
+            "CNN, random vectors, phrases (Kim, 2014)": 0.450,
+            "naive Bayes with pairs (Socher et al., 2013)": 0.419,
+            "mean of random vectors (Iyyer et al., 2015)": 0.423,
+        },
+    ),
+    (8637, 959, 1066): (
+        "MR (rt-polarity), one split",
+        {
+            "CNN, random vectors, ten folds (Kim, 2014)": 0.761,
+            "mean of random vectors (Iyyer et al., 2015)": 0.762,
+        },
+    ),
+    (22500, 2500, 25000): (
+        "IMDB",
+        {
+            "bidirectional LSTM, 256 words (bentrevett, 2024)": 0.862,
+            "bag of vectors, 256 words (bentrevett, 2024)": 0.858,
+            "mean of random vectors (Iyyer et al., 2015)": 0.889,
+        },
+    ),
+}
+
+
+def set_name(sizes: tuple[int, int, int], data: str) -> str:
+    """What the sentences are called: by their numbers, if these are of a published set."""
+    return PUBLISHED[sizes][0] if sizes in PUBLISHED else Path(data).name
+
+
+def published_for(sizes: tuple[int, int, int]) -> dict[str, float]:
+    """Published accuracies on the test sentences; none for other sets."""
+    return PUBLISHED[sizes][1] if sizes in PUBLISHED else {}
+
+
+def table(
+    accuracies: dict[str, list[float]], floors: dict[str, float], published: dict[str, float]
+) -> str:
+    """One line for each kind of network, each baseline, and each published number."""
+    rows = [
+        (name, interval(np.array(values)), str(len(values))) for name, values in accuracies.items()
+    ]
+    rows += [(f"baseline: {name}", f"{value:.3f}", "") for name, value in floors.items()]
+    rows += [(f"published: {name}", f"{value:.3f}", "") for name, value in published.items()]
+    return tables.table(("test accuracy", "mean ± 95 %", "seeds"), rows)
+
+
+def figure(path: Path, title: str, results: dict[str, Any], labels: tuple[str, ...]) -> None:
+    """Accuracies with their intervals over the floors, and the confusion matrix of the best network."""
+    accuracies, floors = results["test_accuracy"], results["baselines"]
+    counts = np.array(results["confusion"])
+    with plots.panels(path, 2) as (bars, matrix):
+        for place, values in enumerate(accuracies.values()):
+            half = half_width(np.array(values))
+            colour = plots.COLOURS[place % len(plots.COLOURS)]
+            error = None if np.isnan(half) else [[half], [half]]
+            bars.errorbar(np.mean(values), -place, xerr=error, fmt="o", color=colour, capsize=3)
+        bars.set_yticks([-i for i in range(len(accuracies))], list(accuracies))
+        levels = dict(sorted(floors.items(), key=lambda pair: pair[1])[-2:])
+        for line, (name, value) in zip(plots.LINES[1:], levels.items(), strict=False):
+            bars.axvline(value, color="0.4", linestyle=line, linewidth=1, label=name)
+        bars.set_ylim(-len(accuracies) - 0.2 * len(levels), 0.5)
+        bars.legend(frameon=False, fontsize=8, loc="lower left")
+        plots.label(bars, xlabel="test accuracy", ylabel="", title=title)
+        shares = counts / np.maximum(counts.sum(1, keepdims=True), 1)
+        matrix.imshow(shares, cmap="Blues", vmin=0, vmax=1)
+        for row, column in np.ndindex(*counts.shape):
+            ink = "white" if shares[row, column] > 0.5 else "black"
+            matrix.text(column, row, str(counts[row, column]), ha="center", va="center", color=ink)
+        places = range(len(labels))
+        matrix.set_xticks(places, labels)
+        matrix.set_yticks(places, labels)
+        matrix.set(xlabel="network's label", ylabel="true label", title=results["best"])
+
+
+def examples(
+    sentences: list[Sentence],
+    probabilities: np.ndarray,
+    truth: np.ndarray,
+    labels: tuple[str, ...],
+) -> str:
+    """Five sentences that the network is surest of and right, and five where it is wrong."""
+    given = probabilities.argmax(1)
+    lines = []
+    for title, places in zip(
+        ("right", "wrong"), surest(given == truth, probabilities.max(1)), strict=True
+    ):
+        lines.append(f"the surest of the {title} ones:")
+        lines += [_line(sentences[i], labels[given[i]], probabilities[i].max()) for i in places]
+        if not places:
+            lines.append("  none")
+    return "\n".join(lines)
+
+
+def _line(sentence: Sentence, given: str, probability: float) -> str:
+    words = " ".join(sentence.words)
+    shown = words if len(words) <= 90 else f"{words[:87]}..."
+    told = "" if given == sentence.label else f" (is {sentence.label})"
+    return f"  {given} {probability:.3f}{told}: {shown}"
