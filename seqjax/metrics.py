@@ -70,3 +70,52 @@ def character_error_rate(
             f" {len(decoded)} and {len(truth)} sequences, and {labels} labels."
         )
     return sum(edit_distance(a, b) for a, b in zip(decoded, truth, strict=True)) / labels
+
+
+Chunk = tuple[str, int, int]  # type, first word, word after the last
+
+
+def chunks(tags: Sequence[str], *, strict: bool = False) -> set[Chunk]:
+    """The chunks that tags B-X, I-X and O mark in one sentence.
+
+    Args:
+      tags: one for each word; any tag that is not B-X or I-X is outside.
+      strict: a chunk begins at B-X alone, and an I-X that continues none is outside; otherwise, as
+        in the official script of CoNLL's shared tasks (conlleval), it begins one.
+    """
+    found: set[Chunk] = set()
+    kind, start = "", 0
+    for place, tag in enumerate([*tags, "O"]):
+        letter, _, name = tag.partition("-")
+        if kind and not (letter == "I" and name == kind):
+            found.add((kind, start, place))
+            kind = ""
+        if (letter == "B" or (letter == "I" and not strict)) and not kind:
+            kind, start = name, place
+    return found
+
+
+def chunk_f1(
+    truth: Iterable[Sequence[str]], given: Iterable[Sequence[str]], *, strict: bool = False
+) -> float:
+    """F1 of chunks over all sentences: a chunk is right if its type and both of its ends are.
+
+    Args:
+      truth: the true tags of each sentence.
+      given: as many tags for each sentence.
+      strict: as of `chunks`, for both.
+
+    Raises:
+      InputError: if sentences have different numbers of tags.
+    """
+    right = marked = there = 0
+    for true_tags, given_tags in zip(truth, given, strict=True):
+        if len(true_tags) != len(given_tags):
+            raise InputError(
+                f"a sentence has {len(true_tags)} tags and was given {len(given_tags)}."
+            )
+        wanted, found = chunks(true_tags, strict=strict), chunks(given_tags, strict=strict)
+        right += len(wanted & found)
+        marked += len(found)
+        there += len(wanted)
+    return 2 * right / (marked + there) if marked + there else 1.0

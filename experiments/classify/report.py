@@ -7,7 +7,8 @@ import numpy as np
 
 from experiments.common import plots, tables
 from experiments.common.examples import surest
-from experiments.common.intervals import half_width, interval
+from experiments.common.intervals import interval
+from experiments.common.pictures import confusion_matrix, dots
 from seqjax.data.sets.sentences import Sentence
 
 # By the numbers of training, validation and test sentences: the name, and what was published.
@@ -75,29 +76,10 @@ def table(
 def figure(path: Path, title: str, results: dict[str, Any], labels: tuple[str, ...]) -> None:
     """Accuracies with their intervals over the floors, and the confusion matrix of the best network."""
     accuracies, floors = results["test_accuracy"], results["baselines"]
-    counts = np.array(results["confusion"])
-    with plots.panels(path, 2) as (bars, matrix):
-        for place, values in enumerate(accuracies.values()):
-            half = half_width(np.array(values))
-            colour = plots.COLOURS[place % len(plots.COLOURS)]
-            error = None if np.isnan(half) else [[half], [half]]
-            bars.errorbar(np.mean(values), -place, xerr=error, fmt="o", color=colour, capsize=3)
-        bars.set_yticks([-i for i in range(len(accuracies))], list(accuracies))
-        levels = dict(sorted(floors.items(), key=lambda pair: pair[1])[-2:])
-        for line, (name, value) in zip(plots.LINES[1:], levels.items(), strict=False):
-            bars.axvline(value, color="0.4", linestyle=line, linewidth=1, label=name)
-        bars.set_ylim(-len(accuracies) - 0.2 * len(levels), 0.5)
-        bars.legend(frameon=False, fontsize=8, loc="lower left")
-        plots.label(bars, xlabel="test accuracy", ylabel="", title=title)
-        shares = counts / np.maximum(counts.sum(1, keepdims=True), 1)
-        matrix.imshow(shares, cmap="Blues", vmin=0, vmax=1)
-        for row, column in np.ndindex(*counts.shape):
-            ink = "white" if shares[row, column] > 0.5 else "black"
-            matrix.text(column, row, str(counts[row, column]), ha="center", va="center", color=ink)
-        places = range(len(labels))
-        matrix.set_xticks(places, labels)
-        matrix.set_yticks(places, labels)
-        matrix.set(xlabel="network's label", ylabel="true label", title=results["best"])
+    levels = floors | results["published"]
+    with plots.panels(path, 2) as (left, right):
+        dots(left, accuracies, levels, "test accuracy", title)
+        confusion_matrix(right, np.array(results["confusion"]), labels, results["best"])
 
 
 def examples(
