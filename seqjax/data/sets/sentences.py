@@ -151,7 +151,9 @@ def _from_files(source: str) -> dict[str, list[Sentence]]:
 def _files(source: str) -> list[Path]:
     try:
         path = Path(source).expanduser()
-        if path.is_dir():
+        if not source.strip():
+            found = []
+        elif path.is_dir():
             found = list(path.iterdir())
         elif path.parent.is_dir() and path.name:
             found = [p for p in path.parent.iterdir() if p.name.startswith(path.name)]

@@ -1,0 +1,127 @@
+"""The stack equals its layers one by one; connections, directions, lengths and carried states."""
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+import pytest
+from flax import nnx
+
+from seqjax import InputError, gru, lstm
+from seqjax.layers import Bidirectional, Stack
+from seqjax.layers.stack import CONNECTIONS
+from seqjax.training.modules import split_model
+from tests.support.randomness import randomise
+
+B, T, D, H = 3, 6, 4, 5
+LENGTHS = np.array([6, 2, 4])
+
+
+def make(cells=(lstm(H), lstm(H), gru(H)), seed=0, **kwargs):
+    stack = Stack(cells, D, rngs=nnx.Rngs(0), **kwargs)
+    graphdef, params, *_ = split_model(stack)
+    return nnx.merge(graphdef, randomise(params, seed))
+
+
+def inputs(seed=1):
+    return jnp.asarray(np.random.default_rng(seed).normal(size=(B, T, D)), jnp.float32)
+
+
+def sigmoid(x):
+    return 1 / (1 + np.exp(-x))
+
+
+def by_hand(stack, xs, lengths=None):
+    """Layer after layer, joined in NumPy."""
+    for number, layer in enumerate(stack.layers):
+        xs = np.asarray(xs)
+        _, ys = layer(jnp.asarray(xs), lengths=lengths)
+        ys = np.asarray(ys)
+        if stack.connections == "dense":
+            xs = np.concatenate([xs, ys], -1)
+        elif stack.connections == "plain" or not number:
+            xs = ys
+        elif stack.connections == "residual":
+            xs = xs + ys
+        else:
+            gate = stack.carry_gates[number - 1]
+            t = sigmoid(xs @ np.asarray(gate.kernel[...]) + np.asarray(gate.bias[...]))
+            xs = t * ys + (1 - t) * xs
+    return xs
+
+
+@pytest.mark.parametrize("bidirectional", [False, True])
+@pytest.mark.parametrize("connections", CONNECTIONS)
+def test_equals_its_layers(connections, bidirectional):
+    stack = make(connections=connections, bidirectional=bidirectional)
+    for lengths in (None, LENGTHS):
+        _, ys = stack(inputs(), lengths=lengths)
+        wanted = by_hand(stack, inputs(), lengths)
+        assert ys.shape == (B, T, stack.output_size)
+        np.testing.assert_allclose(ys, wanted, rtol=1e-5, atol=1e-5)
+
+
+@pytest.mark.parametrize("connections", CONNECTIONS)
+def test_step_by_step_equals_the_whole(connections):
+    stack = make(connections=connections)
+    xs = inputs()
+    state = jax.tree.map(jnp.asarray, randomise(stack.initial_state(B), 3))
+    final, ys = stack(xs, state)
+    for t in range(T):
+        state, y = stack.step(xs[:, t], state)
+        np.testing.assert_allclose(y, ys[:, t], rtol=1e-5, atol=1e-5)
+    jax.tree.map(lambda a, b: np.testing.assert_allclose(a, b, rtol=1e-5, atol=1e-5), state, final)
+
+
+def test_a_carried_state_joins_two_pieces():
+    stack = make()
+    xs = inputs()
+    whole, ys = stack(xs)
+    middle, first = stack(xs[:, :2])
+    end, second = stack(xs[:, 2:], middle)
+    np.testing.assert_allclose(jnp.concatenate([first, second], 1), ys, rtol=1e-5, atol=1e-6)
+    jax.tree.map(lambda a, b: np.testing.assert_allclose(a, b, rtol=1e-5, atol=1e-6), end, whole)
+
+
+def test_both_directions_are_mirror_images():
+    layer = Bidirectional(gru(H), D, rngs=nnx.Rngs(0))
+    xs = inputs()
+    _, ys = layer(xs, lengths=LENGTHS)
+    for row, length in enumerate(LENGTHS):
+        own = xs[row : row + 1, :length]
+        _, forward = layer.forward(own)
+        _, backward = layer.backward(own[:, ::-1])
+        wanted = np.concatenate([forward, np.asarray(backward)[:, ::-1]], -1)
+        np.testing.assert_allclose(ys[row, :length], wanted[0], rtol=1e-5, atol=1e-6)
+        assert not np.any(np.asarray(ys)[row, length:])
+
+
+def test_dropout_needs_a_key_and_falls_on_what_goes_up():
+    stack = make(dropout=0.5)
+    xs = inputs()
+    _, plain = stack(xs)
+    _, again = stack(xs)
+    _, dropped = stack(xs, dropout_key=jax.random.key(0))
+    np.testing.assert_array_equal(plain, again)
+    share = np.mean(np.asarray(dropped) == 0)
+    assert 0.3 < share < 0.7  # of the last connection's mask
+
+
+@pytest.mark.parametrize(
+    ("kwargs", "message"),
+    [
+        ({"cells": ()}, "at least one cell"),
+        ({"dropout": 1.0}, r"dropout must lie in \[0, 1\)"),
+        ({"connections": "skip"}, "connections must be one of plain"),
+        ({"cells": (lstm(4), lstm(5)), "connections": "residual"}, "layers of one output size"),
+        ({"cells": (lstm(4), lstm(5)), "connections": "highway"}, "layers of one output size"),
+    ],
+)
+def test_bad_arguments(kwargs, message):
+    with pytest.raises(InputError, match=message):
+        Stack(kwargs.pop("cells", (lstm(H),)), D, rngs=nnx.Rngs(0), **kwargs)
+
+
+def test_a_bidirectional_stack_has_no_step():
+    stack = make(bidirectional=True)
+    with pytest.raises(InputError, match="must see the end first"):
+        stack.step(inputs()[:, 0], stack.initial_state(B))
