@@ -42,5 +42,8 @@ class Config(LabellingConfig):
         check_positive("--clauses", self.clauses, at_most=99)
         check_positive("--examples", self.examples, at_most=10**6)
         check_not_negative("--max_length", self.max_length)
+        for name in ("clauses", "examples"):
+            if self.data != "grammar" and getattr(self, name) != getattr(Config, name):
+                raise InputError(f"--{name} is for --data=grammar, got --data={self.data}.")
         if bool(self.predict) != bool(self.checkpoint):
             raise InputError('--predict="some text" and --checkpoint=RUN go together.')

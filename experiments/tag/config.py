@@ -41,5 +41,9 @@ class Config(LabellingConfig):
             cli.chosen("--features", self.features, FEATURES)
         check_positive("--min_count", self.min_count)
         check_positive("--examples", self.examples, at_most=10**6)
+        if self.data != "hmm" and self.examples != Config.examples:
+            raise InputError(f"--examples is for --data=hmm, got --data={self.data}.")
+        if self.data == "hmm" and self.features:
+            raise InputError(f"--data=hmm has words alone, got --features={self.features}.")
         if bool(self.predict) != bool(self.checkpoint):
             raise InputError('--predict="some text" and --checkpoint=RUN go together.')
