@@ -291,7 +291,7 @@ def test_working_directories(name, lock, config, locked, resume):
         outcome(enter)
 
 
-@given(saved=st.dictionaries(st.sampled_from(("cell", "layers", "data")), VALUES))
+@given(saved=st.dictionaries(st.sampled_from(("cell", "layers", "data")), VALUES) | VALUES)
 def test_a_saved_config_is_compared(saved):
     outcome(check_same, saved, char_lm.Config(), Path("run"))
 
