@@ -160,7 +160,7 @@ def next_step(config: Config, step: int, records: dict[int, Record]) -> dict[str
     rng = np.random.default_rng((config.seed, step))
     candidates = candidates_of(records, before=step)
     if step < len(SEEDS):
-        return seed_step(config, step, rng)
+        return seed_step(config, step)
     members = ranked(candidates)
     member = members[rng.integers(len(members))]
     if rng.random() < config.again:
@@ -174,14 +174,36 @@ def next_step(config: Config, step: int, records: dict[int, Record]) -> dict[str
     return child_step(config, step, rng, member, graph, candidates[BASELINE])
 
 
-def seed_step(config: Config, step: int, rng: np.random.Generator) -> dict[str, Any]:
+def seed_step(config: Config, step: int) -> dict[str, Any]:
     """The row of a step that tries a known cell on every task."""
     graph = GRAPHS[SEEDS[step]]
-    scores = {}
-    for task in (RECALL, *config.task_names()):
-        settings = [draw_setting(rng) for _ in range(config.settings)]
-        scores[task] = tried(config, graph, task, settings)
+    scores = {
+        task: tried(config, graph, task, settings)
+        for task, settings in seed_settings(config, step).items()
+    }
     return candidate_row(step, None, graph, scores, "evaluated")
+
+
+def seed_settings(config: Config, step: int) -> dict[str, list[Setting]]:
+    """The settings by task of a step that tries a known cell."""
+    rng = np.random.default_rng((config.seed, step))
+    return {
+        task: [draw_setting(rng) for _ in range(config.settings)]
+        for task in (RECALL, *config.task_names())
+    }
+
+
+def check_drawn_here(config: Config, records: dict[int, Record], path: Path) -> None:
+    """Raises InputError if the records are of a search that drew other settings, by another seed."""
+    for step in sorted(records.keys() & set(range(len(SEEDS)))):
+        for task, settings in seed_settings(config, step).items():
+            there = [scored.setting for scored in records[step].tried[task]]
+            if there != settings:
+                raise InputError(
+                    f"{path} is of another search: step {step} tried {SEEDS[step]} on {task} at"
+                    f" settings that seed={config.seed} does not draw. Bring back this search's"
+                    " own file, or start another in another directory."
+                )
 
 
 def child_step(
@@ -239,6 +261,7 @@ def search(config: Config, workdir: Path) -> dict[int, Record]:
         print(problem)
     if problems:
         print(f"{len(problems)} damaged lines are left out; their steps are made again", flush=True)
+    check_drawn_here(config, records, path)
     with (
         Ledger(path, config.resume) as ledger,
         Stopper() as stopper,

@@ -48,12 +48,13 @@ from experiments.common.study_run import open_study, write_table
 from experiments.lstm_variants import analysis, figures, tasks, training
 from seqjax import CELLS
 from seqjax.devices.mesh import batch_mesh, use_cpu_devices
-from seqjax.errors import InputError, check_not_negative, check_positive, check_rate
+from seqjax.errors import InputError, check_not_negative, check_positive, check_rate, shown
 from seqjax.files.json import read_object
 from seqjax.runs.checkpoint import Checkpoints
 from seqjax.runs.ledger import Ledger
 from seqjax.runs.progress import Progress
 from seqjax.runs.stopping import Stopped, Stopper
+from seqjax.runs.workdir import check_same
 from seqjax.search.population import Population
 from seqjax.types import Array
 
@@ -180,6 +181,7 @@ def search(config: Config, task: tasks.Task, workdir: Path) -> None:
         closing(checkpoints),
         closing(Progress(len(work))) as progress,
     ):
+        check_drawn_here(config, work, ledger)
         if ledger.get("task") is None:
             ledger.write("task", {"task": config.task, "unit": task.unit} | task.levels)
         for done, (numbers, chunk) in enumerate(work, 1):
@@ -197,6 +199,33 @@ def search(config: Config, task: tasks.Task, workdir: Path) -> None:
             progress.update(done, f"{chunk.variant}, {chunk.size} units: best {best:.3f}")
 
 
+def check_drawn_here(
+    config: Config, work: list[tuple[tuple[int, ...], training.Chunk]], ledger: Ledger
+) -> None:
+    """Raises InputError if the ledger is of a search of another task, or that drew other trials."""
+    wanted: dict[str, dict[str, Any]] = {"task": {"task": config.task}} | {
+        f"{chunk.variant}/{number}": trial._asdict()
+        for numbers, chunk in work
+        for number, trial in zip(numbers, chunk.trials, strict=True)
+    }
+    for key in (key for key in wanted if key in ledger.rows):
+        row = ledger.rows[key]
+        for name, value in wanted[key].items():
+            if not agrees(row.get(name), value):
+                raise InputError(
+                    f"{ledger.path} is of another search: {name} of {key} is {shown(row.get(name))}"
+                    f" there and {value} here. Bring back this search's own file, or start another"
+                    " in another directory."
+                )
+
+
+def agrees(there: Any, here: str | float) -> bool:
+    """Whether a value of a file is the one drawn here; another processor rounds its last digit."""
+    if isinstance(here, str) or not isinstance(there, int | float):
+        return there == here
+    return here - 1e-9 <= there <= here + 1e-9
+
+
 def train_chunk(
     config: Config,
     task: tasks.Task,
@@ -207,12 +236,13 @@ def train_chunk(
     stopper: Stopper,
 ) -> list[dict[str, Any]]:
     """Trains a chunk, from its last checkpoint if the run is resumed; returns its trials' rows."""
-    name = f"{chunk.variant} {numbers}"
+    record = {"config": dataclasses.asdict(config), "chunk": f"{chunk.variant} {numbers}"}
     population, hyper = training.begin(chunk, task, plan)
-    population = saved(checkpoints, name, population) if config.resume else population
+    if config.resume:
+        population = saved(config, checkpoints, record, population)
     if not int(population.step):
         checkpoints.drop_after(-1)  # they are another chunk's, whose epochs also count from 0
-    after_epoch = keeper(name, checkpoints, stopper, config.save_seconds)
+    after_epoch = keeper(record, checkpoints, stopper, config.save_seconds)
     population, seconds = training.train(chunk, task, plan, population, hyper, after_epoch)
     rows = training.report(chunk, task, population)
     jax.clear_caches()  # no other chunk runs these programs
@@ -220,7 +250,7 @@ def train_chunk(
 
 
 def keeper(
-    name: str, checkpoints: Checkpoints, stopper: Stopper, save_seconds: int
+    record: dict[str, Any], checkpoints: Checkpoints, stopper: Stopper, save_seconds: int
 ) -> Callable[[Population], None]:
     """The function called after every epoch, which saves the chunk now and then and at a signal."""
     last = time.monotonic()
@@ -229,7 +259,7 @@ def keeper(
         nonlocal last
         asked = stopper.requested
         if asked or time.monotonic() - last > save_seconds:
-            checkpoints.save(population, {"chunk": name})
+            checkpoints.save(population, record)
             last = time.monotonic()
         if asked:
             raise Stopped(asked, f"go on with --resume --workdir={checkpoints.directory.parent}")
@@ -237,11 +267,19 @@ def keeper(
     return after_epoch
 
 
-def saved(checkpoints: Checkpoints, name: str, population: Population) -> Population:
-    """The saved population of this chunk; `population` itself if another chunk's was saved."""
-    if checkpoints.exists() and checkpoints.read_record().get("chunk") == name:
-        return checkpoints.restore(population)
-    return population
+def saved(
+    config: Config, checkpoints: Checkpoints, record: dict[str, Any], population: Population
+) -> Population:
+    """The saved population of this chunk; `population` itself if another chunk's was saved.
+
+    Raises:
+      InputError: if it is of a run with another config.
+    """
+    if not checkpoints.exists():
+        return population
+    there = checkpoints.read_record()
+    check_same(there.get("config", {}), config, checkpoints.directory)
+    return checkpoints.restore(population) if there.get("chunk") == record["chunk"] else population
 
 
 def run(config: Config) -> dict[str, Any]:

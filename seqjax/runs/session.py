@@ -8,7 +8,7 @@ from contextlib import ExitStack, closing, contextmanager
 from pathlib import Path
 from typing import Any, Generic
 
-from seqjax.errors import InputError
+from seqjax.errors import InputError, RunError
 from seqjax.files.json import read_object, write_json
 from seqjax.runs.checkpoint import Checkpoints, State
 from seqjax.runs.metrics import Records
@@ -100,17 +100,36 @@ class Session(Generic[State]):
         self._best.drop_after(int(self.state.step))  # of a run that was killed between two saves
 
     def _go_on(self, config: Any, identity: dict[str, Any]) -> None:
-        record = self._last.read_record()
-        check_same(record.get("config", {}), config, self._last.directory)
+        record = self._read_own(self._last, config, identity)
+        best_loss = record.get("best_loss")
+        self.best_loss = best_loss if isinstance(best_loss, float) else math.inf
+        if self._best.exists():
+            self._read_own(self._best, config, identity)
+        else:
+            self._check_none_was_best()
+        self.state = self._last.restore(self.state)
+
+    def _read_own(
+        self, checkpoints: Checkpoints, config: Any, identity: dict[str, Any]
+    ) -> dict[str, Any]:
+        """The record of what was saved; an InputError if another run saved it."""
+        record = checkpoints.read_record()
+        check_same(record.get("config", {}), config, checkpoints.directory)
         for name, value in identity.items():
             if record.get(name, value) != value:  # older versions saved less
                 raise InputError(
                     f"the run in {self.workdir} was trained with another {name}: give it the same"
                     " data as before, or start another run in another directory."
                 )
-        self.state = self._last.restore(self.state)
-        best_loss = record.get("best_loss")
-        self.best_loss = best_loss if isinstance(best_loss, float) else math.inf
+        return record
+
+    def _check_none_was_best(self) -> None:
+        """Raises RunError if a best state was kept: the one that is best from now on may be worse."""
+        if self.best_loss < math.inf:
+            raise RunError(
+                f"the best state, of loss {self.best_loss:.4g}, is no longer in"
+                f" {self._best.directory}: bring it back, or start another run in another directory."
+            )
 
     def __enter__(self) -> "Session[State]":
         step = int(self.state.step)
@@ -148,8 +167,15 @@ class Session(Generic[State]):
             self._best.save(state, self._record())
 
     def best(self, like: State) -> State:
-        """The state of the lowest loss; `like` itself if none was kept."""
-        return self._best.restore(like) if self._best.exists() else like
+        """The state of the lowest loss; `like` itself if none was kept.
+
+        Raises:
+          RunError: if it is there no longer, or cannot be read.
+        """
+        if self._best.exists():
+            return self._best.restore(like)
+        self._check_none_was_best()
+        return like
 
     def save(self, state: State, *, due: bool) -> None:
         """Saves the state if it is due, or the last save is long ago, or a signal asks to stop.

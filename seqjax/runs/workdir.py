@@ -13,7 +13,7 @@ from contextlib import contextmanager, suppress
 from pathlib import Path
 from typing import Any, TextIO
 
-from seqjax.errors import InputError, RunError
+from seqjax.errors import InputError, RunError, shown
 from seqjax.files.writing import NO_LINK, Place, remove_partial
 
 try:
@@ -159,8 +159,8 @@ def _look_around(workdir: Path, resume: bool) -> None:
     earlier = [name for name in OF_A_RUN if os.path.lexists(workdir / name)]
     if earlier and not resume:
         raise InputError(
-            f"{workdir} holds a run already ({', '.join(earlier)}): resume it, or name another"
-            " directory."
+            f"{workdir} holds a run already ({', '.join(earlier)}): go on with resume=True, or name"
+            " another directory."
         )
     remove_partial(workdir)
 
@@ -176,11 +176,13 @@ def _owner(file: TextIO, now: datetime.datetime) -> str | None:
     return None
 
 
-def check_same(saved: dict[str, Any], config: Any, where: Path) -> None:
+def check_same(saved: Any, config: Any, where: Path) -> None:
     """Raises InputError if `config` differs from the saved one in a field that must not.
 
     `workdir` and `resume` may, and every dataclass field whose metadata has a true "may_differ".
     """
+    if not isinstance(saved, dict):
+        raise InputError(f"the config in {where} must be a JSON object, got {shown(saved)}.")
     for field in dataclasses.fields(config):
         name, value = field.name, getattr(config, field.name)
         if name in ("workdir", "resume") or field.metadata.get("may_differ"):

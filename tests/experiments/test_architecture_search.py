@@ -24,7 +24,7 @@ from experiments.architecture_search.candidates import (
 )
 from experiments.architecture_search.mutations import mutate
 from experiments.architecture_search.pictures import draw_graph, equations
-from experiments.architecture_search.program import Config, child_step, next_step, run
+from experiments.architecture_search.program import Config, child_step, next_step, run, search
 from experiments.architecture_search.report import report
 from experiments.architectures.jobs import Setting, job_from_json
 from experiments.common import cli
@@ -259,6 +259,20 @@ def test_a_signal_stops_after_the_step_in_hand(trained, tmp_path, monkeypatch):
     with pytest.raises(Stopped, match="--resume"):
         run(Config(steps=9, workdir=str(tmp_path)))
     assert len((tmp_path / "candidates.jsonl").read_text().splitlines()) == 3
+
+
+def test_the_steps_of_another_search_are_refused(trained, tmp_path):
+    """The file of a search with another seed, beside the config of this one."""
+    _, given = trained
+    given.update(memorisation=0.5, arithmetic=0.5, xml=0.5)
+    path = tmp_path / "candidates.jsonl"
+    search(Config(steps=3, seed=1), tmp_path)
+    others = path.read_bytes()
+    with pytest.raises(InputError, match=r"candidates\.jsonl is of another search: step 0"):
+        search(Config(steps=4, workdir=str(tmp_path), resume=True), tmp_path)
+    assert path.read_bytes() == others
+    search(Config(steps=4, seed=1, workdir=str(tmp_path), resume=True), tmp_path)
+    assert path.read_bytes().startswith(others)
 
 
 @pytest.mark.parametrize(

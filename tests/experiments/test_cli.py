@@ -126,7 +126,10 @@ def test_bad_command_lines_end_in_one_sentence(tmp_path):
         (f"--data={empty}",): [f"{empty}: the training text is empty"],
         (f"--data={binary}",): [f"{binary} is binary"],
         (f"--workdir={text}/run",): [f"cannot make the directory {text}/run"],
-        (f"--workdir={tmp_path}/used",): [f"{tmp_path}/used holds a run already", "resume it"],
+        (f"--workdir={tmp_path}/used",): [
+            f"{tmp_path}/used holds a run already",
+            "go on with --resume,",
+        ],
         ("--sample_only", f"--checkpoint={tmp_path}"): [f"no checkpoint in {tmp_path}."],
         ("--sample_only", f"--checkpoint={text}"): [f"no checkpoint in {text}."],
         ("--resume",): ["--resume needs the --workdir", "new"],

@@ -2,6 +2,7 @@
 
 import dataclasses
 import json
+import shutil
 import signal
 
 import jax
@@ -248,6 +249,68 @@ def test_a_chunk_that_was_saved_goes_on_from_there(tmp_path, tiny_task, monkeypa
     assert without_times(tmp_path / "run/trials.jsonl") == without_times(
         tmp_path / "whole/trials.jsonl"
     )
+
+
+@pytest.fixture
+def stopped_runs(tmp_path, tiny_task, monkeypatch):
+    """Configs of two runs that differ in their seed; both saved their first chunk, and stopped."""
+
+    def saves_and_stops(chunk, task, plan, population, hyper, after_epoch):
+        signal.raise_signal(signal.SIGTERM)
+        after_epoch(population._replace(step=population.step + 1))
+
+    monkeypatch.setattr(training, "train", saves_and_stops)
+    configs = [
+        dataclasses.replace(TINY, seed=seed, workdir=str(tmp_path / f"run{seed}"))
+        for seed in (0, 1)
+    ]
+    for config in configs:
+        with pytest.raises(Stopped):
+            program.run(config)
+    return configs
+
+
+def files_below(directory):
+    return {p: p.read_bytes() for p in directory.rglob("*") if p.is_file() and p.name != "lock"}
+
+
+def test_the_saved_population_of_another_run_is_refused(stopped_runs, tmp_path):
+    """Copied into the directory of a run with another seed, whose config.json says so."""
+    shutil.rmtree(tmp_path / "run0" / "population")
+    (tmp_path / "run1" / "population").rename(tmp_path / "run0" / "population")
+    before = files_below(tmp_path / "run0" / "population")
+    with pytest.raises(InputError, match="population was made with seed=1, got seed=0"):
+        program.run(dataclasses.replace(stopped_runs[0], resume=True))
+    assert files_below(tmp_path / "run0" / "population") == before
+
+
+def rows_of(config):
+    """The first chunk's rows, as a finished search of this config has them."""
+    numbers, chunk = program.in_order(config)[0]
+    rows = zip(numbers, chunk.trials, strict=True)
+    return [{"key": f"{chunk.variant}/{n}", "valid": 1.0, **t._asdict()} for n, t in rows]
+
+
+@pytest.mark.parametrize("differs", ["seed", "task"])
+def test_the_trials_of_another_run_are_refused(differs, stopped_runs, tmp_path):
+    config = dataclasses.replace(stopped_runs[0], resume=True)
+    path = tmp_path / "run0" / "trials.jsonl"
+    text = path.read_text()
+    if differs == "task":
+        text = text.replace("harmony", "music")
+    else:
+        text += "".join(f"{json.dumps(row)}\n" for row in rows_of(stopped_runs[1]))
+    path.write_text(text)
+    with pytest.raises(InputError, match=r"trials\.jsonl is of another search"):
+        program.run(config)
+    assert path.read_text() == text
+
+
+def test_its_own_trials_are_not(stopped_runs, tmp_path):
+    with (tmp_path / "run0" / "trials.jsonl").open("a") as file:
+        file.writelines(f"{json.dumps(row)}\n" for row in rows_of(stopped_runs[0]))
+    with pytest.raises(Stopped):  # in the second chunk
+        program.run(dataclasses.replace(stopped_runs[0], resume=True))
 
 
 @pytest.mark.parametrize(

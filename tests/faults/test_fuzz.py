@@ -68,7 +68,7 @@ from tests.support.strategies import (
 )
 
 ROOT = Path(__file__).parents[2]
-MODULES = [*(ROOT / "seqjax").rglob("*.py"), *(ROOT / "experiments").glob("*.py")]
+MODULES = [path for package in ("seqjax", "experiments") for path in (ROOT / package).rglob("*.py")]
 SECONDS = 5
 MEBIBYTES = 300
 CASES = hypothesis.settings.default.max_examples
@@ -291,7 +291,7 @@ def test_working_directories(name, lock, config, locked, resume):
         outcome(enter)
 
 
-@given(saved=st.dictionaries(st.sampled_from(("cell", "layers", "data")), VALUES))
+@given(saved=st.dictionaries(st.sampled_from(("cell", "layers", "data")), VALUES) | VALUES)
 def test_a_saved_config_is_compared(saved):
     outcome(check_same, saved, char_lm.Config(), Path("run"))
 
@@ -533,10 +533,11 @@ def test_n_grams(ids, floats, vocab_size, order):
 
 
 def with_config():
-    for path in (ROOT / "experiments").glob("*.py"):
+    """The names of all modules that define the flags of a program."""
+    for path in (ROOT / "experiments").rglob("*.py"):
         tree = ast.parse(path.read_text(encoding="utf-8"))
         if any(isinstance(node, ast.ClassDef) and node.name == "Config" for node in tree.body):
-            yield path.stem
+            yield ".".join(path.relative_to(ROOT).with_suffix("").parts)
 
 
 def values_of(field):
@@ -556,7 +557,7 @@ def values_of(field):
 @pytest.mark.parametrize("name", sorted(with_config()))
 @given(data=st.data())
 def test_configs(name, data):
-    config_class = importlib.import_module(f"experiments.{name}").Config
+    config_class = importlib.import_module(name).Config
     fields = {f.name: values_of(f) for f in dataclasses.fields(config_class)}
     some = data.draw(st.lists(st.sampled_from(sorted(fields)), max_size=3, unique=True))
     saved = data.draw(mostly(st.fixed_dictionaries({k: fields[k] for k in some}), VALUES))

@@ -12,6 +12,7 @@ import pytest
 from flax import nnx
 
 from seqjax import InputError, gru
+from seqjax.errors import RunError
 from seqjax.files.json import read_lines
 from seqjax.layers import RNN
 from seqjax.runs.session import Session, open_run
@@ -141,14 +142,24 @@ def test_another_run_is_refused(tmp_path):
         run(dataclasses.replace(config, resume=True, seed=1))
 
 
-def test_the_saved_states_of_another_run_are_refused(tmp_path):
+@pytest.mark.parametrize("what", ["checkpoints", "checkpoints/last", "checkpoints/best"])
+def test_the_saved_states_of_another_run_are_refused(what, tmp_path):
     """Copied into the directory of a run with another seed, whose config.json says so."""
     for seed in (0, 1):
         run(Config(str(tmp_path / str(seed)), steps=10, seed=seed))
-    (tmp_path / "0" / "checkpoints").rename(tmp_path / "away")
-    (tmp_path / "1" / "checkpoints").rename(tmp_path / "0" / "checkpoints")
+    (tmp_path / "0" / what).rename(tmp_path / "away")
+    (tmp_path / "1" / what).rename(tmp_path / "0" / what)
     with pytest.raises(InputError, match="seed=1, got"):
         run(Config(str(tmp_path / "0"), steps=10, resume=True))
+
+
+def test_a_run_whose_best_state_is_gone_is_refused(tmp_path):
+    """It would end with another one, and say nothing."""
+    config = Config(str(tmp_path / "run"), steps=10)
+    run(config)
+    (tmp_path / "run" / "checkpoints" / "best").rename(tmp_path / "away")
+    with pytest.raises(RunError, match=r"the best state, of loss \S+, is no longer in"):
+        run(dataclasses.replace(config, resume=True))
 
 
 def test_a_run_on_other_data_is_refused(tmp_path):

@@ -78,7 +78,7 @@ def test_a_directory_that_was_there_stays_and_has_no_lock_left(tmp_path):
 @pytest.mark.parametrize("name", ["config.json", "metrics.jsonl", "checkpoints"])
 def test_a_run_is_known_by_each_of_its_files(name, tmp_path):
     (tmp_path / name).mkdir()
-    with pytest.raises(InputError, match=rf"holds a run already \({name}\): resume it"):
+    with pytest.raises(InputError, match=rf"already \({name}\): go on with resume=True"):
         open_workdir(str(tmp_path), name="x", resume=False).__enter__()
     assert [path.name for path in tmp_path.iterdir()] == [name]
 
