@@ -1,9 +1,10 @@
-"""Whole models, one file each: Flax NNX modules made of `seqjax.layers`, and n-gram counts.
+"""Whole models, one file each: Flax NNX modules made of layers and cells, and n-gram counts.
 
 A model maps inputs to outputs. Its loss, its training and its files live elsewhere.
 """
 
 from seqjax.models.language_model import LanguageModel
 from seqjax.models.ngram import witten_bell
+from seqjax.models.tree_network import TreeNetwork
 
-__all__ = ["LanguageModel", "witten_bell"]
+__all__ = ["LanguageModel", "TreeNetwork", "witten_bell"]
