@@ -48,6 +48,7 @@ _PACKAGES = (
     "search",
     "tasks",
     "training",
+    "tree_cells",
     "wrappers",
 )
 

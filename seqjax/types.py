@@ -59,3 +59,44 @@ class Cell(NamedTuple):
     output_size: int
     gates: Callable[[Params, State, Array], Any] | None = None
     noise: Noise | None = None
+
+
+class TreeCell(NamedTuple):
+    """A cell that composes the states of a node's children: a value made of pure functions.
+
+    Built by a factory such as `tree_lstm`, once and outside `jit`, as a `Cell` is. K children stand in
+    the axis before the last of every leaf of a state.
+
+    Attributes:
+      init: `(key, input_size) -> params`, float32 parameters for inputs `[..., input_size]`.
+      leaf: `(params, x) -> state`, a node without children: `x` is `[..., D]`.
+      join: `(params, children, present, x) -> state`, a node above its children: leaves of `children`
+        are `[..., K, H]`, zeros where `present [..., K]` is False; `x` is `[..., D]`, or None where
+        inner nodes have no input.
+      read: `(state) -> h`, what others see of a node, `[..., output_size]`.
+      output_size: the size of the last axis of h.
+      arity: K, the most children that a node may have; 0 for any number.
+    """
+
+    init: Callable[[Array, int], Params]
+    leaf: Callable[[Params, Array], State]
+    join: Callable[[Params, State, Array, Array | None], State]
+    read: Callable[[State], Array]
+    output_size: int
+    arity: int
+
+
+class Tree(NamedTuple):
+    """A tree with a token and a label at any of its N nodes, children before their parents.
+
+    The last node is the root. Arrays are of NumPy.
+
+    Attributes:
+      children: `[N, K]` int, the children of each node from left to right, then -1 for none.
+      tokens: `[N]` the word of each node or its id; "" or -1 where it has none.
+      labels: `[N]` int, the class of each node; -1 where it is not known.
+    """
+
+    children: Any
+    tokens: Any
+    labels: Any

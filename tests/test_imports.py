@@ -17,6 +17,7 @@ ALLOWED = {  # from the ground floor up; every room may import CORE and itself
     "metrics": set(),
     "tasks": set(),
     "cells": set(),
+    "tree_cells": set(),
     "fast_scan": set(),
     "devices": set(),
     "search": set(),
@@ -27,13 +28,14 @@ ALLOWED = {  # from the ground floor up; every room may import CORE and itself
     "decode": {"fast_scan"},
     "diagnose": {"recurrence"},
     "layers": {"recurrence", "wrappers"},
-    "models": {"layers"},
+    "models": {"layers", "recurrence"},
     "training": {
         *("cells", "data", "decode", "devices", "fast_scan", "layers", "losses", "models", "runs")
     },
 }
 PURE = {
     "cells",
+    "tree_cells",
     "fast_scan",
     "wrappers",
     "recurrence",

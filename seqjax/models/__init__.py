@@ -1,4 +1,4 @@
-"""Whole models, one file each: Flax NNX modules made of `seqjax.layers`, and n-gram counts.
+"""Whole models, one file each: Flax NNX modules made of layers and cells, and n-gram counts.
 
 A model maps inputs to outputs. Its loss, its training and its files live elsewhere.
 """
@@ -7,5 +7,13 @@ from seqjax.models.classifier import SequenceClassifier
 from seqjax.models.language_model import LanguageModel
 from seqjax.models.ngram import witten_bell
 from seqjax.models.tagger import Feature, SequenceTagger
+from seqjax.models.tree_network import TreeNetwork
 
-__all__ = ["Feature", "LanguageModel", "SequenceClassifier", "SequenceTagger", "witten_bell"]
+__all__ = [
+    "Feature",
+    "LanguageModel",
+    "SequenceClassifier",
+    "SequenceTagger",
+    "TreeNetwork",
+    "witten_bell",
+]
