@@ -27,24 +27,26 @@ from experiments.common import cli, plots
 from experiments.common.language_models import (
     Data,
     Program,
+    check_config,
     digest_of,
     go_back_from_spikes,
     make_cell,
     make_program,
+    most_in_a_row,
+    placed,
     say_skipped,
 )
 from seqjax import init
 from seqjax.cells import CELLS
 from seqjax.data import build_vocabulary, evaluation_rows, load_text, training_rows
-from seqjax.devices import batch_mesh, use_cpu_devices
-from seqjax.errors import InputError, check_not_negative, check_positive, check_rate
+from seqjax.devices import use_cpu_devices
+from seqjax.errors import check_positive, check_rate
 from seqjax.files.json import read_lines, write_json
 from seqjax.runs.results import write_results
 from seqjax.runs.session import Session, open_run
-from seqjax.training.fit import MOST_IN_A_ROW, fit
+from seqjax.training.fit import fit
 from seqjax.training.language_modelling import make_evaluate
 from seqjax.training.optimizers import make_optimizer, make_schedule
-from seqjax.training.place import place_training
 from seqjax.training.step import TrainState, check_applied
 
 PENN_TREEBANK_WORDS = 929_589  # by which its training text is known
@@ -93,16 +95,9 @@ class Config:
     resume: bool = cli.resume_option()
 
     def __post_init__(self) -> None:
-        for name in ("hidden_size", "layers", "seq_len", "batch_size", "epochs", "devices"):
-            check_positive(f"--{name}", getattr(self, name))
-        check_positive("--layers", self.layers, at_most=64)
-        check_positive("--hidden_size", self.hidden_size, at_most=2**16)
+        check_config(self)
+        check_positive("--epochs", self.epochs)
         check_rate("--init_scale", self.init_scale)
-        check_not_negative("--save_seconds", self.save_seconds)
-        if self.spike_factor and not 1 < self.spike_factor < math.inf:
-            raise InputError(
-                f"--spike_factor must be above 1, or 0 for none, got {self.spike_factor}."
-            )
 
 
 def run(config: Config) -> dict[str, float]:
@@ -112,8 +107,7 @@ def run(config: Config) -> dict[str, float]:
     data = load_data(config)
     steps_per_epoch = data.rows.inputs.shape[1] // config.seq_len
     program = build(config, len(data.vocabulary), steps_per_epoch)
-    state, rows = place_training(batch_mesh(config.devices), program.state, data.rows)
-    program, data = program._replace(state=state), data._replace(rows=rows)
+    program, data = placed(config, program, data)
     with open_run(config, name="word_lm") as workdir:
         write_json(workdir / "vocabulary.json", data.vocabulary.tokens)
         words = "/".join(f"{len(ids):,}" for ids in data.streams.values())
@@ -169,7 +163,7 @@ def train(
     chunks: dict[str, Any] = {
         "num_steps": num_steps,
         "ends": (max(1, steps_per_epoch // 20), steps_per_epoch),
-        "most_in_a_row": 0 if config.nonfinite == "stop" else MOST_IN_A_ROW,
+        "most_in_a_row": most_in_a_row(config),
     }
     with Session(
         workdir, config, program.state, num_steps=num_steps, identity=data.identity()

@@ -1,9 +1,9 @@
 """The flags of the character language model."""
 
 import dataclasses
-import math
 
 from experiments.common import cli
+from experiments.common.language_models import check_config
 from seqjax.cells import CELLS
 from seqjax.errors import InputError, check_fraction, check_not_negative, check_positive, check_rate
 from seqjax.training.optimizers import OPTIMIZERS, SCHEDULES
@@ -114,19 +114,14 @@ class Config:
     length: int = cli.option(500, "number of characters in a sample", may_differ=True)
 
     def __post_init__(self) -> None:
-        for name in ("seq_len", "batch_size", "length", "eval_every", "devices"):
+        check_config(self)
+        for name in ("length", "eval_every"):
             check_positive(f"--{name}", getattr(self, name))
-        check_positive("--layers", self.layers, at_most=64)
-        check_positive("--hidden_size", self.hidden_size, at_most=2**16)
         counts = ("steps", "epochs", "sample_every", "ngram_order", "top_k", "decay_after")
-        for name in (*counts, "save_every", "save_seconds", "temperature", "init_scale"):
+        for name in (*counts, "save_every", "temperature"):
             check_not_negative(f"--{name}", getattr(self, name))
         check_fraction("--dropout", self.dropout)
         check_rate("--learning_rate", self.learning_rate)
-        if self.spike_factor and not 1 < self.spike_factor < math.inf:
-            raise InputError(
-                f"--spike_factor must be above 1, or 0 for none, got {self.spike_factor}."
-            )
         if self.steps and self.epochs:
             raise InputError("give --steps or --epochs, not both.")
         if self.sample_only != bool(self.checkpoint):

@@ -30,13 +30,19 @@ from experiments.char_lm.network import build
 from experiments.char_lm.report import report
 from experiments.char_lm.sampling import encode_prime, sample_only, sample_text
 from experiments.char_lm.text import Baseline, load_data, ngram_baseline, shown, units
-from experiments.common.language_models import Data, Program, go_back_from_spikes, say_skipped
-from seqjax.devices import batch_mesh, use_cpu_devices
+from experiments.common.language_models import (
+    Data,
+    Program,
+    go_back_from_spikes,
+    most_in_a_row,
+    placed,
+    say_skipped,
+)
+from seqjax.devices import use_cpu_devices
 from seqjax.files.json import write_json
 from seqjax.runs.session import Session, open_run
-from seqjax.training.fit import MOST_IN_A_ROW, fit
+from seqjax.training.fit import fit
 from seqjax.training.language_modelling import make_evaluate
-from seqjax.training.place import place_training
 from seqjax.training.step import TrainState, check_applied
 
 
@@ -45,14 +51,11 @@ def run(config: Config) -> dict[str, Any]:
     start = time.monotonic()
     use_cpu_devices(config.devices)
     data = load_data(config)
-    encode_prime(
-        config.prime, config.data, data.vocabulary
-    )  # says now what it would say at the end
+    encode_prime(config.prime, config.data, data.vocabulary)  # an error comes now, not at the end
     steps_per_epoch = data.rows.inputs.shape[1] // config.seq_len
     num_steps = config.steps or config.epochs * steps_per_epoch or DEFAULT_STEPS
     program = build(config, len(data.vocabulary), num_steps, steps_per_epoch)
-    state, rows = place_training(batch_mesh(config.devices), program.state, data.rows)
-    program, data = program._replace(state=state), data._replace(rows=rows)
+    program, data = placed(config, program, data)
     with open_run(config, name="char_lm") as workdir:
         write_json(workdir / "vocabulary.json", data.vocabulary.tokens)
         announce(config, data, program, num_steps, steps_per_epoch, workdir)
@@ -92,7 +95,7 @@ def train(
     chunks: dict[str, Any] = {
         "num_steps": num_steps,
         "ends": (log_every, config.eval_every, config.sample_every, config.save_every),
-        "most_in_a_row": 0 if config.nonfinite == "stop" else MOST_IN_A_ROW,
+        "most_in_a_row": most_in_a_row(config),
     }
     with Session(
         workdir, config, program.state, num_steps=num_steps, identity=data.identity()

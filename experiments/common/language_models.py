@@ -1,6 +1,7 @@
 """What the programs that train language models share: the network, its data, its rows of metrics."""
 
 import hashlib
+import math
 from collections.abc import Callable
 from typing import Any, NamedTuple
 
@@ -10,11 +11,14 @@ from flax import nnx
 
 from seqjax.cells import CELLS
 from seqjax.data import Rows, TextSplits, Vocabulary, batch_at
+from seqjax.devices import batch_mesh
+from seqjax.errors import InputError, check_not_negative, check_positive
 from seqjax.models import LanguageModel
 from seqjax.runs.session import Session
-from seqjax.training.fit import Chunk
+from seqjax.training.fit import MOST_IN_A_ROW, Chunk
 from seqjax.training.language_modelling import make_loss
 from seqjax.training.modules import split_model
+from seqjax.training.place import place_training
 from seqjax.training.step import (
     TrainState,
     fault_of,
@@ -51,6 +55,31 @@ class Program(NamedTuple):
     steps: Callable[[TrainState, Rows, int], tuple[TrainState, Any]]
     schedule: optax.Schedule
     state: TrainState  # the first
+
+
+def check_config(config: Any) -> None:
+    """Raises InputError for a number out of range among what both programs have as flags."""
+    for name in ("hidden_size", "layers", "seq_len", "batch_size", "devices"):
+        check_positive(f"--{name}", getattr(config, name))
+    check_positive("--layers", config.layers, at_most=64)
+    check_positive("--hidden_size", config.hidden_size, at_most=2**16)
+    for name in ("save_seconds", "init_scale"):
+        check_not_negative(f"--{name}", getattr(config, name))
+    if config.spike_factor and not 1 < config.spike_factor < math.inf:
+        raise InputError(
+            f"--spike_factor must be above 1, or 0 for none, got {config.spike_factor}."
+        )
+
+
+def placed(config: Any, program: Program, data: Data) -> tuple[Program, Data]:
+    """The first state and the training rows on the devices that share each batch."""
+    state, rows = place_training(batch_mesh(config.devices), program.state, data.rows)
+    return program._replace(state=state), data._replace(rows=rows)
+
+
+def most_in_a_row(config: Any) -> int:
+    """How many updates in a row may be not finite, as --nonfinite says."""
+    return 0 if config.nonfinite == "stop" else MOST_IN_A_ROW
 
 
 def digest_of(splits: TextSplits) -> str:
