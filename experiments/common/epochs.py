@@ -9,6 +9,7 @@ from experiments.common.study_run import StudyRun
 from seqjax.runs.checkpoint import Checkpoints
 from seqjax.runs.ledger import Ledger
 from seqjax.runs.session import Session
+from seqjax.runs.stopping import Stopped
 from seqjax.training.fit import MOST_IN_A_ROW, fit
 from seqjax.training.step import Metrics, TrainState, check_applied
 from seqjax.types import Params
@@ -107,13 +108,17 @@ def train_networks(
             row = ledger.get(name)
             if row is None:
                 network = make()
-                best = train_by_epochs(
-                    directory_of(study.workdir, name),
-                    study.config,
-                    network.lesson,
-                    identity=network.identity,
-                    name=name,
-                )
+                try:
+                    best = train_by_epochs(
+                        directory_of(study.workdir, name),
+                        study.config,
+                        network.lesson,
+                        identity=network.identity,
+                        name=name,
+                    )
+                except Stopped as stop:  # what goes on is the run, not this network alone
+                    advice = f"{name} is saved; go on with resume=True workdir={study.workdir}"
+                    raise Stopped(stop.asked, advice) from stop
                 row = ledger.write(name, network.row(best.params))
             rows[name] = row
     return rows

@@ -17,11 +17,13 @@ class Stopped(Exception):
       advice: what is saved, and how to go on.
 
     Attributes:
+      asked: the signal.
       code: the exit code, 128 plus the number of the signal, as a shell counts.
     """
 
     def __init__(self, asked: signal.Signals, advice: str):
         super().__init__(f"stopped by {asked.name}; {advice}.")
+        self.asked = asked
         self.code = 128 + asked
 
 

@@ -1,6 +1,7 @@
 """The classifier in small: it beats a bag of words, stops, resumes, and predicts."""
 
 import json
+import re
 import signal
 
 import numpy as np
@@ -79,7 +80,8 @@ def test_a_stopped_run_resumes_to_the_same_numbers(trained, tmp_path, monkeypatc
 
     with monkeypatch.context() as patch:
         patch.setattr(Session, "log", log_and_stop)
-        with pytest.raises(Stopped):
+        wanted = f"lstm, max, seed 0 is saved; go on with resume=True workdir={tmp_path / 'run'}"
+        with pytest.raises(Stopped, match=re.escape(wanted)):
             run(make_config(tmp_path / "run"))
     resumed = run(make_config(tmp_path / "run", resume=True))
     assert resumed == trained[1]
