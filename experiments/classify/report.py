@@ -76,9 +76,8 @@ def table(
 def figure(path: Path, title: str, results: dict[str, Any], labels: tuple[str, ...]) -> None:
     """Accuracies with their intervals over the floors, and the confusion matrix of the best network."""
     accuracies, floors = results["test_accuracy"], results["baselines"]
-    levels = floors | results["published"]
     with plots.panels(path, 2) as (left, right):
-        dots(left, accuracies, levels, "test accuracy", title)
+        dots(left, accuracies, floors, results["published"], xlabel="test accuracy", title=title)
         confusion_matrix(right, np.array(results["confusion"]), labels, results["best"])
 
 

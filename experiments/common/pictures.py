@@ -1,5 +1,6 @@
-"""Pictures of labels: scores with their intervals over floors, and what is taken for what."""
+"""Pictures of labels: scores with their intervals beside floors, and what is taken for what."""
 
+import textwrap
 from collections.abc import Mapping, Sequence
 from typing import Any
 
@@ -12,23 +13,31 @@ from experiments.common.intervals import half_width
 def dots(
     axes: Any,
     scores: Mapping[str, Sequence[float]],
-    levels: Mapping[str, float],
+    floors: Mapping[str, float],
+    published: Mapping[str, float],
+    *,
     xlabel: str,
     title: str,
 ) -> None:
-    """One line for each network, its mean and interval; vertical lines for what it is beside."""
+    """A row for each network, its mean and interval; then baselines, and what was published."""
     for place, values in enumerate(scores.values()):
         half = half_width(np.array(values))
         colour = plots.COLOURS[place % len(plots.COLOURS)]
         error = None if np.isnan(half) else [[half], [half]]
         axes.errorbar(np.mean(values), -place, xerr=error, fmt="o", color=colour, capsize=3)
-    axes.set_yticks([-i for i in range(len(scores))], list(scores))
-    highest = dict(sorted(levels.items(), key=lambda pair: pair[1])[-4:])
-    for line, (name, value) in zip(plots.LINES, highest.items(), strict=False):
-        axes.axvline(value, color="0.4", linestyle=line, linewidth=1, label=f"{name}: {value:.3f}")
-    axes.set_ylim(-len(scores) - 0.35 * len(highest), 0.5)
-    if highest:
-        axes.legend(frameon=False, fontsize=7, loc="lower left")
+    names = [*scores, *floors, *published]
+    for others, marker, first in (
+        (floors, "s", len(scores)),
+        (published, "D", len(scores) + len(floors)),
+    ):
+        places = [-first - i for i in range(len(others))]
+        axes.plot(list(others.values()), places, marker, color="0.45", ms=4, mfc="none")
+    wrapped = ["\n".join(textwrap.wrap(name, 34)) for name in names]
+    size = 7 if len(names) < 12 else 5.5
+    axes.set_yticks([-i for i in range(len(names))], wrapped, fontsize=size)
+    for first in (len(scores), len(scores) + len(floors)):
+        if first < len(names):
+            axes.axhline(0.5 - first, color="0.8", linewidth=0.8)
     plots.label(axes, xlabel=xlabel, ylabel="", title=title)
 
 

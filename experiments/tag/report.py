@@ -86,12 +86,19 @@ def figure(path: Path, text: Text, results: dict[str, Any], curves: dict[str, An
                 left.plot(epochs, values, color=colour, marker="o", ms=3, label=kind)
             for key, value in levels.items():
                 plots.level(left, f"{key}: {value:.3f}", value)
-            left.legend(frameon=False, loc="lower right")
+            left.legend(frameon=False, loc="center right")
             plots.label(left, xlabel="epoch", ylabel=f"validation {name}", title=results["title"])
         else:
             floors = {key: value[name] for key, value in results["baselines"].items()}
             means = {kind: by_score[name] for kind, by_score in results["test"].items()}
-            dots(left, means, floors | results["published"], f"test {name}", results["title"])
+            dots(
+                left,
+                means,
+                floors,
+                results["published"],
+                xlabel=f"test {name}",
+                title=results["title"],
+            )
         counts = np.array(results["confusion"])
         most = np.sort(np.argsort(-counts.sum(1), kind="stable")[:SHOWN_TAGS])
         confusion_matrix(
