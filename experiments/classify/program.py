@@ -24,7 +24,7 @@ import numpy as np
 
 from experiments.classify import report
 from experiments.classify.baselines import baselines
-from experiments.classify.config import Config
+from experiments.classify.config import DIRECTIONS, Config
 from experiments.classify.network import (
     Kind,
     kinds,
@@ -34,15 +34,15 @@ from experiments.classify.network import (
     scores,
 )
 from experiments.classify.text import Text, load_text
-from experiments.common import cli
 from experiments.common.epochs import Network, best_params, train_networks
 from experiments.common.examples import confusion
-from experiments.common.labelling import best_network, make_predict, restore_best
+from experiments.common.labelling import make_predict
+from experiments.common.saved_networks import best_network
 from experiments.common.study_run import StudyRun, open_study
 from experiments.common.words import ids, places
 from seqjax.data.sets.sentences import tokenise
-from seqjax.errors import InputError, check_not_negative
 from seqjax.files.writing import write_atomically
+from seqjax.layers.pooling import POOLINGS
 from seqjax.training.labelling import Labelled
 from seqjax.training.modules import split_model
 from seqjax.types import Params
@@ -117,15 +117,12 @@ def finish(
 
 def predict(config: Config) -> dict[str, float]:
     """Prints the probability of each label of a text, by the best network of a run."""
-    checkpoints, record = best_network(config.checkpoint)
-    saved, where = record.get("config"), f"the checkpoint in {checkpoints.directory}"
-    tokens, labels, kind = (record.get(name) for name in ("tokens", "labels", "kind"))
-    if not (isinstance(tokens, list) and isinstance(labels, list) and isinstance(kind, dict)):
-        raise InputError(f"{where} is of no classifier.")
-    trained = Config(**cli.checked(Config, saved or {}, where))
-    size = int(check_not_negative(f"vector_size in {where}", record.get("vector_size", 0)))
-    model = make_model(trained, Kind(**kind), len(tokens), len(labels), size=size)
-    model = restore_best(checkpoints, model)
+    saved = best_network(config.checkpoint)
+    trained = saved.config(Config)
+    tokens, labels = saved.strings("tokens"), saved.strings("labels")
+    kind = Kind(**saved.choices("kind", {"direction": DIRECTIONS, "pooling": POOLINGS}))
+    sizes, size = (len(tokens), len(labels)), saved.size("vector_size")
+    model = saved.restore(lambda: make_model(trained, kind, *sizes, size=size))
     table = places(tokens)
     # Words as in the training text: cut at white space there, or by `tokenise`.
     ways = tuple(config.predict.split()), tokenise(config.predict)

@@ -2,7 +2,6 @@
 
 import dataclasses
 from collections.abc import Callable, Sequence
-from pathlib import Path
 from typing import Any, NamedTuple
 
 import jax
@@ -16,14 +15,12 @@ from seqjax.cells import CELLS
 from seqjax.data.buckets import bucket_tops
 from seqjax.data.orders import order_by_length, take
 from seqjax.errors import (
-    InputError,
     check_fraction,
     check_not_negative,
     check_positive,
     check_rate,
 )
 from seqjax.layers.stack import CONNECTIONS
-from seqjax.runs.checkpoint import Checkpoints
 from seqjax.training.labelling import Labelled, at_length
 from seqjax.training.modules import merge_model, split_model
 from seqjax.training.optimizers import OPTIMIZERS, SCHEDULES, make_optimizer, make_schedule
@@ -225,31 +222,3 @@ def make_predict(
         return np.concatenate(pieces)[np.argsort(order)]
 
     return predict
-
-
-def best_network(path: str) -> tuple[Checkpoints, dict[str, Any]]:
-    """The checkpoints and the record of a run's network with the best validation score.
-
-    Args:
-      path: the directory of the run, or of one network in it.
-
-    Raises:
-      InputError: if there is none.
-    """
-    root = Path(path).expanduser()
-    found = []
-    for directory in sorted({root, *root.glob("*/")}):
-        checkpoints = Checkpoints(directory / "checkpoints" / "best")
-        if checkpoints.exists():
-            record = checkpoints.read_record()
-            found.append((record.get("best_loss", 0), checkpoints, record))
-    if not found:
-        raise InputError(f"checkpoint={path} holds no trained network.")
-    _, checkpoints, record = min(found, key=lambda entry: entry[0])
-    return checkpoints, record
-
-
-def restore_best(checkpoints: Checkpoints, model: nnx.Module) -> Any:
-    """The model with the parameters of a checkpoint."""
-    split = split_model(model)
-    return merge_model(split, checkpoints.restore_params(split.params))

@@ -1,15 +1,17 @@
 """What a tagger reads of each word: its id, those of its endings and capitals, its letters."""
 
 from collections.abc import Iterable, Sequence
-from typing import Any, NamedTuple
+from typing import NamedTuple
 
 import numpy as np
 
+from experiments.common.saved_networks import SavedNetwork
 from experiments.common.words import frequent, ids, places
 from seqjax.data.orders import padded
 from seqjax.data.sets.columns import TaggedSentence
+from seqjax.errors import InputError
 
-SUFFIXES = (1, 2, 3)
+SUFFIX_NAMES = ("last 1", "last 2", "last 3")  # letters of a word
 LONGEST_WORD = 24  # letters that are read
 SHAPES = ("lower", "Capital", "UPPER", "mIxed", "1digit", "other")
 
@@ -20,6 +22,13 @@ class Readers(NamedTuple):
     names: tuple[str, ...]  # of the features that are ids, the word's own first
     values: list[list[str]]  # of each
     letters: list[str]  # of single letters; [] where they are not read
+
+    def identity(self) -> dict[str, list[str]]:
+        """What a saved network cannot be read without, for `readers_from`."""
+        values = zip(self.names, self.values, strict=True)
+        return {"features": list(self.names), "letters": self.letters} | {
+            f"values of {name}": found for name, found in values
+        }
 
     def encode(self, sentences: Sequence[TaggedSentence]) -> dict[str, np.ndarray]:
         """Sentences, padded with zeros: ids `[N, T, F]`, and letters `[N, T, L]` if they are read."""
@@ -42,7 +51,7 @@ def make_readers(
     wanted = tuple(wanted)
     names = [name for name in wanted if name not in ("suffix", "letters")]
     if "suffix" in wanted:
-        names += [f"last {n}" for n in SUFFIXES]
+        names += SUFFIX_NAMES
     values = []
     for name in names:
         found = (value for sentence in sentences for value in _column(name, sentence))
@@ -51,9 +60,17 @@ def make_readers(
     return Readers(tuple(names), values, frequent(letters) if "letters" in wanted else [])
 
 
-def readers_from(record: dict[str, Any]) -> Readers:
-    """The readers that were saved with a network."""
-    return Readers(tuple(record["names"]), record["values"], record["letters"])
+def readers_from(saved: SavedNetwork) -> Readers:
+    """The readers that were saved with a network.
+
+    Raises:
+      InputError: if there are none.
+    """
+    names, letters = saved.strings("features"), saved.strings("letters")
+    known = ("word", "given", "case", *SUFFIX_NAMES)
+    if not set(names) <= set(known) or not names:
+        raise InputError(f"features in {saved.where} must be some of {', '.join(known)}.")
+    return Readers(tuple(names), [saved.strings(f"values of {name}") for name in names], letters)
 
 
 def shape_of(word: str) -> str:

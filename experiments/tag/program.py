@@ -23,15 +23,15 @@ from typing import Any
 
 import numpy as np
 
-from experiments.common import cli
 from experiments.common.epochs import Network, best_params, directory_of, train_networks
 from experiments.common.examples import confusion
-from experiments.common.labelling import best_network, make_predict, restore_best
+from experiments.common.labelling import make_predict
+from experiments.common.saved_networks import best_network
 from experiments.common.study_run import StudyRun, open_study
 from experiments.tag import report
 from experiments.tag.baselines import baselines
-from experiments.tag.config import Config
-from experiments.tag.features import Readers
+from experiments.tag.config import DIRECTIONS, OUTPUTS, Config
+from experiments.tag.features import readers_from
 from experiments.tag.network import (
     Kind,
     best_tags,
@@ -44,7 +44,7 @@ from experiments.tag.network import (
 from experiments.tag.text import Text, load_text, unseen_tags
 from seqjax.data.sets.columns import TaggedSentence
 from seqjax.data.sets.sentences import tokenise
-from seqjax.errors import InputError, check_not_negative
+from seqjax.errors import InputError
 from seqjax.files.json import read_lines
 from seqjax.files.writing import write_atomically
 from seqjax.training.labelling import Labelled
@@ -151,19 +151,16 @@ def confusions(text: Text, given: list[list[str]]) -> np.ndarray:
 
 def predict(config: Config) -> list[str]:
     """Prints the words of a text with the tags that the best network of a run gives them."""
-    checkpoints, record = best_network(config.checkpoint)
-    where = f"the checkpoint in {checkpoints.directory}"
-    saved, tags, kind = (record.get(name) for name in ("readers", "tags", "kind"))
-    if not (isinstance(saved, dict) and isinstance(tags, list) and isinstance(kind, dict)):
-        raise InputError(f"{where} is of no tagger.")
-    if "given" in saved["names"]:
-        raise InputError(f"{where} reads parts of speech beside words: it cannot tag plain text.")
-    readers = Readers(**saved)
-    trained = Config(**cli.checked(Config, record.get("config") or {}, where))
-    size = int(check_not_negative(f"vector_size in {where}", record.get("vector_size", 0)))
-    model = restore_best(
-        checkpoints, make_model(trained, Kind(**kind), readers, len(tags), size=size)
-    )
+    saved = best_network(config.checkpoint)
+    trained = saved.config(Config)
+    tags, readers = saved.strings("tags"), readers_from(saved)
+    kind = Kind(**saved.choices("kind", {"direction": DIRECTIONS, "output": OUTPUTS}))
+    if "given" in readers.names:
+        raise InputError(
+            f"{saved.where} reads parts of speech beside words: it cannot tag plain text."
+        )
+    size = saved.size("vector_size")
+    model = saved.restore(lambda: make_model(trained, kind, readers, len(tags), size=size))
     words = tuple(config.predict.split()) if " " in config.predict else tokenise(config.predict)
     sentence = TaggedSentence(words, words, ())
     example = Labelled(

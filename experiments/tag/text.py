@@ -51,9 +51,8 @@ class Text(NamedTuple):
         return {
             "text": digest,
             "tags": self.tags,
-            "readers": self.readers._asdict() | {"names": list(self.readers.names)},
             "vector_size": 0 if self.vectors is None else self.vectors.shape[1],
-        }
+        } | self.readers.identity()
 
 
 def load_text(config: Config) -> Text:

@@ -44,7 +44,10 @@ def losses(logits, labelling, batch=1):
     )
 
 
-@pytest.mark.parametrize(("steps", "symbols"), [(1, 2), (3, 2), (4, 3), (5, 3), (4, 4)])
+@pytest.mark.parametrize(
+    ("steps", "symbols"),
+    [(1, 2), (4, 3), *(pytest.param(*c, marks=pytest.mark.long) for c in ((3, 2), (5, 3), (4, 4)))],
+)
 def test_probability_is_the_sum_over_all_paths(steps, symbols):
     with jax.enable_x64(True):
         logits = np.random.default_rng(steps).normal(size=(steps, symbols)) * 2

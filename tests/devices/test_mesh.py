@@ -59,7 +59,7 @@ def value_and_grad(layer, *args):
 
 
 @pytest.mark.parametrize("block", [None, 2])
-@pytest.mark.parametrize("name", ["lstm", long_only("gru"), "mut1", long_only("lstm_peephole")])
+@pytest.mark.parametrize("name", ["lstm", *map(long_only, ("gru", "mut1", "lstm_peephole"))])
 def test_a_program_of_each_devices_own_equals_one_device(name, block):
     cell, mesh = CELLS[name](3), batch_mesh(2)
     params, state, xs = problem(cell, batch=(4,))

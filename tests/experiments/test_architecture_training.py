@@ -140,7 +140,7 @@ def trained_alone(job, i):
     ("network", "task"),
     [
         pytest.param("GRU", "arithmetic", marks=pytest.mark.long),
-        (GRAPHS["MUT2"], "memorisation"),
+        pytest.param(GRAPHS["MUT2"], "memorisation", marks=pytest.mark.long),
     ],
 )
 def test_a_population_is_its_members_trained_alone(network, task):

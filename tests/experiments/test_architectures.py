@@ -90,6 +90,7 @@ def test_networks_that_have_all_learnt_nothing_do_not_differ():
     assert architectures_report.claim("xml", same, "LSTM", "LSTM-f")["p"] == 1
 
 
+@pytest.mark.long
 def test_a_run_and_its_resumption(tmp_path, capsys):
     """Without its last two lines it goes on and ends with the same bytes."""
     config = Config(**TINY, workdir=str(tmp_path / "run"))

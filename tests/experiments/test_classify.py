@@ -10,10 +10,11 @@ import pytest
 from experiments.classify.baselines import baselines
 from experiments.classify.program import Config, main, run
 from experiments.common.examples import confusion, surest
-from experiments.common.labelling import best_network
-from seqjax import InputError
+from experiments.common.saved_networks import best_network
+from seqjax import InputError, RunError
 from seqjax.data.sets.sentences import LabelledSplits, Sentence
 from seqjax.files.json import read_lines
+from seqjax.runs.checkpoint import Checkpoints
 from seqjax.runs.session import Session
 from seqjax.runs.stopping import Stopped
 from seqjax.tasks.sentiment import LABELS, sentiment
@@ -107,9 +108,29 @@ def test_bad_input_is_refused_before_anything_is_written(tmp_path, changes, mess
     assert not list(tmp_path.iterdir())
 
 
-def test_a_directory_without_a_network(tmp_path):
-    with pytest.raises(InputError, match="holds no trained network"):
-        best_network(str(tmp_path))
+@pytest.mark.parametrize("path", ["", "nowhere", "a" * 5000, "\0", "~nobody/x"])
+def test_a_directory_without_a_network(tmp_path, monkeypatch, path):
+    monkeypatch.chdir(tmp_path)
+    with pytest.raises((InputError, RunError), match=r"holds no trained network|is no path|cannot (read|look)"):
+        best_network(path)
+
+
+@pytest.mark.parametrize(
+    ("change", "message"),
+    [
+        ({"tokens": 3}, "no list of strings 'tokens'"),
+        ({"kind": {"direction": "both"}}, "no 'kind' with direction, pooling"),
+        ({"kind": {"direction": "up", "pooling": "max"}}, "direction in .* must be one of"),
+        ({"vector_size": 10**9}, "vector_size in .* must be at most"),
+        ({"tokens": ["<unk>"] * 10**7}, "embedding.embedding has shape"),
+        ({"config": {"hidden_size": 2**16, "layers": 64}}, "has shape"),
+    ],
+)
+def test_a_record_that_claims_another_network_is_refused(trained, monkeypatch, change, message):
+    record = best_network(str(trained[0])).record | change
+    monkeypatch.setattr(Checkpoints, "read_record", lambda self: record)
+    with pytest.raises((InputError, RunError), match=message):
+        main(Config(predict="good", checkpoint=str(trained[0])))
 
 
 def test_a_bag_of_words_knows_nothing_where_the_order_is_all():

@@ -102,7 +102,7 @@ def test_flags_that_contradict_each_other_are_refused(fields):
     assert all(f"--{name}" in str(caught.value) for name in fields)
 
 
-def test_bad_command_lines_end_in_one_sentence(tmp_path):
+def test_bad_command_lines_end_in_one_sentence(tmp_path, long):
     text, empty, binary = (tmp_path / name for name in ("text.txt", "empty.txt", "binary.txt"))
     text.write_text("some text\n" * 400)
     empty.touch()
@@ -149,6 +149,8 @@ def test_bad_command_lines_end_in_one_sentence(tmp_path):
         ("--tie_weights=perhaps",): ["--tie_weights=perhaps"],
         ("--steps",): ["steps"],
     }
+    if not long:  # each is a process of its own
+        cases = dict(list(cases.items())[::4])
     base = [f"--data={text}", f"--workdir={tmp_path}/new", "--steps=1", "--hidden_size=8"]
     before = sorted(tmp_path.rglob("*"))
     helps = [["experiments.word_lm", flag] for flag in ("--help", "--helpshort", "--helpfull")]
@@ -267,6 +269,7 @@ def test_bugs_show_a_traceback():
         raise ValueError("a bug")
 
 
+@pytest.mark.long
 def test_ctrl_c_saves_and_resume_goes_on(tmp_path):
     text, workdir = tmp_path / "text.txt", tmp_path / "run"
     text.write_text("the cat sat on the mat.\n" * 200)

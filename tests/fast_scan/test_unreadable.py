@@ -83,7 +83,7 @@ def used(result):
 ARGUMENTS = {loop_over_x: (0, 1), hoisted_loop_over_x: (0, 1), hoisted_loop_in_unused_y: (0, 1, 2)}
 
 
-@pytest.mark.parametrize("keep", ["gates", "blocks"])
+@pytest.mark.parametrize("keep", ["gates", pytest.param("blocks", marks=pytest.mark.long)])
 @pytest.mark.parametrize(
     "step",
     [

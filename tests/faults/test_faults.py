@@ -311,7 +311,7 @@ runpy.run_module(f"experiments.{sys.argv[0]}", run_name="__main__", alter_sys=Tr
 """
 
 
-@pytest.mark.parametrize("limit", [3000, long_only(200), long_only(8000)])
+@pytest.mark.parametrize("limit", [long_only(n) for n in (200, 3000, 8000)])
 def test_a_full_disk_ends_in_a_sentence_and_loses_nothing(
     limit, forker, text, references, tmp_path
 ):
@@ -364,6 +364,7 @@ def test_a_run_that_is_not_finite_fails(policy, says, forker, text, tmp_path):
     assert not (tmp_path / "run" / "results.json").exists()
 
 
+@pytest.mark.long
 def test_a_run_goes_on_when_nobody_reads_its_output(forker, text, references, tmp_path):
     """As in `python -m experiments.char_lm ... 2>&1 | head -1`."""
     line = " ".join([sys.executable, "-m", "experiments.$0", '"$@" 2>&1 | head -1'])

@@ -16,7 +16,7 @@ B, T, D, H = 3, 6, 4, 5
 LENGTHS = np.array([6, 2, 4])
 
 
-def make(cells=(lstm(H), lstm(H), gru(H)), seed=0, **kwargs):
+def make(cells=(lstm(H), gru(H)), seed=0, **kwargs):
     stack = Stack(cells, D, rngs=nnx.Rngs(0), **kwargs)
     graphdef, params, *_ = split_model(stack)
     return nnx.merge(graphdef, randomise(params, seed))
@@ -49,8 +49,14 @@ def by_hand(stack, xs, lengths=None):
     return xs
 
 
-@pytest.mark.parametrize("bidirectional", [False, True])
-@pytest.mark.parametrize("connections", CONNECTIONS)
+@pytest.mark.parametrize(
+    ("connections", "bidirectional"),
+    [
+        *((name, False) for name in CONNECTIONS),
+        ("highway", True),
+        *(pytest.param(name, True, marks=pytest.mark.long) for name in CONNECTIONS[:-1]),
+    ],
+)
 def test_equals_its_layers(connections, bidirectional):
     stack = make(connections=connections, bidirectional=bidirectional)
     for lengths in (None, LENGTHS):

@@ -11,6 +11,7 @@ from seqjax.recurrence.tree import compose, rounded_up, schedule
 from seqjax.tree_cells import TREE_CELLS
 from tests.support import tree_reference
 from tests.support.randomness import randomise
+from tests.support.tiers import long_only
 from tests.support.tree_reference import TREE_REFERENCES
 from tests.support.trees import chain, comb, is_leaf, random_tree
 
@@ -261,7 +262,7 @@ def test_a_comb_of_tree_lstms_is_an_lstm_of_its_leaves():
 
 
 @pytest.mark.numeric
-@each_cell
+@pytest.mark.parametrize("name", ["child_sum", *map(long_only, ("rnn", "rntn", "tree_lstm"))])
 def test_order_width_and_padding_change_nothing(name):
     """Values exactly as of each tree by itself, gradients up to the order of sums."""
     with jax.enable_x64(True):

@@ -191,6 +191,7 @@ def test_of_many_starts_one_goes_on_and_keeps_its_directory(tmp_path, starts, lo
         print(f"{count_of_starts} simultaneous starts, no directory lost", file=sys.__stderr__)
 
 
+@pytest.mark.long
 def test_of_many_starts_with_bad_input_none_takes_another_ones_directory(tmp_path, starts, long):
     """Some hold the directory for a while and write; the others leave at once."""
     for _ in range(100 if long else 10):
@@ -199,6 +200,7 @@ def test_of_many_starts_with_bad_input_none_takes_another_ones_directory(tmp_pat
         shutil.rmtree(tmp_path / "new", ignore_errors=True)
 
 
+@pytest.mark.long
 def test_many_starts_without_a_name_all_go_on(tmp_path, monkeypatch):
     monkeypatch.chdir(tmp_path)  # before the pool's process is made, which begins there
     context = multiprocessing.get_context("spawn")

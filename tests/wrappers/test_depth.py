@@ -20,6 +20,7 @@ from seqjax import (
     unroll_loop,
 )
 from tests.support.randomness import problem
+from tests.support.tiers import long_only
 
 pytestmark = pytest.mark.usefixtures("strict_promotion")
 
@@ -34,7 +35,15 @@ WRAPPERS = {
 }
 
 
-@pytest.mark.parametrize("name", WRAPPERS)
+@pytest.mark.parametrize(
+    "name",
+    [
+        "leaky",
+        "skip of a stack",
+        "nested",
+        *map(long_only, ("stack", "dense_stack", "residual", "time_skip")),
+    ],
+)
 def test_a_wrapped_cell_is_a_cell(name):
     cell = WRAPPERS[name]()
     params, state, xs = problem(cell)
