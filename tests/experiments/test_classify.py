@@ -108,10 +108,12 @@ def test_bad_input_is_refused_before_anything_is_written(tmp_path, changes, mess
     assert not list(tmp_path.iterdir())
 
 
-@pytest.mark.parametrize("path", ["", "nowhere", "a" * 5000, "\0", "~nobody/x"])
+@pytest.mark.parametrize("path", ["", "nowhere", "a" * 300, "\0", "~nobody/x"])
 def test_a_directory_without_a_network(tmp_path, monkeypatch, path):
     monkeypatch.chdir(tmp_path)
-    with pytest.raises((InputError, RunError), match=r"holds no trained network|is no path|cannot (read|look)|ame too long"):
+    with pytest.raises(
+        (InputError, RunError), match=r"holds no trained network|is no path|cannot (read|look)"
+    ):
         best_network(path)
 
 
