@@ -86,6 +86,7 @@ def figure(path: Path, text: Text, results: dict[str, Any], curves: dict[str, An
                 left.plot(epochs, values, color=colour, marker="o", ms=3, label=kind)
             for key, value in levels.items():
                 plots.level(left, f"{key}: {value:.3f}", value)
+            left.xaxis.get_major_locator().set_params(integer=True)
             left.legend(frameon=False, loc="center right")
             plots.label(left, xlabel="epoch", ylabel=f"validation {name}", title=results["title"])
         else:

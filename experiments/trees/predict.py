@@ -4,13 +4,12 @@ import dataclasses
 
 import numpy as np
 
-from experiments.common import cli, words
-from experiments.common.labelling import best_network
+from experiments.common import words
+from experiments.common.saved_networks import best_network
 from experiments.trees.config import Config
 from experiments.trees.network import make_predict
 from experiments.trees.sentiment import CLASSES, make_model, with_ids
 from seqjax.data.sets.treebank import parse_tree
-from seqjax.errors import InputError, check_positive
 from seqjax.training.modules import split_model
 from seqjax.tree_cells import TREE_CELLS
 from seqjax.types import Tree
@@ -22,18 +21,12 @@ def predict(config: Config) -> list[int]:
     Raises:
       InputError: if there is no tree, or no network of a treebank.
     """
-    checkpoints, record = best_network(config.checkpoint)
-    where = f"the checkpoint in {checkpoints.directory}"
-    saved_config, names = record.get("config"), record.get("words")
-    if not isinstance(saved_config, dict) or not isinstance(names, list):
-        raise InputError(f"{where} is of no network that was trained on a treebank (--data).")
-    size = check_positive(f"vector_size in {where}", record.get("vector_size"), at_most=2**16)
-    fields = cli.checked(Config, saved_config, where)
-    saved = dataclasses.replace(Config(**fields | {"resume": False}), predict="", checkpoint="")
+    network = best_network(config.checkpoint)
+    names, size = network.strings("words"), network.size("vector_size")
+    saved = dataclasses.replace(network.config(Config), resume=False, predict="", checkpoint="")
     tree = parse_tree(config.predict, "--predict", arity=TREE_CELLS[saved.cell](1).arity)
-    model = make_model(saved, names, None, 0, size=size)
-    params = checkpoints.restore_params(split_model(model).params)
-    checkpoints.close()
+    model = network.restore(lambda: make_model(saved, names, None, 0, size=size))
+    params = split_model(model).params
     labelled = with_ids(tree, words.places(names))
     (probabilities,) = make_predict(model, [labelled], width=saved.wave)(params)
     print(_shown(tree, probabilities))
