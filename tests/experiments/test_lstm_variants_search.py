@@ -60,7 +60,7 @@ def small(params, size, hidden_size):
     return jax.tree.map(leaf, params)
 
 
-@pytest.mark.parametrize("variant", ["lstm_peephole", long_only("lstm_fgr")])
+@pytest.mark.parametrize("variant", list(map(long_only, ("lstm_peephole", "lstm_fgr"))))
 def test_a_trial_is_the_plain_network_of_its_size_trained_by_hand(variant):
     """Cut out of the population's arrays, and trained by a Python loop with torch's formula."""
     chunk, start, population = trained(variant)

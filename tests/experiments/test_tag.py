@@ -58,7 +58,9 @@ def test_a_saved_network_predicts(trained, capsys):
     assert capsys.readouterr().out.strip() == "Abc/B-X abc/I-X abc1/O Fed/B-X fed/I-X fed1/O"
 
 
-@pytest.mark.parametrize("given", ["word,given", long_only("word,suffix,case,letters,given")])
+@pytest.mark.parametrize(
+    "given", [long_only(names) for names in ("word,given", "word,suffix,case,letters,given")]
+)
 def test_what_is_given_beside_the_words_is_read(tmp_path, given):
     data = write_columns(tmp_path / "data")
     config = {"data": str(data), "directions": "forward", "features": given, "epochs": 4}

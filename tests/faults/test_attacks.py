@@ -310,7 +310,7 @@ def check_is_the_same_end(said, attacked):
         assert rows[0] == rows[1]
 
 
-@hypothesis.settings(cases(6, hypothesis.settings.default.max_examples))
+@hypothesis.settings(cases(3, hypothesis.settings.default.max_examples))
 @given(
     which=st.sampled_from(("stopped", "stopped", "finished")),
     attacks=st.lists(BEFORE, max_size=2),

@@ -2,7 +2,7 @@
 
 What a cell must be itself (its equations, gradients and lengths) is tested for every row of
 `CELLS`. What the library does with a cell (masks, precision, devices, models, diagnosis) is tested
-for four cells that differ in what the library reads of them, and for all others with `--long`.
+for three cells that differ in what the library reads of them, and for all others with `--long`.
 """
 
 from collections.abc import Iterable
@@ -16,7 +16,6 @@ SOME_CELLS = (
     "rnn",  # one product of the input and one of the state, no gates
     "lstm",  # a state of two parts; gates cut out of one product and joined again
     "lstm_fgr",  # gates that are part of the state; a second product of the state
-    "mut1",  # a product that waits for a gate; one of an embedded input, which is squashed too
 )
 
 
@@ -26,7 +25,7 @@ def long_only(value: object):
 
 
 def some_cells(names: Iterable[str] = CELLS) -> list:
-    """The names as parameters of a test; those that are not of the four are marked `long`."""
+    """The names as parameters of a test; those that are not of the three are marked `long`."""
     return [pytest.param(name) if name in SOME_CELLS else long_only(name) for name in names]
 
 

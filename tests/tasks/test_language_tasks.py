@@ -124,7 +124,9 @@ def test_after_fifty_steps_everything_is_closed():
     assert full > 0.05 * EXAMPLES
 
 
-@pytest.mark.parametrize("example", [arithmetic_example, xml_example])
+@pytest.mark.parametrize(
+    "example", [xml_example, pytest.param(arithmetic_example, marks=pytest.mark.long)]
+)
 def test_packing_leaves_no_gap(example):
     """A stream is the examples one after the other, with their marks, cut at the end."""
     key = jax.random.key(7)
