@@ -52,6 +52,15 @@ def test_a_file_for_each_class_and_splits_that_are_drawn(tmp_path):
     assert splits == load_sentences(str(tmp_path))
 
 
+def test_one_file_of_labelled_lines_is_divided(tmp_path):
+    path = write(tmp_path / "reviews.txt", "".join(f"{i % 2} word{i}\n" for i in range(50)))
+    splits = load_sentences(str(path))
+    assert list(map(len, splits[:3])) == [41, 4, 5]  # a tenth, and a tenth of the rest
+    write(path, "1 a\n\n")
+    with pytest.raises(InputError, match=r"reviews.txt, line 2: write a label"):
+        load_sentences(str(path))
+
+
 def test_json_lines_are_cut_into_words(tmp_path):
     row = {"text": "It's <br /> GOOD, isn't it?", "label": 1}
     other = {"text": "no", "label": 0}

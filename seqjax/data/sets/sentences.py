@@ -36,7 +36,8 @@ def load_sentences(source: str, *, held_out: float = 0.1, seed: int = 0) -> Labe
       source: "hf:NAME", a data set of the hub with a text and a label column; or a path: a folder,
         or the beginning of the names of some files (`stsa.binary` for stsa.binary.train and on).
         Files whose names say train, valid (val, dev) or test are the splits. Where none does, each
-        file is a class, named by its extension (`rt-polarity.pos`), a sentence in each line.
+        file is a class, named by its extension (`rt-polarity.pos`), a sentence in each line; one
+        file alone has labels, as below.
         Lines are `LABEL words separated by white space`; a `.jsonl` file, plain or `.gz`, has an
         object with "text" and "label" in each, whose text is cut into words by `tokenise`.
       held_out: share of the training sentences that is drawn to be a split that does not exist.
@@ -133,7 +134,9 @@ def _from_files(source: str) -> dict[str, list[Sentence]]:
         words = re.split(r"[^a-z]+", path.name.lower())
         split = next((SPLIT_WORDS[word] for word in words if word in SPLIT_WORDS), "")
         by_split.setdefault(split, []).append(path)
-    if set(by_split) == {""} and len(files) > 1:
+    if set(by_split) == {""} and len(files) == 1:
+        return {"train": _read(files[0])}
+    if set(by_split) == {""}:
         return {"train": [sentence for path in files for sentence in read_class(path)]}
     splits = {}
     for split, paths in by_split.items():
