@@ -27,6 +27,7 @@ class Config(LabellingConfig):
     max_length: int = cli.option(400, "number of words of a text that are read; 0 for all")
     clauses: int = cli.option(3, "clauses of a sentence, for --data=grammar")
     examples: int = cli.option(4000, "training sentences, for --data=grammar")
+    epochs: int = cli.option(6, "number of passes over the training sentences")
     workdir: str = cli.workdir_option("classify")
     resume: bool = cli.resume_option()
     predict: str = cli.option(

@@ -5,8 +5,8 @@ not bad", whose words are the same in both classes, naive Bayes is at 50 % and a
 
     python -m experiments.classify
 
-trains three poolings in one direction and in both on that grammar, in about 2 minutes on 2 CPU
-cores. With --data it reads sentences with labels, the same way for every set:
+trains three poolings in one direction and in both on that grammar, in 200 seconds on 2 CPU
+cores that had other work. With --data it reads sentences with labels, the same way for every set:
 
     python -m experiments.classify --data=PATH/sst_sentences/stsa.binary --seeds=5
     python -m experiments.classify --predict="a moving film" --checkpoint=RUN
