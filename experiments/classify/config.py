@@ -20,7 +20,6 @@ class Config(LabellingConfig):
         "last,mean,max", f"how the steps become one vector, some of {', '.join(POOLINGS)}"
     )
     directions: str = cli.option("forward,both", "how a network reads: forward, both")
-    vectors: str = cli.option("", "path to word vectors (npz, or GloVe's text); none if empty")
     min_count: int = cli.option(
         1, "read words that training shows fewer times as unknown, unless they have a vector"
     )

@@ -50,7 +50,7 @@ def make_model(
         vocab_size,
         num_classes,
         make_cells(config),
-        embedding_size=size or config.embedding_size,
+        embedding_size=size or config.word_size(vectors),
         pooling=kind.pooling,
         bidirectional=kind.direction == "both",
         connections=config.connections,
@@ -77,8 +77,7 @@ class Trainee(NamedTuple):
 def make_trainee(config: Config, kind: Kind, text: Text, seed: int) -> Trainee:
     """A network and what is needed to train and to ask it."""
     sizes = len(text.tokens), len(text.splits.labels)
-    size = 0 if text.vectors is None else text.vectors.shape[1]
-    model = make_model(config, kind, *sizes, vectors=text.vectors, size=size, seed=seed)
+    model = make_model(config, kind, *sizes, vectors=text.vectors, seed=seed)
     probabilities = make_predict(model, probabilities_of, text.sets.tops, by_step=False)
 
     def evaluate(params: Params) -> dict[str, float]:

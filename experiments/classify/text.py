@@ -7,10 +7,9 @@ import numpy as np
 
 from experiments.classify.config import Config
 from experiments.common.labelling import Sets, make_sets
-from experiments.common.words import frequent, ids, places
+from experiments.common.words import first_vectors, frequent, ids, places, with_vectors
 from seqjax.data.orders import padded
 from seqjax.data.sets.sentences import LabelledSplits, Sentence, load_sentences
-from seqjax.data.vectors import load_vectors
 from seqjax.tasks.sentiment import LABELS, sentiment
 from seqjax.training.labelling import Labelled
 
@@ -43,13 +42,10 @@ def load_text(config: Config) -> Text:
     splits = _cut(_splits(config), config.max_length)
     words = (word for sentence in splits.train for word in sentence.words)
     if config.vectors:
-        # A word that only held-out sentences have is known by its vector alone.
-        seen = frequent(w for split in splits[:3] for s in split for w in s.words)
-        known = load_vectors(config.vectors, seen).known
-        with_vector = {w for w, k in zip(seen, known, strict=True) if k}
         counted = frequent(words, min_count=config.min_count)
-        tokens = [*counted, *sorted(with_vector - set(counted))]
-        vectors = _first_vectors(config, tokens)
+        seen = (word for split in splits[:3] for sentence in split for word in sentence.words)
+        tokens = with_vectors(config.vectors, counted, seen)
+        vectors = first_vectors(config.vectors, tokens, seed=config.seed)
     else:
         tokens, vectors = frequent(words, min_count=config.min_count), None
     table = places(tokens)
@@ -75,13 +71,6 @@ def _cut(splits: LabelledSplits, max_length: int) -> LabelledSplits:
         [s._replace(words=s.words[:max_length]) for s in split] for split in splits[:3]
     )
     return LabelledSplits(train, validation, test, splits.labels)
-
-
-def _first_vectors(config: Config, tokens: list[str]) -> np.ndarray:
-    """The vectors that are known; the others are drawn, as large as those are on the average."""
-    values, known = load_vectors(config.vectors, tokens)
-    drawn = np.random.default_rng(config.seed).normal(size=values.shape) * values[known].std()
-    return np.where(known[:, None], values, drawn).astype(np.float32)
 
 
 def _arrays(sentences: list[Sentence], labels: tuple[str, ...], table: dict[str, int]) -> Labelled:

@@ -14,7 +14,9 @@ from experiments.common.epochs import Lesson
 from seqjax.cells import CELLS
 from seqjax.data.buckets import bucket_tops
 from seqjax.data.orders import order_by_length, take
+from seqjax.devices.mesh import batch_mesh, over_devices, replicate
 from seqjax.errors import (
+    InputError,
     check_fraction,
     check_not_negative,
     check_positive,
@@ -28,6 +30,7 @@ from seqjax.training.step import init_train_state, make_train_step, make_train_s
 from seqjax.types import Array, Cell, Params
 
 BUCKETS = 3  # lengths that programs are compiled for
+EMBEDDING_SIZE = 32  # of a word, where no flag says
 
 # `(model, inputs, lengths, labels [B, T or 1], key) -> (losses [B], scores, each [B])`
 Objective = Callable[[Any, Any, Array, Array, Array], tuple[Array, dict[str, Array]]]
@@ -43,7 +46,10 @@ class LabellingConfig:
     connections: str = cli.option(
         "plain", "what goes round each layer but the lowest", choices=CONNECTIONS
     )
-    embedding_size: int = cli.option(32, "size of a word's vector; that of --vectors, if given")
+    embedding_size: int = cli.option(
+        0, f"size of a word's vector, without --vectors; 0: {EMBEDDING_SIZE}"
+    )
+    vectors: str = cli.option("", "path to word vectors (npz, or GloVe's text); none if empty")
     dropout: float = cli.option(0.0, "share of units dropped on non-recurrent connections")
     optimizer: str = cli.option("adam", "optimizer of Optax", choices=OPTIMIZERS)
     learning_rate: float = cli.option(5e-3, "learning rate")
@@ -55,6 +61,9 @@ class LabellingConfig:
         5.0, "norm to which a larger gradient is scaled down; 0 for no clipping"
     )
     batch_size: int = cli.option(32, "number of sentences in a batch")
+    devices: int = cli.option(
+        1, "number of local devices (CPU cores, GPUs) that share each batch", may_differ=True
+    )
     epochs: int = cli.option(8, "number of passes over the training sentences")
     seeds: int = cli.option(1, "number of networks of each kind, from different seeds")
     seed: int = cli.option(0, "the first seed")
@@ -67,12 +76,23 @@ class LabellingConfig:
         300.0, "longest time between saves, in seconds; 0: after epochs only", may_differ=True
     )
 
+    def word_size(self, vectors: np.ndarray | None) -> int:
+        """The size of a word's vector."""
+        return vectors.shape[1] if vectors is not None else self.embedding_size or EMBEDDING_SIZE
+
     def __post_init__(self) -> None:
-        for name in ("hidden_size", "layers", "embedding_size", "batch_size", "epochs", "seeds"):
+        for name in ("hidden_size", "layers", "batch_size", "epochs", "seeds", "devices"):
             check_positive(f"--{name}", getattr(self, name))
         check_positive("--layers", self.layers, at_most=64)
         check_positive("--hidden_size", self.hidden_size, at_most=2**16)
-        check_positive("--embedding_size", self.embedding_size, at_most=2**16)
+        check_not_negative("--embedding_size", self.embedding_size)
+        check_positive("--embedding_size", self.embedding_size or 1, at_most=2**16)
+        if self.vectors and self.embedding_size:
+            raise InputError("give --vectors or --embedding_size, not both.")
+        if self.batch_size % self.devices:
+            raise InputError(
+                f"--batch_size={self.batch_size} cannot be shared by --devices={self.devices}."
+            )
         check_positive("--seeds", self.seeds, at_most=1000)
         check_fraction("--dropout", self.dropout)
         check_rate("--learning_rate", self.learning_rate)
@@ -136,7 +156,8 @@ def make_lesson(
       seed: of batches and masks.
     """
     split = split_model(model)
-    train = jax.device_put(sets.train)
+    mesh = batch_mesh(config.devices)
+    train = replicate(sets.train, mesh)
     steps_per_epoch = -(-len(train.lengths) // config.batch_size)
     schedule = make_schedule(
         config.schedule,
@@ -168,7 +189,7 @@ def make_lesson(
         return loss, (carry, {"loss": loss, **means})
 
     def batch_at(data: tuple[Labelled, Array], step: Array) -> Any:
-        return take(*data, step)
+        return over_devices(take(*data, step), mesh)
 
     steps = make_train_steps(make_train_step(loss_fn, optimizer, seed), batch_at)
     lengths = np.asarray(sets.train.lengths)
@@ -176,7 +197,7 @@ def make_lesson(
     def data_of(epoch: int) -> tuple[Labelled, np.ndarray]:
         return train, order_by_length(lengths, config.batch_size, seed=seed, epoch=epoch)
 
-    state = init_train_state(split.params, optimizer)
+    state = replicate(init_train_state(split.params, optimizer), mesh)
     return Lesson(state, steps, data_of, steps_per_epoch, config.epochs, evaluate)
 
 

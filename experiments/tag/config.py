@@ -23,7 +23,6 @@ class Config(LabellingConfig):
     )
     directions: str = cli.option("forward,both", "how a network reads: forward, both")
     output: str = cli.option("softmax", "how tags are chosen: softmax, crf")
-    vectors: str = cli.option("", "path to word vectors (npz, or GloVe's text); none if empty")
     min_count: int = cli.option(2, "read words that training shows fewer times as unknown")
     examples: int = cli.option(40000, "training sentences, for --data=hmm")
     epochs: int = cli.option(4, "number of passes over the training sentences")

@@ -53,7 +53,7 @@ def make_model(
     seed: int = 0,
 ) -> SequenceTagger:
     """An untrained network, with word vectors of a size that is not the config's, or given."""
-    sizes = [size or config.embedding_size]
+    sizes = [size or config.word_size(vectors)]
     sizes += [SIZES.get(name, SUFFIX_SIZE) for name in readers.names[1:]]
     features = [Feature(len(v), s) for v, s in zip(readers.values, sizes, strict=True)]
     reads_letters = bool(readers.letters)
@@ -97,10 +97,7 @@ class Trainee(NamedTuple):
 
 def make_trainee(config: Config, kind: Kind, text: Text, seed: int) -> Trainee:
     """A network and what is needed to train and to ask it."""
-    size = 0 if text.vectors is None else text.vectors.shape[1]
-    model = make_model(
-        config, kind, text.readers, len(text.tags), vectors=text.vectors, size=size, seed=seed
-    )
+    model = make_model(config, kind, text.readers, len(text.tags), vectors=text.vectors, seed=seed)
     given = make_predict(model, best_tags, text.sets.tops, by_step=True)
 
     def evaluate(params: Params) -> dict[str, float]:

@@ -8,12 +8,12 @@ from typing import Any, NamedTuple
 import numpy as np
 
 from experiments.common.labelling import Sets, make_sets
+from experiments.common.words import first_vectors, with_vectors
 from experiments.tag.config import Config
 from experiments.tag.features import Readers, make_readers
 from seqjax.data.orders import padded
 from seqjax.data.sets.columns import TaggedSentence, read_columns, read_conllu
 from seqjax.data.text import SPLIT_WORDS
-from seqjax.data.vectors import load_vectors
 from seqjax.errors import InputError
 from seqjax.tasks.hmm import HMM, Tagged, random_hmm, sample_hmm
 from seqjax.training.labelling import Labelled
@@ -67,8 +67,13 @@ def load_text(config: Config) -> Text:
     if "given" in wanted and not splits.train[0].given:
         raise InputError(f"features=given: data={config.data} has no third column to give.")
     readers = make_readers(splits.train, wanted, min_count=config.min_count)
+    vectors = None
+    if config.vectors:
+        seen = (word for split in splits for sentence in split for word in sentence.words)
+        words = with_vectors(config.vectors, readers.values[0], seen)
+        readers = readers._replace(values=[words, *readers.values[1:]])
+        vectors = first_vectors(config.vectors, words, seed=config.seed)
     train, validation, test = (_arrays(split, tags, readers) for split in splits)
-    vectors = _first_vectors(config, readers.values[0]) if config.vectors else None
     return Text(splits, tags, readers, make_sets(train, validation, test), vectors, hmm)
 
 
@@ -144,9 +149,3 @@ def _arrays(sentences: list[TaggedSentence], tags: list[str], readers: Readers) 
     labels = [np.array([places.get(tag, 0) for tag in s.tags], np.int32) for s in sentences]
     lengths = np.array([len(row) for row in labels], np.int32)
     return Labelled(readers.encode(sentences), lengths, padded(labels))
-
-
-def _first_vectors(config: Config, words: list[str]) -> np.ndarray:
-    values, known = load_vectors(config.vectors, words)
-    drawn = np.random.default_rng(config.seed).normal(size=values.shape) * values[known].std()
-    return np.where(known[:, None], values, drawn).astype(np.float32)

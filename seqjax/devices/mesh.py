@@ -75,6 +75,13 @@ def replicate(tree: Any, mesh: Mesh) -> Any:
     return jax.device_put(tree, NamedSharding(mesh, PartitionSpec()))
 
 
+def over_devices(batch: Any, mesh: Mesh) -> Any:
+    """The arrays of a batch `[B, ...]` inside `jax.jit`, each row on the device whose share it is."""
+    if mesh.size == 1:
+        return batch
+    return jax.lax.with_sharding_constraint(batch, NamedSharding(mesh, PartitionSpec(AXIS)))
+
+
 def over_batch(layer: Layer, mesh: Mesh) -> Layer:
     """The layer as a program of each device's own, for its share of the batch.
 
