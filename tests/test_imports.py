@@ -28,7 +28,7 @@ ALLOWED = {  # from the ground floor up; every room may import CORE and itself
     "decode": {"fast_scan"},
     "diagnose": {"recurrence"},
     "layers": {"recurrence", "wrappers"},
-    "models": {"layers", "recurrence"},
+    "models": {"fast_scan", "layers", "recurrence"},
     "training": {
         *("cells", "data", "decode", "devices", "fast_scan", "layers", "losses", "models", "runs")
     },

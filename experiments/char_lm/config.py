@@ -1,6 +1,7 @@
 """The flags of the character language model."""
 
 import dataclasses
+import math
 
 from experiments.common import cli
 from experiments.common.language_models import check_config
@@ -111,6 +112,19 @@ class Config:
     top_k: int = cli.option(
         0, "sample among the k most probable characters only; 0 for all", may_differ=True
     )
+    top_p: float = cli.option(
+        1.0,
+        "sample among the fewest most probable characters that have this probability together",
+        may_differ=True,
+    )
+    repetition_penalty: float = cli.option(
+        1.0, "what the logits of characters that were there before are divided by", may_differ=True
+    )
+    beam: int = cli.option(
+        0,
+        "for --sample_only: no sample, but the most probable text that a beam of this width finds",
+        may_differ=True,
+    )
     length: int = cli.option(500, "number of characters in a sample", may_differ=True)
 
     def __post_init__(self) -> None:
@@ -126,3 +140,12 @@ class Config:
             raise InputError("give --steps or --epochs, not both.")
         if self.sample_only != bool(self.checkpoint):
             raise InputError("--sample_only and --checkpoint=PATH go together.")
+        check_positive("--beam", self.beam or 1, at_most=1000)
+        if self.beam and not self.sample_only:
+            raise InputError(f"--beam={self.beam} needs --sample_only and --checkpoint=PATH.")
+        if not 0 < self.top_p <= 1:
+            raise InputError(f"--top_p must lie above 0 and at most be 1, got {self.top_p}.")
+        if not 0 < self.repetition_penalty < math.inf:
+            raise InputError(
+                f"--repetition_penalty must be a number above 0, got {self.repetition_penalty}."
+            )

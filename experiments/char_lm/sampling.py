@@ -9,7 +9,7 @@ import numpy as np
 from experiments.char_lm.config import Config
 from seqjax.data import Vocabulary
 from seqjax.errors import InputError
-from seqjax.training.language_modelling import make_sample
+from seqjax.training.language_modelling import make_sample, make_search
 from seqjax.training.modules import split_model
 from seqjax.training.saved_models import load_language_model
 from seqjax.types import Params
@@ -54,13 +54,17 @@ def sample_text(
     """
     data = data or config.data
     ids = encode_prime(config.prime, data, vocabulary)
-    sample = make_sample(
-        graphdef, length=length, temperature=config.temperature, top_k=config.top_k
-    )
-    key = jax.random.fold_in(jax.random.key(config.seed), 2**31 - 1)
-    drawn = sample(params, jnp.asarray(ids)[None], key)[0]
-    prime = config.prime or default_prime(data)
-    return prime.lstrip("\n") + vocabulary.decode(np.asarray(drawn))
+    prime = jnp.asarray(ids)[None]
+    if config.beam:
+        search = make_search(graphdef, length=length, width=config.beam)
+        drawn = search(params, prime).tokens[0, 0]
+    else:
+        names = ("temperature", "top_k", "top_p", "repetition_penalty")
+        sample = make_sample(graphdef, length=length, **{n: getattr(config, n) for n in names})
+        key = jax.random.fold_in(jax.random.key(config.seed), 2**31 - 1)
+        drawn = sample(params, prime, key)[0]
+    begin = config.prime or default_prime(data)
+    return begin.lstrip("\n") + vocabulary.decode(np.asarray(drawn))
 
 
 def sample_only(config: Config) -> str:

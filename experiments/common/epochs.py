@@ -26,6 +26,7 @@ class Lesson(NamedTuple):
       epochs: how many.
       evaluate: `params -> scores` on held-out examples; the first score, of which more is better,
         says which state is the best.
+      sample: `params -> text`, what is shown after each epoch.
     """
 
     state: TrainState
@@ -34,6 +35,7 @@ class Lesson(NamedTuple):
     steps_per_epoch: int
     epochs: int
     evaluate: Callable[[Params], dict[str, float]]
+    sample: Callable[[Params], str] | None = None
 
 
 def train_by_epochs(
@@ -76,6 +78,8 @@ def train_by_epochs(
                     session.log(chunk.step, "validation", **scores)
                     shown = ", ".join(f"{key} {value:.4f}" for key, value in scores.items())
                     session.say(f"{name}, epoch {epoch + 1}: validation {shown}")
+                    if lesson.sample is not None:
+                        session.say(lesson.sample(chunk.state.params))
                     session.keep_best(chunk.state, -next(iter(scores.values())))
                 session.save(chunk.state, due=chunk.step == end)
                 state = chunk.state

@@ -29,7 +29,7 @@ from seqjax.training.optimizers import OPTIMIZERS, SCHEDULES, make_optimizer, ma
 from seqjax.training.step import init_train_state, make_train_step, make_train_steps
 from seqjax.types import Array, Cell, Params
 
-BUCKETS = 3  # lengths that programs are compiled for
+BUCKETS = 3  # lengths that programs are compiled for, where nothing else is said
 EMBEDDING_SIZE = 32  # of a word, where no flag says
 
 # `(model, inputs, lengths, labels [B, T or 1], key) -> (losses [B], scores, each [B])`
@@ -37,8 +37,8 @@ Objective = Callable[[Any, Any, Array, Array, Array], tuple[Array, dict[str, Arr
 
 
 @dataclasses.dataclass(frozen=True)
-class LabellingConfig:
-    """The flags of every program that trains recurrent networks to label."""
+class NetworkConfig:
+    """The flags of every program that compares recurrent networks, trained by epochs."""
 
     cell: str = cli.option("lstm", "the recurrent cell", choices=tuple(CELLS))
     hidden_size: int = cli.option(64, "number of units of each layer, in each direction")
@@ -46,10 +46,6 @@ class LabellingConfig:
     connections: str = cli.option(
         "plain", "what goes round each layer but the lowest", choices=CONNECTIONS
     )
-    embedding_size: int = cli.option(
-        0, f"size of a word's vector, without --vectors; 0: {EMBEDDING_SIZE}"
-    )
-    vectors: str = cli.option("", "path to word vectors (npz, or GloVe's text); none if empty")
     dropout: float = cli.option(0.0, "share of units dropped on non-recurrent connections")
     optimizer: str = cli.option("adam", "optimizer of Optax", choices=OPTIMIZERS)
     learning_rate: float = cli.option(5e-3, "learning rate")
@@ -76,19 +72,11 @@ class LabellingConfig:
         300.0, "longest time between saves, in seconds; 0: after epochs only", may_differ=True
     )
 
-    def word_size(self, vectors: np.ndarray | None) -> int:
-        """The size of a word's vector."""
-        return vectors.shape[1] if vectors is not None else self.embedding_size or EMBEDDING_SIZE
-
     def __post_init__(self) -> None:
         for name in ("hidden_size", "layers", "batch_size", "epochs", "seeds", "devices"):
             check_positive(f"--{name}", getattr(self, name))
         check_positive("--layers", self.layers, at_most=64)
         check_positive("--hidden_size", self.hidden_size, at_most=2**16)
-        check_not_negative("--embedding_size", self.embedding_size)
-        check_positive("--embedding_size", self.embedding_size or 1, at_most=2**16)
-        if self.vectors and self.embedding_size:
-            raise InputError("give --vectors or --embedding_size, not both.")
         if self.batch_size % self.devices:
             raise InputError(
                 f"--batch_size={self.batch_size} cannot be shared by --devices={self.devices}."
@@ -98,6 +86,27 @@ class LabellingConfig:
         check_rate("--learning_rate", self.learning_rate)
         for name in ("clip_norm", "decay_after", "weight_decay", "save_seconds"):
             check_not_negative(f"--{name}", getattr(self, name))
+
+
+@dataclasses.dataclass(frozen=True)
+class LabellingConfig(NetworkConfig):
+    """... to label."""
+
+    embedding_size: int = cli.option(
+        0, f"size of a word's vector, without --vectors; 0: {EMBEDDING_SIZE}"
+    )
+    vectors: str = cli.option("", "path to word vectors (npz, or GloVe's text); none if empty")
+
+    def __post_init__(self) -> None:
+        super().__post_init__()
+        check_not_negative("--embedding_size", self.embedding_size)
+        check_positive("--embedding_size", self.embedding_size or 1, at_most=2**16)
+        if self.vectors and self.embedding_size:
+            raise InputError("give --vectors or --embedding_size, not both.")
+
+    def word_size(self, vectors: np.ndarray | None) -> int:
+        """The size of a word's vector."""
+        return vectors.shape[1] if vectors is not None else self.embedding_size or EMBEDDING_SIZE
 
 
 def make_cells(config: Any) -> list[Cell]:
@@ -114,12 +123,14 @@ class Sets(NamedTuple):
     tops: tuple[int, ...]
 
 
-def make_sets(train: Labelled, validation: Labelled, test: Labelled) -> Sets:
-    """Examples of three splits, padded to one length."""
+def make_sets(
+    train: Labelled, validation: Labelled, test: Labelled, *, buckets: int = BUCKETS
+) -> Sets:
+    """Examples of three splits, padded to one length; programs are compiled for so many lengths."""
     splits = [train, validation, test]
     longest = max(int(split.lengths.max()) for split in splits)
     same = [_lengthened(split, longest) for split in splits]
-    tops = {int(top) for top in bucket_tops(np.asarray(train.lengths), BUCKETS)}
+    tops = {int(top) for top in bucket_tops(np.asarray(train.lengths), buckets)}
     return Sets(same[0], same[1], same[2], tuple(sorted(tops | {longest})))
 
 
@@ -144,6 +155,8 @@ def make_lesson(
     evaluate: Callable[[Params], dict[str, float]],
     *,
     seed: int,
+    order: Callable[[int], np.ndarray] | None = None,
+    sample: Callable[[Params], str] | None = None,
 ) -> Lesson:
     """How a model is trained on the training set.
 
@@ -154,6 +167,8 @@ def make_lesson(
       sets: the examples.
       evaluate: scores on the validation set, the first of which chooses the best state.
       seed: of batches and masks.
+      order: `epoch -> [ceil(N / B), B]`, the examples of each batch; by length, in pools, if None.
+      sample: what is shown after each epoch.
     """
     split = split_model(model)
     mesh = batch_mesh(config.devices)
@@ -195,10 +210,12 @@ def make_lesson(
     lengths = np.asarray(sets.train.lengths)
 
     def data_of(epoch: int) -> tuple[Labelled, np.ndarray]:
+        if order is not None:
+            return train, order(epoch)
         return train, order_by_length(lengths, config.batch_size, seed=seed, epoch=epoch)
 
     state = replicate(init_train_state(split.params, optimizer), mesh)
-    return Lesson(state, steps, data_of, steps_per_epoch, config.epochs, evaluate)
+    return Lesson(state, steps, data_of, steps_per_epoch, config.epochs, evaluate, sample)
 
 
 def make_predict(

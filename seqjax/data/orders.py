@@ -10,6 +10,7 @@ import numpy as np
 from seqjax.errors import InputError, check_positive
 from seqjax.types import Array
 
+PAIR_ORDERS = ("pools", "shuffle", "source", "target", "source_target", "target_source")
 POOL = 32  # batches whose examples are sorted together: little padding, and much chance
 
 
@@ -33,10 +34,63 @@ def order_by_length(
     shuffled = random.permutation(len(lengths))
     pools = np.array_split(shuffled, range(POOL * batch_size, len(lengths), POOL * batch_size))
     ordered = np.concatenate([pool[np.argsort(lengths[pool], kind="stable")] for pool in pools])
-    count = -(-len(lengths) // batch_size)
+    return random.permutation(_in_batches(ordered, batch_size))
+
+
+def order_of_pairs(
+    source_lengths: np.ndarray,
+    target_lengths: np.ndarray,
+    batch_size: int,
+    *,
+    order: str,
+    seed: int,
+    epoch: int,
+) -> np.ndarray:
+    """The pairs of each batch of an epoch, as `order_by_length`, in one of the orders of PAIR_ORDERS.
+
+    "pools" is the order of `order_by_length` by the longer side. The others are those that Morishita et
+    al. (2017) compare: "shuffle"; or sorted by "source" length, "target" length, "source_target", which
+    is by source and then target, or "target_source", cut into batches, and the batches shuffled.
+
+    Raises:
+      InputError: if there is no pair, or the order is unknown.
+    """
+    source, target = np.asarray(source_lengths), np.asarray(target_lengths)
+    check_positive("batch_size", batch_size)
+    if order not in PAIR_ORDERS:
+        raise InputError(f"order must be one of {', '.join(PAIR_ORDERS)}, got {order!r}.")
+    if order == "pools":
+        longer = np.maximum(source, target)
+        return order_by_length(longer, batch_size, seed=seed, epoch=epoch)
+    if not len(source):
+        raise InputError("there is no pair to make a batch of.")
+    random = np.random.default_rng([seed, epoch])
+    shuffled = random.permutation(len(source))
+    lengths = {"source": source[shuffled], "target": target[shuffled]}
+    keys = [] if order == "shuffle" else [lengths[side] for side in order.split("_")]
+    ordered = shuffled[np.lexsort(keys[::-1])] if keys else shuffled  # (the last key counts most)
+    return random.permutation(_in_batches(ordered, batch_size))
+
+
+def padding_share(
+    order: np.ndarray, source_lengths: np.ndarray, target_lengths: np.ndarray
+) -> float:
+    """The share of padding among all places of the batches of an order, both sides together."""
+    real = padded_places = 0
+    for batch in np.asarray(order):
+        for lengths in (source_lengths, target_lengths):
+            inside = np.asarray(lengths)[batch[batch >= 0]]
+            real += int(inside.sum())
+            padded_places += int(inside.max()) * len(inside)
+    return 1 - real / padded_places
+
+
+def _in_batches(ordered: np.ndarray, batch_size: int) -> np.ndarray:
+    """`[ceil(N / B), B]` int32; -1 fills the last places."""
+    count = -(-len(ordered) // batch_size)
     filled = np.full(count * batch_size, -1, np.int32)
     filled[: len(ordered)] = ordered
-    return random.permutation(filled.reshape(count, batch_size))
+    return filled.reshape(count, batch_size)
 
 
 def take(arrays: Any, order: Array, step: Array | int) -> tuple[Any, Array]:

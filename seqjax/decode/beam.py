@@ -77,7 +77,7 @@ def beam_search(
       first: tokens `[B]` that are read first and are no part of a hypothesis, such as `<s>`.
       width: K.
       length: the most tokens of a hypothesis, T.
-      end: the token that ends one.
+      end: the token that ends one; a number that is no token where none does.
       forbidden: tokens that no hypothesis may contain. Their probability is not given to others.
       length_penalty: what a log-probability is divided by, where n tokens have it: "none", 1;
         "average", n; "wu", ((5 + n) / 6)^alpha (Wu et al., 2016).

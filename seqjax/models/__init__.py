@@ -4,12 +4,14 @@ A model maps inputs to outputs. Its loss, its training and its files live elsewh
 """
 
 from seqjax.models.classifier import SequenceClassifier
+from seqjax.models.encoder_decoder import EncoderDecoder
 from seqjax.models.language_model import LanguageModel
 from seqjax.models.ngram import witten_bell
 from seqjax.models.tagger import Feature, SequenceTagger
 from seqjax.models.tree_network import TreeNetwork
 
 __all__ = [
+    "EncoderDecoder",
     "Feature",
     "LanguageModel",
     "SequenceClassifier",

@@ -13,6 +13,7 @@ from flax import nnx
 from jax import lax
 
 from seqjax.data.batches import Rows, TokenBatch, batch_at
+from seqjax.decode.beam import Beams, beam_search
 from seqjax.decode.sampling import generate
 from seqjax.losses import next_token_losses
 from seqjax.training.step import LossFn
@@ -65,9 +66,9 @@ def make_evaluate(graphdef: Any, seq_len: int) -> Callable[[Params, Rows], Array
 
 
 def make_sample(
-    graphdef: Any, *, length: int, temperature: float = 1.0, top_k: int = 0
+    graphdef: Any, *, length: int, **choice: Any
 ) -> Callable[[Params, Array, Array], Array]:
-    """Builds `sample(params, prime [B, T], key) -> tokens [B, length]`; see `decode.generate`."""
+    """Builds `sample(params, prime [B, T], key) -> tokens [B, length]`; options as `decode.generate`."""
 
     @jax.jit
     def sample(params: Params, prime: Array, key: Array) -> Array:
@@ -77,8 +78,30 @@ def make_sample(
             return model.step(token, state)
 
         state = model.initial_state(prime.shape[0])
-        return generate(
-            step, state, prime, key, length=length, temperature=temperature, top_k=top_k
-        )
+        return generate(step, state, prime, key, length=length, **choice)
 
     return sample
+
+
+def make_search(
+    graphdef: Any, *, length: int, width: int, **options: Any
+) -> Callable[[Params, Array], Beams]:
+    """Builds `search(params, prime [B, T]) -> Beams`, the most probable strings of `length` tokens.
+
+    No token ends a string; options as of `decode.beam_search`.
+    """
+
+    @jax.jit
+    def search(params: Params, prime: Array) -> Beams:
+        model = nnx.merge(graphdef, params)
+
+        def step(context: tuple, state: State, token: Array) -> tuple[State, Array]:
+            return model.step(token, state)
+
+        state, _ = model(prime[:, :-1]) if prime.shape[1] > 1 else (None, None)
+        state = model.initial_state(prime.shape[0]) if state is None else state
+        none = model.embedding.num_embeddings  # no token
+        how = {"width": width, "length": length, "end": none, **options}
+        return beam_search(step, (), state, prime[:, -1], **how)
+
+    return search

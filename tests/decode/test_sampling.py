@@ -171,3 +171,54 @@ def test_bad_arguments_are_refused(change, message):
     arguments = {"prime": jnp.zeros((1, 2), jnp.int32), "key": jax.random.key(0), "length": 2}
     with pytest.raises(InputError, match=message):
         generate(bigram_step, jnp.zeros(1, jnp.int32), **arguments | change)
+
+
+@pytest.mark.parametrize("temperature", [0.7, 1.0])
+def test_top_p_draws_among_the_fewest_tokens_of_that_probability(temperature):
+    logits = jnp.log(jnp.array([0.1, 0.4, 0.2, 0.25, 0.05]))
+    p = np.asarray(jax.nn.softmax(logits / temperature))
+    for top_p in (0.01, 0.5, 0.86, 0.99):
+        ranked = np.argsort(-p)
+        count = int(np.searchsorted(np.cumsum(p[ranked]), top_p)) + 1
+        wanted = np.zeros_like(p)
+        wanted[ranked[:count]] = p[ranked[:count]] / p[ranked[:count]].sum()
+        found = draws(logits, temperature=temperature, top_p=top_p)
+        assert np.all((found > 0) == (wanted > 0))
+        np.testing.assert_allclose(found, wanted, atol=0.02)
+
+
+def test_a_repetition_penalty_makes_what_was_there_less_probable():
+    logits = jnp.array([2.0, 1.0, -1.0, 0.0])
+
+    def step(state, token):
+        return state, logits
+
+    def second(prime, penalty):
+        """The first token drawn after a prime, greedily."""
+        how = {"length": 3, "temperature": 0, "repetition_penalty": penalty}
+        prime = jnp.array([prime])
+        return generate(step, jnp.zeros(1), prime, jax.random.key(0), **how)[0].tolist()
+
+    assert second([3], 1.0) == [0, 0, 0]
+    assert second([3], 2.5) == [0, 1, 0]  # 2 / 2.5 = .8 < 1; and then 1 / 2.5 = .4 < .8
+    assert second([0], 2.5) == [1, 0, 0]  # the prime counts, too
+
+
+@pytest.mark.parametrize(
+    ("how", "message"),
+    [
+        ({"top_p": 0.0}, "top_p must"),
+        ({"top_p": 1.5}, "top_p must"),
+        ({"repetition_penalty": 0.0}, "repetition_penalty must"),
+    ],
+)
+def test_choices_out_of_range(how, message):
+    with pytest.raises(InputError, match=message):
+        generate(
+            bigram_step,
+            jnp.zeros(1, int),
+            jnp.zeros((1, 1), int),
+            jax.random.key(0),
+            length=1,
+            **how,
+        )

@@ -1,0 +1,213 @@
+"""The encoder-decoder: equal to its parts step by step, blind to padding, and to beam search's scores."""
+
+from functools import partial
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+import pytest
+from flax import nnx
+
+from seqjax import InputError, gru, lstm, rnn
+from seqjax.data.tokens import END, PAD, START
+from seqjax.decode import beam_search
+from seqjax.models import EncoderDecoder
+from seqjax.training.modules import merge_model, split_model
+from seqjax.training.scheduled_sampling import mix_tokens
+from seqjax.training.translation import target_losses
+from tests.support.randomness import randomise
+from tests.support.tiers import long_only
+
+B, S, T, V_S, V_T = 3, 6, 5, 9, 8
+LENGTHS = jnp.array([6, 2, 4])
+SOURCE = jax.random.randint(jax.random.key(0), (B, S), 4, V_S)
+TOKENS = jax.random.randint(jax.random.key(1), (B, T), 4, V_T).at[:, 0].set(START)
+KINDS = {
+    "sutskever": {"bridge": "copy", "reverse_source": True},
+    "cho": {"bridge": "context"},
+    "bahdanau": {"attention": "additive", "bidirectional": True, "tie_weights": True},
+    "luong": {"attention": "general", "bridge": "copy", "connections": "residual"},
+}
+SOME = ["bahdanau", "luong", *map(long_only, ["sutskever", "cho"])]
+
+
+def make(kind, layers=2, cell=gru, **changes):
+    cells = [cell(6)] * layers
+    options = {"embedding_size": 5} | KINDS[kind] | changes
+    model = EncoderDecoder(V_S, V_T, cells, cells, rngs=nnx.Rngs(0), **options)
+    split = split_model(model)
+    return merge_model(split, randomise(split.params, 2))
+
+
+@pytest.mark.parametrize("kind", SOME)
+def test_teacher_forcing_is_step_by_step(kind):
+    model = make(kind)
+    logits = model(SOURCE, LENGTHS, TOKENS)
+    context, state = model.encode(SOURCE, LENGTHS)
+    step = jax.jit(partial(model.step, context))
+    for t in range(T):
+        state, found = step(state, TOKENS[:, t])
+        np.testing.assert_allclose(found, logits[:, t], rtol=1e-4, atol=1e-5)
+    # ... and from the middle
+    _, state = model.encode(SOURCE, LENGTHS)
+    state, first = model.decode(context, state, TOKENS[:, :2])
+    _, second = model.decode(context, state, TOKENS[:, 2:])
+    both = jnp.concatenate([first, second], 1)
+    np.testing.assert_allclose(both, logits, rtol=1e-4, atol=1e-5)
+
+
+@pytest.mark.parametrize("kind", SOME)
+def test_each_row_is_what_it_is_alone_and_padding_is_nothing(kind):
+    model = make(kind, layers=1)
+    logits = model(SOURCE, LENGTHS, TOKENS)
+    wider = jnp.pad(SOURCE, [(0, 0), (0, 7)], constant_values=3)
+    np.testing.assert_allclose(model(wider, LENGTHS, TOKENS), logits, rtol=1e-4, atol=1e-5)
+    for row, length in enumerate(LENGTHS.tolist()):
+        alone = model(SOURCE[row : row + 1, :length], jnp.array([length]), TOKENS[row : row + 1])
+        np.testing.assert_allclose(alone[0], logits[row], rtol=1e-4, atol=1e-5)
+
+
+def test_a_gru_with_additive_attention_is_its_equations():
+    """One layer, one direction, in NumPy and float64."""
+    model = make("bahdanau", layers=1, bidirectional=False, cell=rnn)
+    logits = np.asarray(model(SOURCE, LENGTHS, TOKENS))
+
+    def array(x):
+        return np.asarray(x, np.float64)
+
+    def linear(layer, x):
+        return x @ array(layer.kernel) + (0 if layer.bias is None else array(layer.bias))
+
+    def cell(layer, x, h):
+        p = jax.tree.map(array, layer.arrays())
+        return np.tanh(x @ p["w"] + h @ p["u"] + p["b"])
+
+    source, target = (
+        array(model.source_embedding.embedding),
+        array(model.target_embedding.embedding),
+    )
+    attention = jax.tree.map(array, model.attention.arrays())
+    for row, length in enumerate(LENGTHS.tolist()):
+        h, memory = np.zeros(6), []
+        for token in SOURCE[row, :length]:
+            h = cell(model.encoder.layers[0], source[token], h)
+            memory.append(h)
+        memory = np.stack(memory)
+        state, output = (np.tanh(linear(bridge, memory[-1])) for bridge in model.bridges)
+        for t, token in enumerate(TOKENS[row]):
+            keys = linear(model.attention.keys, memory)
+            scores = np.tanh(output @ attention["query"] + keys) @ attention["score"]
+            weights = np.exp(scores) / np.exp(scores).sum()
+            read, x = weights @ memory, target[token]
+            state = output = cell(model.lowest, np.concatenate([x, read]), state)
+            r = np.tanh(linear(model.readout, np.concatenate([output, read, x])))
+            wanted = r @ target.T + array(model.head_bias)
+            np.testing.assert_allclose(logits[row, t], wanted, rtol=1e-4, atol=1e-4)
+
+
+@pytest.mark.parametrize("kind", ["bahdanau", long_only("sutskever")])
+def test_scores_of_a_beam_are_teacher_forced_ones(kind):
+    model = make(kind, layers=1)
+    context, state = model.encode(SOURCE, LENGTHS)
+    first = jnp.full(B, START)
+    how = {"width": 3, "length": T, "end": END, "forbidden": [PAD]}
+    search = jax.jit(lambda *start: beam_search(model.step, *start, **how))
+    found = search(context, state, first)
+    forced = jax.jit(lambda *inputs: model(*inputs))
+    for k in range(3):
+        read = jnp.concatenate([first[:, None], found.tokens[:, k, :-1]], 1)
+        log_p = jax.nn.log_softmax(forced(SOURCE, LENGTHS, read))
+        log_p = jnp.take_along_axis(log_p, found.tokens[:, k, :, None], -1)[..., 0]
+        written = jnp.arange(T) < found.lengths[:, k, None]
+        wanted = jnp.where(written, log_p, 0).sum(1)
+        np.testing.assert_allclose(found.log_probs[:, k], wanted, rtol=1e-4)
+    # the model's step knows of no batch: a source alone finds the same
+    alone = search(*jax.tree.map(lambda a: a[1:2], (context, state, first)))
+    assert np.array_equal(alone.tokens[0], found.tokens[1])
+
+
+def test_the_loss_of_a_row_knows_nothing_of_its_batch():
+    """So that the gradient of all pairs is the same in whatever order they stand in batches."""
+    model = make("bahdanau", layers=1)
+    split = split_model(model)
+    labels = TOKENS.at[1, 3:].set(PAD)
+
+    @jax.jit
+    def loss(params, rows):
+        logits = merge_model(split, params)(SOURCE[rows], LENGTHS[rows], TOKENS[rows])
+        return target_losses(logits, labels[rows], pad=PAD, label_smoothing=0.1).sum()
+
+    def epoch(batches):
+        grads = [jax.grad(loss)(split.params, jnp.array(batch)) for batch in batches]
+        return jax.tree.map(lambda *leaves: sum(leaves), *grads)
+
+    for a, b in zip(*map(jax.tree.leaves, (epoch([[0, 1], [2]]), epoch([[2, 0, 1]]))), strict=True):
+        np.testing.assert_allclose(a, b, rtol=1e-3, atol=1e-5)
+
+
+def test_label_smoothing_is_its_definition():
+    logits, labels = (
+        jax.random.normal(jax.random.key(3), (2, 3, 7)),
+        jnp.array([[1, 2, 0], [3, 0, 0]]),
+    )
+    log_p = np.asarray(jax.nn.log_softmax(logits))
+    for smoothing in (0.0, 0.2):
+        spread = np.full((2, 3, 7), smoothing / 7)
+        for row, t in np.ndindex(2, 3):
+            spread[row, t, labels[row, t]] += 1 - smoothing
+        wanted = -(spread * log_p).sum(-1) * (np.asarray(labels) != PAD)
+        broken = jnp.where((labels == PAD)[..., None], jnp.nan, logits)
+        found = target_losses(broken, labels, pad=PAD, label_smoothing=smoothing)
+        np.testing.assert_allclose(found, wanted.sum(1), rtol=1e-5)
+
+
+@pytest.mark.parametrize("kind", ["cho", long_only("luong")])
+def test_scheduled_sampling_between_its_pure_modes(kind):
+    model = make(kind)
+    context, state = model.encode(SOURCE, LENGTHS)
+    step, key = partial(model.step, context), jax.random.key(5)
+
+    @partial(jax.jit, static_argnames="sample")
+    def mixed(key, p, sample=False):
+        return mix_tokens(step, state, TOKENS, key, probability=p, sample=sample)
+
+    assert np.array_equal(mixed(key, 1.0), TOKENS)  # and so all that follows is teacher forcing
+    one_step = jax.jit(step)
+    own, free = TOKENS[:, :1], state
+    for t in range(T - 1):
+        free, logits = one_step(free, own[:, t])
+        own = jnp.concatenate([own, logits.argmax(-1)[:, None]], 1)
+    assert np.array_equal(mixed(key, 0.0), own)
+    keys = jax.random.split(key, 200)
+    drawn = jax.vmap(lambda key: mixed(key, 0.3, sample=True))(keys)
+    assert len({row.tobytes() for row in np.asarray(drawn)}) > 100
+    shares = np.asarray(drawn[:, :, 1:] == TOKENS[:, 1:]).mean(0)
+    assert shares.min() > 0.2  # a coin for each token of each row: none of them is never true
+    assert 0.3 < shares.mean() < 0.65  # (the network's own token may be the true one)
+
+
+@pytest.mark.parametrize(
+    ("options", "message"),
+    [
+        ({"bridge": "none"}, "bridge must be one of copy, dense, context"),
+        (
+            {"bridge": "context", "attention": "dot"},
+            "bridge='context' gives every step one summary",
+        ),
+        ({"bridge": "copy", "bidirectional": True}, "bridge='copy' needs an encoder of one"),
+        (
+            {"attention": "dot", "bidirectional": True},
+            "attention='dot' compares vectors of one size",
+        ),
+        ({"attention": "mean"}, "attention must be one of"),
+        ({"embedding_size": 0}, "embedding_size must"),
+    ],
+)
+def test_what_it_refuses(options, message):
+    with pytest.raises(InputError, match=message):
+        make("cho", **{"bridge": "dense"} | options)
+
+
+def test_states_that_differ_cannot_be_copied():
+    with pytest.raises(InputError, match="a decoder with the same cells"):
+        EncoderDecoder(9, 8, [lstm(4)], [gru(4)], embedding_size=3, bridge="copy", rngs=nnx.Rngs(0))
