@@ -10,7 +10,6 @@ import time
 import traceback
 from collections.abc import Callable
 from functools import partial
-from pathlib import Path
 from typing import Any, NamedTuple
 
 import jax  # starts no thread and no device before its first use: torch's process never does
@@ -18,38 +17,15 @@ import jax.numpy as jnp
 import numpy as np
 from jax import lax
 
+from experiments.speed.beam import seqjax_beam, torch_beam
 from experiments.speed.products import GATES, products_cell
+from experiments.speed.work import Case, Unsupported, Work, cores, rss_increase, temp_bytes
 from seqjax.cells import CELLS
 from seqjax.decode.sampling import generate
 from seqjax.devices.memory import reuse_freed_memory
 from seqjax.devices.mesh import batch_mesh, over_batch, replicate, split_batch
 from seqjax.recurrence.unroll import unroll
 from seqjax.wrappers.depth import stack
-
-
-class Case(NamedTuple):
-    """A piece of work that all peers do."""
-
-    suite: str
-    cell: str
-    kind: str  # train, forward or stream; in the suite generation greedy or sample
-    batch: int
-    steps: int
-    input_size: int
-    hidden_size: int
-    layers: int
-
-
-class Work(NamedTuple):
-    """A case that is ready to run."""
-
-    call: Callable[[], Any]  # computes the results, waits for them and returns them
-    memory: Callable[[], dict[str, int | None]]  # the memory it took, once some calls are made
-
-
-class Unsupported(Exception):
-    """The peer has no such layer, or cannot run this shape."""
-
 
 # ---------------------------------------------------------------- JAX
 
@@ -101,12 +77,6 @@ def jax_work(
         return outputs
 
     return Work(call, partial(temp_bytes, function, params, xs, state, weights))
-
-
-def temp_bytes(function: Any, *inputs: Any) -> dict[str, int | None]:
-    """The bytes that the compiled function allocates beside its inputs and outputs."""
-    analysis = function.lower(*inputs).compile().memory_analysis()
-    return {"temp_bytes": analysis.temp_size_in_bytes if analysis else None}
 
 
 def pick(case: Case, lstm: Any, gru: Any, rnn: Any = None) -> Any:
@@ -347,21 +317,6 @@ def torch_generation(case: Case, *, layer: bool = False) -> Work:
     return Work(write, rss_increase())
 
 
-def rss_increase() -> Callable[[], dict[str, int | None]]:
-    """A function that says how far the process's memory has risen above its present size."""
-
-    def read(name: str) -> int:
-        words = Path("/proc/self/status").read_text().split()
-        return 1024 * int(words[words.index(name) + 1])
-
-    try:
-        Path("/proc/self/clear_refs").write_text("5")  # the high-water mark starts anew
-        start = read("VmRSS:")
-    except OSError:
-        return lambda: {"peak_rss_increase_bytes": None}
-    return lambda: {"peak_rss_increase_bytes": read("VmHWM:") - start}
-
-
 # ---------------------------------------------------------------- the table of peers
 
 
@@ -369,10 +324,11 @@ class Peer(NamedTuple):
     package: str
     build: Callable[[Case], Work] | None
     generation: Callable[[Case], Work] | None = None
+    beam: Callable[[Case], Work] | None = None
 
 
 PEERS = {
-    "torch": Peer("torch", torch_work, torch_generation),
+    "torch": Peer("torch", torch_work, torch_generation, torch_beam),
     "torch_layer": Peer("torch", None, partial(torch_generation, layer=True)),
     "torch_compile": Peer("torch", partial(torch_work, compiled=True)),
     "linen": Peer("flax", partial(jax_work, linen_layer)),
@@ -381,7 +337,7 @@ PEERS = {
     "equinox": Peer("equinox", partial(jax_work, equinox_layer)),
     "keras": Peer("keras", partial(jax_work, keras_layer, batch_axis=0)),
     "plain": Peer("jax", partial(jax_work, partial(seqjax_layer, plain=True))),
-    "seqjax": Peer("jax", partial(jax_work, seqjax_layer), seqjax_generation),
+    "seqjax": Peer("jax", partial(jax_work, seqjax_layer), seqjax_generation, seqjax_beam),
     "seqjax_2dev": Peer("jax", partial(two_devices, seqjax_layer), seqjax_2dev_generation),
     "products": Peer("jax", partial(jax_work, products_layer)),
     "products_2dev": Peer("jax", partial(two_devices, products_layer)),
@@ -399,7 +355,8 @@ ENVIRONMENTS = {
 
 def build(peer: str, case: Case) -> Work:
     """Prepares the work of a peer on a case, in this process."""
-    make = PEERS[peer].generation if case.suite == "generation" else PEERS[peer].build
+    own = case.suite if case.suite in ("generation", "beam") else "build"
+    make = getattr(PEERS[peer], own)
     if make is None:
         raise Unsupported(f"takes no part in the suite {case.suite}")
     return make(case)
@@ -449,8 +406,3 @@ def time_calls(call: Callable[[], Any], at_least: int, seconds: float = 0.0) -> 
         call()
         times.append(time.perf_counter() - start)
     return times
-
-
-def cores() -> int:
-    """The number of processors that this process may use."""
-    return len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1

@@ -36,8 +36,9 @@ from typing import Any, NamedTuple
 import numpy as np
 
 from experiments.common import cli
-from experiments.speed.peers import ENVIRONMENTS, PEERS, Case, cores
+from experiments.speed.peers import ENVIRONMENTS, PEERS
 from experiments.speed.report import report, show
+from experiments.speed.work import Case, cores
 from seqjax.cells import CELLS
 from seqjax.errors import InputError, RunError, check_positive, check_rate, shown
 from seqjax.files.json import write_json
@@ -82,6 +83,8 @@ SUITES = {
         ("greedy", "sample"),
         "1x200x100x256x1,64x200x100x256x1",
     ),
+    # Shapes are sources, tokens, vocabulary, units, layers.
+    "beam": Suite(("torch", "seqjax"), ("lstm",), ("beam",), "64x40x100x256x1,64x40x6000x256x1"),
 }
 
 
@@ -289,7 +292,7 @@ def figures(times: list[float], case: Case) -> dict[str, Any]:
     """The numbers of results.json that summarise the times of one peer, in seconds, on one case."""
     low, median, high = (1000 * float(q) for q in np.percentile(times, (25, 50, 75)))
     row = {"median_ms": median, "min_ms": 1000 * min(times), "interval": [low, high]}
-    if case.suite == "generation":
+    if case.suite in ("generation", "beam"):
         row["tokens_per_second"] = 1000 * case.batch * case.steps / median
     return row | {"calls": len(times)}
 

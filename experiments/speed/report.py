@@ -7,7 +7,8 @@ from typing import Any
 import numpy as np
 
 from experiments.common import plots
-from experiments.speed.peers import PEERS, Case
+from experiments.speed.peers import PEERS
+from experiments.speed.work import Case
 from seqjax.files.json import write_json
 from seqjax.files.writing import write_atomically
 

@@ -258,3 +258,14 @@ def test_plan_takes_the_peers_it_is_told():
     assert peers(suite="all", peers="torch") == {("torch", "seqjax"), ("seqjax",)}
     kinds = {case.kind for case, _ in speed.plan(speed.Config(suite="all"))}
     assert kinds == {"train", "forward", "stream", "greedy", "sample"}
+
+
+def test_both_beam_searches_find_the_same():
+    pytest.importorskip("torch")
+    case = speed_peers.Case("beam", "lstm", "beam", 3, 6, 12, 8, 1)
+    tokens, log_probs = speed_peers.build("seqjax", case).call()
+    theirs = speed_peers.build("torch", case).call()
+    assert np.array_equal(tokens, theirs[0].numpy())
+    np.testing.assert_allclose(log_probs, theirs[1].numpy(), rtol=1e-4)
+    with pytest.raises(speed_peers.Unsupported, match="one layer of an LSTM"):
+        speed_peers.build("seqjax", case._replace(layers=2))
