@@ -11,6 +11,7 @@ from pathlib import Path
 
 import jax
 import jax.numpy as jnp
+import numpy as np
 import pytest
 
 from experiments.speed import (
@@ -257,7 +258,7 @@ def test_plan_takes_the_peers_it_is_told():
     assert peers(peers="torch_compile,plain") == {("torch_compile", "plain", "seqjax")}
     assert peers(suite="all", peers="torch") == {("torch", "seqjax"), ("seqjax",)}
     kinds = {case.kind for case, _ in speed.plan(speed.Config(suite="all"))}
-    assert kinds == {"train", "forward", "stream", "greedy", "sample"}
+    assert kinds == {"train", "forward", "stream", "greedy", "sample", "beam"}
 
 
 def test_both_beam_searches_find_the_same():
