@@ -105,22 +105,6 @@ function deed(kind, { f, i, z }) {
 
 // ---------------------------------------------------------------- the page
 
-const SVG = "http://www.w3.org/2000/svg";
-
-function make(tag, attributes = {}, ...children) {
-  const element = document.createElement(tag);
-  for (const [name, value] of Object.entries(attributes)) element.setAttribute(name, value);
-  element.append(...children);
-  return element;
-}
-
-function draw(tag, attributes, text) {
-  const element = document.createElementNS(SVG, tag);
-  for (const [name, value] of Object.entries(attributes)) element.setAttribute(name, value);
-  if (text !== undefined) element.textContent = text;
-  return element;
-}
-
 const show = (x) => x.toFixed(2).replace(/^-0\.00$/, "0.00").replace("-", "−");
 const inBrackets = (x) => (x < 0 ? `(${show(x)})` : show(x));
 
@@ -306,15 +290,8 @@ class Panel {
 
 const sub = (t) => String.fromCharCode(0x2080 + t);
 
-function toggleTheme() {
-  const dark = matchMedia("(prefers-color-scheme: dark)").matches;
-  const now = document.documentElement.dataset.theme ?? (dark ? "dark" : "light");
-  document.documentElement.dataset.theme = now === "dark" ? "light" : "dark";
-}
-
 globalThis.gatesDemo = { lstm, gru, PRESETS };
 
 if (typeof document !== "undefined") {
   globalThis.gatesDemo.panels = { lstm: new Panel("lstm"), gru: new Panel("gru") };
-  document.getElementById("theme").addEventListener("click", toggleTheme);
 }

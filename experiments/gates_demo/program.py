@@ -16,6 +16,7 @@ import dataclasses
 from pathlib import Path
 
 from experiments.common import cli
+from experiments.common.page import page
 from seqjax.files.json import write_atomically
 from seqjax.runs.workdir import open_workdir
 
@@ -31,14 +32,6 @@ def run(config: Config) -> Path:
     """Writes the page; returns its path."""
     with open_workdir(config.workdir, name="gates_demo", resume=False) as workdir:
         path = workdir / "gates_demo.html"
-        write_atomically(path, page())
+        write_atomically(path, page(HERE, "gates_demo"))
     print(f"open {path} in a browser")
     return path
-
-
-def page() -> str:
-    """The page, which contains its style and its script."""
-    html, css, js = (
-        (HERE / f"gates_demo.{name}").read_text("utf-8") for name in ("html", "css", "js")
-    )
-    return html.replace("{{style}}", css).replace("{{script}}", js)

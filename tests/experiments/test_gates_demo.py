@@ -149,7 +149,7 @@ def test_the_presets_do_what_they_say(node):
 
 
 def test_the_page_needs_nothing_but_itself():
-    page = gates_demo.page()
+    page = gates_demo.page(gates_demo.HERE, "gates_demo")
     assert "{{" not in page
     assert "http" not in page.replace("http://www.w3.org/2000/svg", "").replace("http-equiv", "")
 
