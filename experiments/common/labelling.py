@@ -156,6 +156,7 @@ def make_lesson(
     *,
     seed: int,
     order: Callable[[int], np.ndarray] | None = None,
+    whole: Sequence[str] = (),
     sample: Callable[[Params], str] | None = None,
 ) -> Lesson:
     """How a model is trained on the training set.
@@ -168,6 +169,7 @@ def make_lesson(
       evaluate: scores on the validation set, the first of which chooses the best state.
       seed: of batches and masks.
       order: `epoch -> [ceil(N / B), B]`, the examples of each batch; by length, in pools, if None.
+      whole: names of inputs that have no steps, such as a picture; `inputs` is a dict then.
       sample: what is shown after each epoch.
     """
     split = split_model(model)
@@ -188,12 +190,16 @@ def make_lesson(
 
     def loss_fn(params: Params, carry: Any, batch: Any, key: Array) -> tuple[Array, Any]:
         (inputs, lengths, labels), is_example = batch
+        uncut = {name: inputs[name] for name in whole}
+        if whole:
+            inputs = {name: array for name, array in inputs.items() if name not in whole}
         inputs, tree = jax.tree.flatten(inputs)
 
         def at_top(*arrays: Array) -> tuple[Array, dict[str, Array]]:
             *parts, labels = arrays
             model = merge_model(split, params)
-            return objective(model, jax.tree.unflatten(tree, parts), lengths, labels, key)
+            cut = jax.tree.unflatten(tree, parts)
+            return objective(model, cut | uncut if whole else cut, lengths, labels, key)
 
         by_step = labels if labels.ndim > 1 else labels[:, None]
         lengths = jnp.where(is_example, lengths, 0)

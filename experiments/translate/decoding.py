@@ -60,7 +60,7 @@ def make_weights(model: EncoderDecoder) -> Callable[[Params, Any, Any], Array]:
     def weights(params: Params, source: Array, tokens: Array) -> Array:
         model = merge_model(split, params)
         context, state = model.encode(source[None], jnp.array([len(source)]))
-        step = partial(model.step_with_weights, context)
+        step = partial(model.decoder.step_with_weights, context)
 
         def advance(state: Any, token: Array) -> tuple[Any, Array]:
             state, _, weights = step(state, token[None])

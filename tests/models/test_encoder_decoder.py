@@ -50,8 +50,8 @@ def test_teacher_forcing_is_step_by_step(kind):
         np.testing.assert_allclose(found, logits[:, t], rtol=1e-4, atol=1e-5)
     # ... and from the middle
     _, state = model.encode(SOURCE, LENGTHS)
-    state, first = model.decode(context, state, TOKENS[:, :2])
-    _, second = model.decode(context, state, TOKENS[:, 2:])
+    state, first = model.decoder(context, state, TOKENS[:, :2])
+    _, second = model.decoder(context, state, TOKENS[:, 2:])
     both = jnp.concatenate([first, second], 1)
     np.testing.assert_allclose(both, logits, rtol=1e-4, atol=1e-5)
 
@@ -84,24 +84,24 @@ def test_a_gru_with_additive_attention_is_its_equations():
 
     source, target = (
         array(model.source_embedding.embedding),
-        array(model.target_embedding.embedding),
+        array(model.decoder.embedding.embedding),
     )
-    attention = jax.tree.map(array, model.attention.arrays())
+    attention = jax.tree.map(array, model.decoder.attention.arrays())
     for row, length in enumerate(LENGTHS.tolist()):
         h, memory = np.zeros(6), []
         for token in SOURCE[row, :length]:
             h = cell(model.encoder.layers[0], source[token], h)
             memory.append(h)
         memory = np.stack(memory)
-        state, output = (np.tanh(linear(bridge, memory[-1])) for bridge in model.bridges)
+        state, output = (np.tanh(linear(bridge, memory[-1])) for bridge in model.decoder.bridges)
         for t, token in enumerate(TOKENS[row]):
-            keys = linear(model.attention.keys, memory)
+            keys = linear(model.decoder.attention.keys, memory)
             scores = np.tanh(output @ attention["query"] + keys) @ attention["score"]
             weights = np.exp(scores) / np.exp(scores).sum()
             read, x = weights @ memory, target[token]
-            state = output = cell(model.lowest, np.concatenate([x, read]), state)
-            r = np.tanh(linear(model.readout, np.concatenate([output, read, x])))
-            wanted = r @ target.T + array(model.head_bias)
+            state = output = cell(model.decoder.lowest, np.concatenate([x, read]), state)
+            r = np.tanh(linear(model.decoder.readout, np.concatenate([output, read, x])))
+            wanted = r @ target.T + array(model.decoder.head_bias)
             np.testing.assert_allclose(logits[row, t], wanted, rtol=1e-4, atol=1e-4)
 
 

@@ -1,0 +1,192 @@
+"""The captioners that are compared, and how each is trained."""
+
+from collections.abc import Callable, Sequence
+from functools import partial
+from typing import Any, NamedTuple
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+from flax import nnx
+
+from experiments.caption.config import Config
+from experiments.caption.images import END, LARGEST_PIXEL, PAD, START, Images, Split
+from experiments.common.epochs import Lesson
+from experiments.common.labelling import Sets, make_cells, make_lesson
+from seqjax.data.buckets import bucket_tops
+from seqjax.decode import beam_search, generate
+from seqjax.models import Captioner, ImageEncoder
+from seqjax.training.labelling import Labelled
+from seqjax.training.modules import merge_model, split_model
+from seqjax.training.translation import target_losses
+from seqjax.types import Array, Params
+
+TOPS = 2  # lengths that programs are compiled for
+AT_ONCE = 100  # images
+
+
+def make_model(
+    config: Config, way: str, num_words: int, shape: Sequence[int], *, seed: int
+) -> Captioner:
+    """An untrained captioner of images of a shape."""
+    rngs = nnx.Rngs(seed)
+    encoder, features = None, tuple(shape)
+    if len(shape) == 3:  # pixels
+        encoder = ImageEncoder(shape[2], rngs=rngs)
+        features = encoder.grid(shape[0], shape[1])
+    return Captioner(
+        num_words,
+        make_cells(config),
+        features=features,
+        embedding_size=config.embedding_size,
+        entry="step" if way == "blind" else way,
+        encoder=encoder,
+        dropout=config.dropout,
+        tie_weights=config.tie_weights,
+        rngs=rngs,
+    )
+
+
+def as_floats(images: Array) -> Array:
+    """Pixels in bytes as numbers between 0 and 1; features as they are."""
+    return images / LARGEST_PIXEL if images.dtype == jnp.uint8 else images
+
+
+def objective(
+    mean_length: float,
+    model: Captioner,
+    inputs: dict[str, Array],
+    lengths: Array,
+    labels: Array,
+    key: Array,
+) -> tuple[Array, dict[str, Array]]:
+    """The nats of each caption, for each word of one of mean length."""
+    dropout_key = key if model.drop.rate else None
+    logits = model(as_floats(inputs["image"]), inputs["tokens"], dropout_key=dropout_key)
+    return target_losses(logits, labels, pad=PAD) / mean_length, {}
+
+
+def caption_losses(model: Captioner, inputs: dict[str, Array]) -> Array:
+    """The nats of each caption `[B]`."""
+    logits = model(as_floats(inputs["image"]), inputs["tokens"])
+    return target_losses(logits, inputs["labels"], pad=PAD)
+
+
+def make_ask(
+    model: Captioner, function: Callable[[Captioner, Any], Array]
+) -> Callable[[Params, Any], np.ndarray]:
+    """Builds `ask(params, inputs [N, ...]) -> [N, ...]`, in batches of one size."""
+    split = split_model(model)
+    apply = jax.jit(lambda params, inputs: function(merge_model(split, params), inputs))
+
+    def ask(params: Params, inputs: Any) -> np.ndarray:
+        count = len(jax.tree.leaves(inputs)[0])
+        pieces = []
+        for start in range(0, count, AT_ONCE):
+            rows = np.minimum(np.arange(start, start + AT_ONCE), count - 1)
+            pieces.append(apply(params, jax.tree.map(lambda a, rows=rows: a[rows], inputs)))
+        return np.concatenate(jax.device_get(pieces))[:count]
+
+    return ask
+
+
+class Trainee(NamedTuple):
+    lesson: Lesson
+    nats: Callable[[Params, Split], np.ndarray]  # [M], of each caption
+    write: Callable[..., np.ndarray]  # see `make_writer`
+
+
+def make_trainee(config: Config, way: str, images: Images, seed: int) -> Trainee:
+    """A captioner and what is needed to train and to ask it."""
+    shape = images.train.images.shape[1:]
+    model = make_model(config, way, len(images.words), shape, seed=seed)
+    blind = way == "blind"
+    train, validation, test = (
+        exchanged(split.examples, seed) if blind else split.examples for split in images[2:]
+    )
+    lengths = np.asarray(train.lengths)
+    tops = tuple(sorted({*map(int, bucket_tops(lengths, TOPS)), train.labels.shape[1]}))
+    losses = make_ask(model, caption_losses)
+
+    def nats(params: Params, split: Split) -> np.ndarray:
+        examples = exchanged(split.examples, seed) if blind else split.examples
+        inputs = {**examples.inputs, "labels": examples.labels}
+        return losses(params, inputs)
+
+    def evaluate(params: Params) -> dict[str, float]:
+        found = float(nats(params, images.validation).mean())
+        return {"log_likelihood": -found}
+
+    write = make_writer(config, model)
+
+    def sample(params: Params) -> str:
+        few = images.validation._replace(images=images.validation.images[:3])
+        given = write(params, few.images, width=1)
+        said = [row[0] for row in images.validation.captions[:3]]
+        return "\n".join(
+            f"  {images.decode(a)}   (one said: {b})" for a, b in zip(given, said, strict=True)
+        )
+
+    lesson = make_lesson(
+        config,
+        model,
+        partial(objective, float(lengths.mean())),
+        Sets(train, validation, test, tops),
+        evaluate,
+        seed=seed,
+        whole=("image",),
+        sample=sample,
+    )
+    return Trainee(lesson, nats, write)
+
+
+def exchanged(examples: Labelled, seed: int) -> Labelled:
+    """The same captions, each with the image of another example, at random."""
+    order = np.random.default_rng(seed).permutation(len(examples.lengths))
+    inputs = {**examples.inputs, "image": examples.inputs["image"][order]}
+    return examples._replace(inputs=inputs)
+
+
+def make_writer(config: Config, model: Captioner) -> Callable[..., np.ndarray]:
+    """Builds `write(params, images, width=K)`, or `(..., sample=True)`, `-> tokens [N, T]`."""
+
+    def best(width: int, model: Captioner, images: Array) -> Array:
+        context, state = model.look(as_floats(images))
+        first = jnp.full(len(images), START)
+        found = beam_search(
+            model.step,
+            context,
+            state,
+            first,
+            width=width,
+            length=config.max_length + 1,
+            end=END,
+            forbidden=(PAD, START, END + 1),
+            length_penalty=config.length_penalty,
+        )
+        return found.tokens[:, 0]
+
+    def drawn(model: Captioner, images: Array) -> Array:
+        context, state = model.look(as_floats(images))
+
+        def step(both: Any, token: Array) -> tuple[Any, Array]:
+            context, state = both
+            state, logits = model.step(context, state, token)
+            return (context, state), logits.at[jnp.array([PAD, START, END + 1])].set(-jnp.inf)
+
+        prime = jnp.full((len(images), 1), START)
+        key = jax.random.key(config.seed)
+        return generate(step, (context, state), prime, key, length=config.max_length + 1)
+
+    ways: dict[Any, Any] = {}
+
+    def write(
+        params: Params, images: np.ndarray, *, width: int = 1, sample: bool = False
+    ) -> np.ndarray:
+        name = "sample" if sample else width
+        if name not in ways:
+            function = drawn if sample else partial(best, width)
+            ways[name] = make_ask(model, function)
+        return ways[name](params, images)
+
+    return write

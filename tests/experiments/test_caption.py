@@ -1,0 +1,127 @@
+"""The captioner in small: it sees, the blind one does not; floors and readers of captions."""
+
+import dataclasses
+import json
+import math
+
+import numpy as np
+import pytest
+
+from experiments.caption.floors import floors
+from experiments.caption.images import END, load_images
+from experiments.caption.program import Config, run
+from experiments.caption.scores import scores_of, truth
+from seqjax import InputError
+from seqjax.data.sets.captions import load_captions, read_captions, read_features
+from seqjax.tasks.scenes import Thing, blind_entropy
+from tests.support.tiers import long_only
+
+SMALL = {
+    "scenes": 200,
+    "hidden_size": 16,
+    "embedding_size": 16,
+    "batch_size": 32,
+    "epochs": 2,
+    "beam": 2,
+    "cell": "gru",
+}
+
+
+def write_captioned(folder):
+    """Images whose only feature says what is on them."""
+    captions, features = folder / "captions", folder / "features"
+    captions.mkdir()
+    features.mkdir()
+    names = [f"image{i}.jpg" for i in range(60)]
+    kinds = np.arange(60) % 3
+    says = ("a dog runs", "two cats sleep", "the bird sings loudly")
+    lines = [
+        f"{n}#{k}\t{says[c].capitalize()} ."
+        for n, c in zip(names, kinds, strict=True)
+        for k in range(2)
+    ]
+    (captions / "Some.token.txt").write_text("\n".join(lines) + "\n")
+    for split, part in (("train", names[:40]), ("dev", names[40:50]), ("test", names[50:])):
+        (captions / f"Some.{split}Images.txt").write_text("\n".join(part))
+    (features / "names.txt").write_text("\n".join(names))
+    grid = np.repeat(np.eye(3, dtype=np.int8)[kinds][:, None], 4, 1)
+    np.savez(features / "grid.npz", grid=grid, scale=np.ones(3, np.float32))
+    np.savez(features / "pooled.npz", features=np.eye(3, dtype=np.float32)[kinds])
+    return {"data": str(captions), "features": str(features), "scenes": 30_000, "min_count": 1}
+
+
+@pytest.mark.parametrize("entries", ["step", long_only("state,blind")])
+def test_scenes_in_small(tmp_path, entries):
+    config = Config(**SMALL, entries=entries, workdir=str(tmp_path / "run"))
+    results = run(config)
+    for row in results["networks"].values():
+        assert row["nats"] < 20
+        assert 0 <= row["sampled"]["true"] <= 1
+    assert results["floors"]["blind_entropy"] == blind_entropy()
+    assert (tmp_path / "run" / "captions.png").read_bytes().startswith(b"\x89PNG")
+    assert json.loads((tmp_path / "run" / "results.json").read_text())["results"] == results
+    assert run(dataclasses.replace(config, resume=True)) == results
+
+
+@pytest.mark.parametrize("entry", ["attention", long_only("first")])
+def test_captions_of_given_features(tmp_path, entry):
+    """Three kinds of image, three sentences: all are learnt."""
+    given = write_captioned(tmp_path)
+    changes = {"entries": entry, "epochs": 25, "learning_rate": 0.02, "batch_size": 16}
+    results = run(Config(**SMALL | given | changes, workdir=str(tmp_path / "run")))
+    (row,) = results["networks"].values()
+    assert row["beam"]["bleu1"] > 99
+    assert results["floors"]["caption of the nearest image"]["bleu1"] > 99
+    assert results["published"] == {}
+
+
+def test_floors_of_scenes():
+    images = load_images(Config(scenes=50))
+    levels = floors(images)
+    assert levels["perfect_nats"] == pytest.approx(levels["perfect_entropy"], abs=0.15)
+    assert levels["perfect_nats"] < levels["blind_entropy"] - 2
+    assert 0 < levels["blind_true"] < 0.2
+    row = images.test.examples.labels[0]
+    assert images.decode(row) == images.test.captions[0][0]
+    assert np.sum(row == END) == 1
+
+
+def test_truth_and_bleu():
+    scene = (Thing("circle", "red", "large", 0, 0),)
+    assert truth([scene] * 2, ["a red circle", "a blue circle"]) == 0.5
+    scores = scores_of([["a dog runs in the snow", "a dog is in snow"]], ["a dog runs in the snow"])
+    assert scores["bleu4"] == pytest.approx(100)
+    assert scores_of([["a b c d e"]], ["a b c x y"])["bleu1"] == pytest.approx(60)
+    assert scores_of([["a b c d e f"]], ["a b c"])["bleu1"] == pytest.approx(100 * math.exp(-1))
+
+
+@pytest.mark.parametrize(
+    ("changes", "message"),
+    [
+        ({"entries": "last"}, "unknown name 'last' in --entries"),
+        ({"data": "nowhere"}, "--data=PATH needs --features=PATH"),
+        ({"features": "x"}, "--features is for a folder of captions"),
+        ({"data": "nowhere", "features": "x", "scenes": 30_000}, "there is no folder"),
+        ({"data": "nowhere", "features": "x"}, "--scenes has no use"),
+    ],
+)
+def test_bad_input_is_refused(tmp_path, changes, message):
+    with pytest.raises(InputError, match=message):
+        run(Config(**SMALL | changes, workdir=str(tmp_path / "run")))
+
+
+def test_files_that_do_not_fit(tmp_path):
+    given = write_captioned(tmp_path)
+    (tmp_path / "captions" / "Some.testImages.txt").write_text("strange.jpg")
+    with pytest.raises(InputError, match=r"the test image 'strange\.jpg' has no features"):
+        load_captions(given["data"], given["features"], kind="grid")
+    (tmp_path / "features" / "names.txt").write_text("one.jpg")
+    with pytest.raises(InputError, match=r"features of 60 images, and .* 1 names"):
+        read_features(given["features"], "features")
+    bad = tmp_path / "bad.token.txt"
+    bad.write_text("image1.jpg a dog\n")
+    with pytest.raises(InputError, match="line 1: write NAME#NUMBER, a tab and a caption"):
+        read_captions(bad)
+    (tmp_path / "features" / "pooled.npz").unlink()
+    with pytest.raises(InputError, match=r"no \.npz file with an array 'features'"):
+        read_features(given["features"], "features")

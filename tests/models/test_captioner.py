@@ -1,0 +1,77 @@
+"""The captioner: step by step, its four entries, and the network of pixels."""
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+import pytest
+from flax import nnx
+
+from seqjax import InputError, lstm, rnn
+from seqjax.models import Captioner, ImageEncoder
+from seqjax.models.captioner import ENTRIES
+from seqjax.training.modules import merge_model, split_model
+from tests.support.randomness import randomise
+
+B, T, V = 2, 4, 7
+TOKENS = jax.random.randint(jax.random.key(0), (B, T), 0, V)
+GRID = jax.random.normal(jax.random.key(1), (B, 3, 5))
+
+
+def make(entry, cell=lstm, **changes):
+    options = {"features": (3, 5), "embedding_size": 6, "entry": entry} | changes
+    model = Captioner(V, [cell(4)], rngs=nnx.Rngs(0), **options)
+    split = split_model(model)
+    return merge_model(split, randomise(split.params, 1))
+
+
+@pytest.mark.parametrize("entry", ENTRIES)
+def test_a_sentence_is_word_by_word_and_about_the_image(entry):
+    model = make(entry)
+    logits = jax.jit(lambda images: model(images, TOKENS))(GRID)
+    context, state = model.look(GRID)
+    for t in range(T):
+        state, found = model.step(context, state, TOKENS[:, t])
+        np.testing.assert_allclose(found, logits[:, t], rtol=1e-4, atol=1e-5)
+    assert not np.allclose(model(GRID[::-1], TOKENS), logits)
+
+
+def test_at_every_step_the_image_enters_as_the_lectures_have_it():
+    """h = tanh(W_xh x + W_hh h + W_ih v + b), in NumPy."""
+    model = make("step", cell=rnn, features=(5,))
+    images = GRID[:, 0]
+    logits = model(images, TOKENS)
+    p = jax.tree.map(np.asarray, model.decoder.lowest.arrays())
+    w_xh, w_ih = p["w"][:6], p["w"][6:]
+    v = np.tanh(images @ np.asarray(model.project.kernel) + np.asarray(model.project.bias))
+    h = np.zeros((B, 4))
+    for t in range(T):
+        x = np.asarray(model.decoder.embedding.embedding)[TOKENS[:, t]]
+        h = np.tanh(x @ w_xh + h @ p["u"] + v @ w_ih + p["b"])
+        r = np.tanh(np.asarray(model.decoder.readout(jnp.concatenate([h, v, x], -1))))
+        np.testing.assert_allclose(model.decoder.head(r), logits[:, t], rtol=1e-4, atol=1e-5)
+
+
+def test_pixels_become_a_grid_that_knows_where_things_are():
+    encoder = ImageEncoder(3, (4, 5), rngs=nnx.Rngs(0))
+    assert encoder.grid(16, 12) == (4 * 3, 5)
+    flat = jnp.ones((1, 16, 12, 3)) * 0.3
+    found = encoder(flat)
+    assert found.shape == (1, 12, 5)
+    assert not np.allclose(found[0, 0], found[0, -1])  # the same colour, elsewhere
+    model = make("attention", features=(12, 5), encoder=encoder)
+    assert model(jnp.concatenate([flat, flat * 2]), TOKENS).shape == (B, T, V)
+
+
+@pytest.mark.parametrize(
+    ("options", "message"),
+    [
+        ({"entry": "last"}, "entry must be one of step, first, state, attention"),
+        ({"entry": "attention", "features": (5,)}, "attention needs a grid of features"),
+        ({"features": (1, 2, 3)}, r"features must be \(F,\) or \(S, F\)"),
+    ],
+)
+def test_what_it_refuses(options, message):
+    with pytest.raises(InputError, match=message):
+        make(**{"entry": "step"} | options)
+    with pytest.raises(InputError, match=r"features must be of shape \('B', 3, 5\), got"):
+        make("step")(GRID[..., :4], TOKENS)
