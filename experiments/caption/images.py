@@ -6,6 +6,7 @@ from typing import Any, NamedTuple
 import numpy as np
 
 from experiments.caption.config import Config
+from experiments.common.images import LARGEST_PIXEL
 from experiments.common.words import UNKNOWN, places
 from seqjax.data.orders import padded
 from seqjax.data.sets.captions import CaptionedSplits, load_captions
@@ -14,7 +15,6 @@ from seqjax.training.labelling import Labelled
 
 PAD, START, END = range(3)  # and then <unk>
 HELD_OUT = 1000  # scenes in validation and in test
-LARGEST_PIXEL = 255
 
 
 class Split(NamedTuple):

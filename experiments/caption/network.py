@@ -10,19 +10,17 @@ import numpy as np
 from flax import nnx
 
 from experiments.caption.config import Config
-from experiments.caption.images import END, LARGEST_PIXEL, PAD, START, Images, Split
+from experiments.caption.images import END, PAD, START, Images, Split
 from experiments.common.epochs import Lesson
+from experiments.common.images import as_floats, exchanged, make_ask
 from experiments.common.labelling import Sets, make_cells, make_lesson
 from seqjax.data.buckets import bucket_tops
 from seqjax.decode import beam_search, generate
 from seqjax.models import Captioner, ImageEncoder
-from seqjax.training.labelling import Labelled
-from seqjax.training.modules import merge_model, split_model
 from seqjax.training.translation import target_losses
 from seqjax.types import Array, Params
 
 TOPS = 2  # lengths that programs are compiled for
-AT_ONCE = 100  # images
 
 
 def make_model(
@@ -47,11 +45,6 @@ def make_model(
     )
 
 
-def as_floats(images: Array) -> Array:
-    """Pixels in bytes as numbers between 0 and 1; features as they are."""
-    return images / LARGEST_PIXEL if images.dtype == jnp.uint8 else images
-
-
 def objective(
     mean_length: float,
     model: Captioner,
@@ -70,24 +63,6 @@ def caption_losses(model: Captioner, inputs: dict[str, Array]) -> Array:
     """The nats of each caption `[B]`."""
     logits = model(as_floats(inputs["image"]), inputs["tokens"])
     return target_losses(logits, inputs["labels"], pad=PAD)
-
-
-def make_ask(
-    model: Captioner, function: Callable[[Captioner, Any], Array]
-) -> Callable[[Params, Any], np.ndarray]:
-    """Builds `ask(params, inputs [N, ...]) -> [N, ...]`, in batches of one size."""
-    split = split_model(model)
-    apply = jax.jit(lambda params, inputs: function(merge_model(split, params), inputs))
-
-    def ask(params: Params, inputs: Any) -> np.ndarray:
-        count = len(jax.tree.leaves(inputs)[0])
-        pieces = []
-        for start in range(0, count, AT_ONCE):
-            rows = np.minimum(np.arange(start, start + AT_ONCE), count - 1)
-            pieces.append(apply(params, jax.tree.map(lambda a, rows=rows: a[rows], inputs)))
-        return np.concatenate(jax.device_get(pieces))[:count]
-
-    return ask
 
 
 class Trainee(NamedTuple):
@@ -138,13 +113,6 @@ def make_trainee(config: Config, way: str, images: Images, seed: int) -> Trainee
         sample=sample,
     )
     return Trainee(lesson, nats, write)
-
-
-def exchanged(examples: Labelled, seed: int) -> Labelled:
-    """The same captions, each with the image of another example, at random."""
-    order = np.random.default_rng(seed).permutation(len(examples.lengths))
-    inputs = {**examples.inputs, "image": examples.inputs["image"][order]}
-    return examples._replace(inputs=inputs)
 
 
 def make_writer(config: Config, model: Captioner) -> Callable[..., np.ndarray]:

@@ -10,6 +10,7 @@ from seqjax.models.encoder_decoder import EncoderDecoder
 from seqjax.models.image_encoder import ImageEncoder
 from seqjax.models.language_model import LanguageModel
 from seqjax.models.ngram import witten_bell
+from seqjax.models.question_answerer import QuestionAnswerer
 from seqjax.models.tagger import Feature, SequenceTagger
 from seqjax.models.tree_network import TreeNetwork
 
@@ -20,6 +21,7 @@ __all__ = [
     "Feature",
     "ImageEncoder",
     "LanguageModel",
+    "QuestionAnswerer",
     "SequenceClassifier",
     "SequenceTagger",
     "TreeNetwork",

@@ -1,0 +1,46 @@
+"""What programs share whose networks see images: pixels in bytes, images exchanged, networks asked."""
+
+from collections.abc import Callable
+from typing import Any
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+from flax import nnx
+
+from seqjax.training.labelling import Labelled
+from seqjax.training.modules import merge_model, split_model
+from seqjax.types import Array, Params
+
+LARGEST_PIXEL = 255
+AT_ONCE = 100  # images
+
+
+def as_floats(images: Array) -> Array:
+    """Pixels in bytes as numbers between 0 and 1; features as they are."""
+    return images / LARGEST_PIXEL if images.dtype == jnp.uint8 else images
+
+
+def exchanged(examples: Labelled, seed: int) -> Labelled:
+    """The same examples, each with the image of another, at random: the control that sees nothing."""
+    order = np.random.default_rng(seed).permutation(len(examples.lengths))
+    inputs = {**examples.inputs, "image": examples.inputs["image"][order]}
+    return examples._replace(inputs=inputs)
+
+
+def make_ask(
+    model: nnx.Module, function: Callable[[Any, Any], Array]
+) -> Callable[[Params, Any], np.ndarray]:
+    """Builds `ask(params, inputs [N, ...]) -> [N, ...]`, in batches of one size."""
+    split = split_model(model)
+    apply = jax.jit(lambda params, inputs: function(merge_model(split, params), inputs))
+
+    def ask(params: Params, inputs: Any) -> np.ndarray:
+        count = len(jax.tree.leaves(inputs)[0])
+        pieces = []
+        for start in range(0, count, AT_ONCE):
+            rows = np.minimum(np.arange(start, start + AT_ONCE), count - 1)
+            pieces.append(apply(params, jax.tree.map(lambda a, rows=rows: a[rows], inputs)))
+        return np.concatenate(jax.device_get(pieces))[:count]
+
+    return ask

@@ -1,0 +1,134 @@
+"""Questions about images in small: scenes, and a wheel made here."""
+
+import io
+import json
+import zipfile
+
+import jax
+import numpy as np
+import pytest
+from flax import nnx
+from PIL import Image
+
+from experiments.vqa.program import Config, accuracies, run
+from experiments.vqa.questions import UNSEEN, load_questions
+from seqjax import InputError, gru
+from seqjax.data.sets.easy_vqa import load_easy_vqa
+from seqjax.models import QuestionAnswerer
+from seqjax.models.question_answerer import FUSIONS
+from seqjax.training.modules import merge_model, split_model
+from tests.support.randomness import randomise
+
+SMALL = {"hidden_size": 16, "embedding_size": 8, "batch_size": 16, "epochs": 1}
+
+
+def write_wheel(folder, side=64):
+    """Twelve pictures, red or blue, and what colour they are."""
+    path = folder / "easy_vqa-1.0-py3-none-any.whl"
+    with zipfile.ZipFile(path, "w") as archive:
+        for split, count in (("train", 20), ("test", 6)):
+            rows = []
+            for number in range(count):
+                colour = ("red", "blue")[number % 2]
+                picture = io.BytesIO()
+                Image.new("RGB", (side, side), colour).save(picture, "PNG")
+                archive.writestr(f"easy_vqa/data/{split}/images/{number}.png", picture.getvalue())
+                rows.append(["What colour is it?", colour, number])
+            archive.writestr(f"easy_vqa/data/{split}/questions.json", json.dumps(rows))
+    return str(folder)
+
+
+def test_scenes_in_small(tmp_path):
+    config = Config(**SMALL, questions=200, fusions="step", workdir=str(tmp_path / "run"))
+    results = run(config)
+    (row,) = results["networks"].values()
+    assert set(row["test"]) == {"all", "exists", "count", "colour", "relation"}
+    assert set(row["unseen"]) == {"all", "exists", "relation"}
+    assert (tmp_path / "run" / "answers.png").read_bytes().startswith(b"\x89PNG")
+    assert "ceiling of who sees nothing" in (tmp_path / "run" / "table.txt").read_text()
+
+
+def test_a_wheel_is_read(tmp_path):
+    questions = load_questions(Config(data=write_wheel(tmp_path)))
+    assert questions.answers == ["blue", "red"]
+    assert [len(split.words) for split in questions[3:6]] == [18, 2, 6]
+    assert questions.unseen is None
+    assert questions.by_words() == 0.5  # the words tell nothing here
+    first = questions.test.examples
+    assert questions.answers[first.labels[0]] == "red"
+    assert first.inputs["image"][0, 5, 5].tolist() == [255, 0, 0]
+
+
+def test_wheels_that_are_none(tmp_path):
+    with pytest.raises(InputError, match="has no wheel easy_vqa"):
+        load_easy_vqa(tmp_path)
+    bad = tmp_path / "easy_vqa-1.0-py3-none-any.whl"
+    bad.write_bytes(b"no zip")
+    with pytest.raises(InputError, match="is no wheel of easy-VQA"):
+        load_easy_vqa(tmp_path)
+    write_wheel(tmp_path, side=32)
+    with pytest.raises(InputError, match="not 64 x 64"):
+        load_easy_vqa(tmp_path)
+
+
+def test_questions_without_pairs_that_are_held_out():
+    questions = load_questions(Config(questions=40))
+    named = {" ".join(pair) for pair in UNSEEN}
+    assert all(any(name in words for name in named) for words in questions.unseen.words)
+    assert not any(name in words for name in named for words in questions.train.words)
+    right = np.ones(len(questions.unseen.words), bool)
+    assert accuracies(right, questions.unseen) == {"all": 1, "exists": 1, "relation": 1}
+
+
+@pytest.mark.parametrize("fusion", FUSIONS)
+def test_question_and_image_both_count_and_padding_does_not(fusion):
+    model = QuestionAnswerer(
+        9,
+        5,
+        [gru(4)],
+        features=(2, 3),
+        embedding_size=4,
+        hidden_size=6,
+        fusion=fusion,
+        rngs=nnx.Rngs(0),
+    )
+    split = split_model(model)
+    model = merge_model(split, randomise(split.params, 1))
+    images = jax.random.normal(jax.random.key(0), (2, 2, 3))
+    tokens = jax.random.randint(jax.random.key(1), (2, 5), 0, 9)
+    lengths = np.array([5, 3])
+    logits = model(images, tokens, lengths)
+    assert logits.shape == (2, 5)
+    np.testing.assert_allclose(model(images, tokens.at[1, 3:].set(8), lengths), logits, rtol=1e-5)
+    np.testing.assert_allclose(
+        model(images[1:], tokens[1:, :3], lengths[1:]), logits[1:], rtol=1e-4, atol=1e-5
+    )
+    assert not np.allclose(model(images[::-1], tokens, lengths), logits)
+    assert not np.allclose(model(images, tokens.at[:, 0].add(1) % 9, lengths), logits)
+
+
+@pytest.mark.parametrize(
+    ("changes", "message"),
+    [
+        ({"fusions": "sum"}, "unknown name 'sum' in --fusions"),
+        ({"data": "x", "questions": 5}, "--questions has no use"),
+        ({"data": "nowhere"}, "there is no file nowhere"),
+    ],
+)
+def test_bad_input_is_refused(tmp_path, changes, message):
+    with pytest.raises(InputError, match=message):
+        run(Config(**SMALL | changes, workdir=str(tmp_path / "run")))
+
+
+def test_a_fusion_that_is_none():
+    with pytest.raises(InputError, match="fusion must be one of product, concat, step"):
+        QuestionAnswerer(
+            9,
+            5,
+            [gru(4)],
+            features=(3,),
+            embedding_size=4,
+            hidden_size=6,
+            fusion="sum",
+            rngs=nnx.Rngs(0),
+        )
