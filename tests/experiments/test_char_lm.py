@@ -128,7 +128,22 @@ def test_sampling_from_a_checkpoint_depends_on_the_seed_alone(trained, capsys):
     assert len(first) == 44
     assert sample("/checkpoints", seed=3) == sample("/checkpoints/best", seed=3) == first
     assert sample(seed=4) != first
-    assert sample(seed=3, temperature=0) == sample(seed=4, temperature=0) == sample(top_k=1)
+    greedy = sample(seed=3, temperature=0)
+    assert greedy == sample(seed=4, temperature=0) == sample(top_k=1) == sample(beam=1)
+    assert greedy == sample(top_p=1e-6)
+    assert sample(temperature=0, repetition_penalty=1e6)[4:12] != greedy[4:12]  # nothing twice
+    wide = sample(beam=4)
+    assert len(wide) == 44
+
+
+def test_choices_that_are_refused():
+    for change, message in (
+        ({"top_p": 0.0}, "--top_p must lie above 0"),
+        ({"repetition_penalty": -1.0}, "--repetition_penalty must be a number above 0"),
+        ({"beam": 3}, "--beam=3 needs --sample_only"),
+    ):
+        with pytest.raises(InputError, match=message):
+            Config(**change)
 
 
 def test_a_resumed_run_must_be_the_same_run(trained):
