@@ -25,6 +25,7 @@ class Split(NamedTuple):
     image_of: np.ndarray  # [M] the image of each caption
     examples: Labelled  # inputs: "image" [M, ...] and "tokens" [M, T]; labels [M, T]
     scenes: list[Scene]  # [] where there are none
+    names: list[str]  # of the images; [] where they have none
 
 
 class Images(NamedTuple):
@@ -64,7 +65,7 @@ def load_images(config: Config, *, grid: bool = False) -> Images:
         pixels = np.round(LARGEST_PIXEL * render(random, scenes)).astype(np.uint8)
         drawn.append((pixels, [[draw_caption(random, scene)] for scene in scenes], scenes))
     words = _words((c for _, captions, _ in drawn for row in captions for c in row), 1)
-    return Images("scenes", words, *(_split(config, words, *parts) for parts in drawn))
+    return Images("scenes", words, *(_split(config, words, *parts, []) for parts in drawn))
 
 
 def _from_folder(config: Config, *, grid: bool) -> Images:
@@ -75,7 +76,7 @@ def _from_folder(config: Config, *, grid: bool) -> Images:
     mean, deviation = features.mean(axes), features.std(axes) + 1e-6
     words = _words((c for row in splits.train.captions for c in row), config.min_count)
     made = [
-        _split(config, words, (split.features - mean) / deviation, split.captions, [])
+        _split(config, words, (split.features - mean) / deviation, split.captions, [], split.names)
         for split in splits
     ]
     return Images("captions", words, *made)
@@ -96,6 +97,7 @@ def _split(
     images: np.ndarray,
     captions: list[list[str]],
     scenes: list[Scene],
+    names: list[str],
 ) -> Split:
     table, unknown = places(words), words.index(UNKNOWN)
     rows, image_of = [], []
@@ -110,4 +112,4 @@ def _split(
     wide[:, : tokens.shape[1]] = tokens
     of = np.array(image_of)
     inputs = {"image": images[of], "tokens": np.where(wide[:, :-1] == END, PAD, wide[:, :-1])}
-    return Split(images, captions, of, Labelled(inputs, lengths, wide[:, 1:]), scenes)
+    return Split(images, captions, of, Labelled(inputs, lengths, wide[:, 1:]), scenes, names)

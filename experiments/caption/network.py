@@ -8,6 +8,7 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 from flax import nnx
+from jax import lax
 
 from experiments.caption.config import Config
 from experiments.caption.images import END, PAD, START, Images, Split
@@ -65,10 +66,29 @@ def caption_losses(model: Captioner, inputs: dict[str, Array]) -> Array:
     return target_losses(logits, inputs["labels"], pad=PAD)
 
 
+def explained(model: Captioner, inputs: dict[str, Array]) -> dict[str, Array]:
+    """Of captions `tokens [B, T]`: their log-probabilities `[B]`, and what attention read, `[B, T, S]`."""
+    context, state = model.look(as_floats(inputs["image"]))
+    tokens = inputs["tokens"]
+    read = jnp.concatenate([jnp.full((len(tokens), 1), START, tokens.dtype), tokens[:, :-1]], 1)
+
+    def advance(state: Any, both: tuple[Array, Array]) -> tuple[Any, tuple[Array, Any]]:
+        token, written = both
+        state, logits, weights = model.decoder.step_with_weights(context, state, token)
+        log_p = jnp.take_along_axis(jax.nn.log_softmax(logits), written[:, None], 1)[:, 0]
+        return state, (log_p, weights)
+
+    _, (log_p, weights) = lax.scan(advance, state, (read.T, tokens.T))
+    ended = jnp.cumsum(tokens == END, 1) - (tokens == END)  # at the first end, that is still told
+    found = {"log_probs": jnp.where(ended > 0, 0, log_p.T).sum(1)}
+    return found if weights is None else found | {"maps": jnp.swapaxes(weights, 0, 1)}
+
+
 class Trainee(NamedTuple):
     lesson: Lesson
     nats: Callable[[Params, Split], np.ndarray]  # [M], of each caption
     write: Callable[..., np.ndarray]  # see `make_writer`
+    explain: Callable[[Params, Any], dict[str, np.ndarray]]  # see `explained`
 
 
 def make_trainee(config: Config, way: str, images: Images, seed: int) -> Trainee:
@@ -112,7 +132,7 @@ def make_trainee(config: Config, way: str, images: Images, seed: int) -> Trainee
         whole=("image",),
         sample=sample,
     )
-    return Trainee(lesson, nats, write)
+    return Trainee(lesson, nats, write, make_ask(model, explained))
 
 
 def make_writer(config: Config, model: Captioner) -> Callable[..., np.ndarray]:

@@ -25,11 +25,12 @@ import numpy as np
 from experiments.caption import report
 from experiments.caption.config import WAYS, Config
 from experiments.caption.floors import floors
+from experiments.caption.gallery import gallery, read_pictures
 from experiments.caption.images import Images, load_images
 from experiments.caption.network import make_trainee
 from experiments.caption.scores import scores_of, truth
 from experiments.common import cli
-from experiments.common.epochs import Network, train_networks
+from experiments.common.epochs import Network, best_params, train_networks
 from experiments.common.study_run import StudyRun, open_study
 from seqjax.devices import use_cpu_devices
 from seqjax.files.writing import write_atomically
@@ -104,8 +105,34 @@ def finish(
     print(shown)
     write_atomically(study.workdir / "examples.txt", shown + "\n")
     report.figure(study.workdir / "captions.png", by_way, results, images)
+    write_gallery(study, networks, rows)
     study.finish(results, report.table(by_way, results, images))
     return results
+
+
+def write_gallery(study: StudyRun, networks: Networks, rows: dict[str, dict[str, Any]]) -> None:
+    """Writes gallery.html: what the best network that sees says of test images."""
+    seeing = [name for name in rows if networks[name][1] != "blind"]
+    if not seeing:
+        return
+    name = min(seeing, key=lambda n: rows[n]["nats"])
+    images, way, seed = networks[name]
+    trainee = make_trainee(study.config, way, images, seed)
+    params = best_params(study.workdir, name, trainee.lesson.state.params)
+    tokens = trainee.write(params, images.test.images, width=study.config.beam)
+    found = trainee.explain(params, {"image": images.test.images, "tokens": tokens})
+    captions = [images.decode(row) for row in tokens]
+    features = study.config.features
+    text = gallery(
+        images,
+        captions,
+        found["log_probs"],
+        about=f"{images.name}: the image enters by “{way}”; beam of {study.config.beam}.",
+        pictures=read_pictures(features) if features else {},
+        names=images.test.names,
+        maps=found.get("maps"),
+    )
+    write_atomically(study.workdir / "gallery.html", text)
 
 
 def main(config: Config) -> None:

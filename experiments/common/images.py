@@ -29,18 +29,18 @@ def exchanged(examples: Labelled, seed: int) -> Labelled:
 
 
 def make_ask(
-    model: nnx.Module, function: Callable[[Any, Any], Array]
-) -> Callable[[Params, Any], np.ndarray]:
-    """Builds `ask(params, inputs [N, ...]) -> [N, ...]`, in batches of one size."""
+    model: nnx.Module, function: Callable[[Any, Any], Any]
+) -> Callable[[Params, Any], Any]:
+    """Builds `ask(params, inputs [N, ...]) -> arrays [N, ...]`, in batches of one size."""
     split = split_model(model)
     apply = jax.jit(lambda params, inputs: function(merge_model(split, params), inputs))
 
-    def ask(params: Params, inputs: Any) -> np.ndarray:
+    def ask(params: Params, inputs: Any) -> Any:
         count = len(jax.tree.leaves(inputs)[0])
         pieces = []
         for start in range(0, count, AT_ONCE):
             rows = np.minimum(np.arange(start, start + AT_ONCE), count - 1)
             pieces.append(apply(params, jax.tree.map(lambda a, rows=rows: a[rows], inputs)))
-        return np.concatenate(jax.device_get(pieces))[:count]
+        return jax.tree.map(lambda *parts: np.concatenate(parts)[:count], *jax.device_get(pieces))
 
     return ask

@@ -1,13 +1,17 @@
 """The captioner in small: it sees, the blind one does not; floors and readers of captions."""
 
 import dataclasses
+import io
 import json
 import math
+import shutil
 
 import numpy as np
 import pytest
+from PIL import Image
 
 from experiments.caption.floors import floors
+from experiments.caption.gallery import gallery
 from experiments.caption.images import END, load_images
 from experiments.caption.program import Config, run
 from experiments.caption.scores import scores_of, truth
@@ -46,6 +50,11 @@ def write_captioned(folder):
     (features / "names.txt").write_text("\n".join(names))
     grid = np.repeat(np.eye(3, dtype=np.int8)[kinds][:, None], 4, 1)
     np.savez(features / "grid.npz", grid=grid, scale=np.ones(3, np.float32))
+    picture = io.BytesIO()
+    Image.new("RGB", (16, 16), "red").save(picture, "PNG")
+    data = np.frombuffer(picture.getvalue() * len(names), np.uint8)
+    offsets = np.arange(len(names) + 1) * len(picture.getvalue())
+    np.savez(features / "jpeg16.npz", data=data, offsets=offsets)
     np.savez(features / "pooled.npz", features=np.eye(3, dtype=np.float32)[kinds])
     return {"data": str(captions), "features": str(features), "scenes": 30_000, "min_count": 1}
 
@@ -71,6 +80,12 @@ def test_captions_of_given_features(tmp_path, entry):
     results = run(Config(**SMALL | given | changes, workdir=str(tmp_path / "run")))
     (row,) = results["networks"].values()
     assert row["beam"]["bleu1"] > 99
+    text = (tmp_path / "run" / "gallery.html").read_text()
+    assert "data:image/png" in text
+    assert "two cats sleep" in text
+    assert ("maps" in text) == (entry == "attention")
+    assert "http" not in text.replace("http://www.w3.org/2000/svg", "").replace("http-equiv", "")
+    assert "</script><" not in text.split("const DATA")[1].split("\n")[0]
     assert results["floors"]["caption of the nearest image"]["bleu1"] > 99
     assert results["published"] == {}
 
@@ -125,3 +140,62 @@ def test_files_that_do_not_fit(tmp_path):
     (tmp_path / "features" / "pooled.npz").unlink()
     with pytest.raises(InputError, match=r"no \.npz file with an array 'features'"):
         read_features(given["features"], "features")
+
+
+@pytest.fixture(scope="module")
+def opened(tmp_path_factory):
+    """A gallery in a browser, of captions that strangers wrote."""
+    chromium = shutil.which("chromium") or shutil.which("chromium-browser")
+    driver = pytest.importorskip("playwright.sync_api")
+    if chromium is None:
+        pytest.skip("no Chromium")
+    images = load_images(Config(scenes=20))
+    captions = [said[0] for said in images.test.captions]
+    captions[0] = "<img src=x onerror=alert(1)></script><script>alert(2)</script>"
+    maps = np.random.default_rng(0).random((len(captions), 22, 16))
+    text = gallery(
+        images,
+        captions,
+        np.full(len(captions), -1.5),
+        about="A test.",
+        pictures={},
+        names=[],
+        maps=maps,
+    )
+    path = tmp_path_factory.mktemp("gallery") / "gallery.html"
+    path.write_text(text, encoding="utf-8")
+    with driver.sync_playwright() as running:
+        browser = running.chromium.launch(executable_path=chromium, args=["--no-sandbox"])
+        page = browser.new_page(viewport={"width": 400, "height": 800})
+        complaints = []
+        page.on("console", lambda message: complaints.append(message.text))
+        page.on("pageerror", lambda error: complaints.append(str(error)))
+        page.on("dialog", lambda dialog: complaints.append(dialog.message))
+        page.on(
+            "request",
+            lambda request: request.url.startswith("data:") or complaints.append(request.url),
+        )
+        page.goto(path.as_uri())
+        yield page
+        browser.close()
+    assert complaints == [path.as_uri()]
+
+
+def test_the_gallery_shows_text_and_runs_none(opened):
+    assert opened.locator("article").count() == 60
+    assert "onerror" in opened.inner_text("article >> nth=0")
+    opened.click("text=not true")
+    assert opened.locator("article").count() == 1
+    opened.click("#choices >> text=all")
+    opened.focus("article:nth-child(2) h2 button")
+    assert opened.locator("article:nth-child(2) .map i").count() == 16
+
+
+def test_the_gallery_fits_a_telephone_and_has_alt_texts(opened):
+    assert opened.evaluate("document.documentElement.scrollWidth") <= 400
+    assert opened.evaluate("[...document.images].every(i => i.alt.length > 8 && i.naturalWidth)")
+    grounds = set()
+    for _ in range(2):
+        opened.click("#theme")
+        grounds.add(opened.evaluate("getComputedStyle(document.body).backgroundColor"))
+    assert len(grounds) == 2
