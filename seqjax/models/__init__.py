@@ -7,6 +7,7 @@ from seqjax.models.captioner import Captioner
 from seqjax.models.classifier import SequenceClassifier
 from seqjax.models.decoder import Decoder
 from seqjax.models.encoder_decoder import EncoderDecoder
+from seqjax.models.frame_labeller import FrameLabeller
 from seqjax.models.image_encoder import ImageEncoder
 from seqjax.models.language_model import LanguageModel
 from seqjax.models.ngram import witten_bell
@@ -19,6 +20,7 @@ __all__ = [
     "Decoder",
     "EncoderDecoder",
     "Feature",
+    "FrameLabeller",
     "ImageEncoder",
     "LanguageModel",
     "QuestionAnswerer",
