@@ -13,6 +13,7 @@ from experiments.beam_demo import program as beam_demo
 from experiments.beam_demo.chains import CHAINS, END
 from experiments.beam_demo.network import train
 from seqjax.decode import beam_search
+from tests.support.tiers import long_only
 
 
 @pytest.fixture(scope="module")
@@ -77,7 +78,7 @@ SEARCHES = [
 ]
 
 
-@pytest.mark.parametrize("name", ["Trained LSTM", "Three beams", "Too short"])
+@pytest.mark.parametrize("name", ["Trained LSTM", long_only("Three beams"), long_only("Too short")])
 def test_the_page_searches_as_the_library_does(node, trained, name):
     step, state, end = library_model(trained, name)
     for options in SEARCHES:

@@ -88,6 +88,7 @@ def test_a_saved_network_translates(trained, capsys, monkeypatch):
         main(Config(checkpoint=run_at, translate="eins " * 13))
 
 
+@pytest.mark.long
 def test_the_curve_of_a_saved_network(trained, tmp_path):
     config = trained[0]
     main(Config(checkpoint=config.workdir, curve="1,3", workdir=str(tmp_path / "curve")))
@@ -103,6 +104,7 @@ def test_the_curve_of_a_saved_network(trained, tmp_path):
     assert (tmp_path / "curve" / "curve.png").exists()
 
 
+@pytest.mark.long
 def test_a_stopped_run_resumes_to_the_same_numbers(tmp_path, monkeypatch):
     whole = run(make_config(tmp_path / "whole", teacher_forcing=0.8, epochs=2))
     original, seen = Session.log, []

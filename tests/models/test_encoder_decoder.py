@@ -28,7 +28,7 @@ KINDS = {
     "bahdanau": {"attention": "additive", "bidirectional": True, "tie_weights": True},
     "luong": {"attention": "general", "bridge": "copy", "connections": "residual"},
 }
-SOME = ["bahdanau", "luong", *map(long_only, ["sutskever", "cho"])]
+SOME = ["bahdanau", *map(long_only, ["luong", "sutskever", "cho"])]
 
 
 def make(kind, layers=2, cell=gru, **changes):
