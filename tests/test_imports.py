@@ -45,7 +45,11 @@ PURE = {
 }  # of JAX alone
 MODULES = [p for p in (ROOT / "seqjax").rglob("*.py") if p != ROOT / "seqjax" / "__init__.py"]
 PROGRAMS = sorted((ROOT / "experiments").rglob("*.py"))
-BUILT_ON = {("architecture_search", "architectures"), ("look_inside", "char_lm")}
+BUILT_ON = {
+    ("architecture_search", "architectures"),
+    ("look_inside", "char_lm"),
+    ("mario", "char_lm"),
+}
 
 
 def imports(path):
