@@ -10,6 +10,7 @@ from seqjax.runs.checkpoint import Checkpoints
 from seqjax.runs.ledger import Ledger
 from seqjax.runs.session import Session
 from seqjax.runs.stopping import Stopped
+from seqjax.runs.workdir import identity_of
 from seqjax.training.fit import MOST_IN_A_ROW, fit
 from seqjax.training.step import Metrics, TrainState, check_applied
 from seqjax.types import Params
@@ -107,7 +108,8 @@ def train_networks(
       Stopped: after a signal; what was done is saved.
     """
     rows = {}
-    with Ledger(study.workdir / "networks.jsonl", study.config.resume) as ledger:
+    of = identity_of(study.config)
+    with Ledger(study.workdir / "networks.jsonl", study.config.resume, of=of) as ledger:
         for name, make in networks.items():
             row = ledger.get(name)
             if row is None:

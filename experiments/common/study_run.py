@@ -10,6 +10,7 @@ from seqjax.files.writing import write_atomically
 from seqjax.runs.results import write_results
 from seqjax.runs.session import open_run
 from seqjax.runs.study import Unit, work_through
+from seqjax.runs.workdir import identity_of
 
 
 class StudyRun(NamedTuple):
@@ -23,7 +24,8 @@ class StudyRun(NamedTuple):
     def rows(self, units: Mapping[str, Unit], ledger: str) -> dict[str, dict[str, Any]]:
         """The rows of all units, computed or read from the ledger file, as by `work_through`."""
         resume, seed = self.config.resume, self.config.seed
-        return work_through(units, self.workdir / ledger, seed=seed, resume=resume)
+        of = identity_of(self.config)
+        return work_through(units, self.workdir / ledger, seed=seed, resume=resume, of=of)
 
     def finish(self, results: dict[str, Any], table: str) -> None:
         """Prints the table and writes table.txt and results.json."""

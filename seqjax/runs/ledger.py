@@ -8,6 +8,8 @@ from seqjax.errors import InputError, RunError, shown
 from seqjax.files.json import finite, read_lines
 from seqjax.files.writing import append, start_file
 
+OF = "study"  # the entry that says of which study a row is
+
 
 class Ledger:
     """A JSON-lines file with one object per finished unit, named by its "key".
@@ -18,14 +20,16 @@ class Ledger:
     Args:
       path: the file.
       resume: whether what is there counts; if not, the file starts empty.
+      of: the study, as `workdir.identity_of` its config: it is written with every row, and rows of another study
+        are refused, whoever put them there. Rows that name none, as older versions wrote them, count.
 
     Raises:
-      InputError: if a line of the file is no object with a key, or a key stands twice.
+      InputError: if a line of the file is no object with a key, a key stands twice, or it is of another study.
       RunError: if the file cannot be written.
     """
 
-    def __init__(self, path: Path, resume: bool):
-        self.path = path
+    def __init__(self, path: Path, resume: bool, *, of: str = ""):
+        self.path, self._of = path, of
         self.rows: dict[str, dict[str, Any]] = {}
         for number, row in enumerate(read_lines(path) if resume else (), 1):
             key = row.pop("key", None)
@@ -33,8 +37,13 @@ class Ledger:
                 raise InputError(
                     f'line {number} of {path} needs a "key" of its own, got {shown(key)}.'
                 )
+            if row.pop(OF, of) != of:
+                raise InputError(
+                    f"line {number} of {path} is of another study, or of one with another config: remove"
+                    " it, or start another run in another directory."
+                )
             self.rows[key] = row
-        text = "".join(_line(key, row) for key, row in self.rows.items())
+        text = "".join(self._line(key, row) for key, row in self.rows.items())
         try:
             self._file = start_file(path, text)
         except (OSError, ValueError) as error:  # (a name with a zero byte is a ValueError)
@@ -49,10 +58,14 @@ class Ledger:
         """Adds a finished unit and returns its row as a resumed study will read it."""
         if key in self.rows:
             raise InputError(f"the unit {key!r} is in {self.path} already.")
-        line = _line(key, row)
+        line = self._line(key, row)
         append(self._file, line)
-        self.rows[key] = {k: v for k, v in json.loads(line).items() if k != "key"}
+        self.rows[key] = {k: v for k, v in json.loads(line).items() if k not in ("key", OF)}
         return self.rows[key]
+
+    def _line(self, key: str, row: dict[str, Any]) -> str:
+        of = {OF: self._of} if self._of else {}
+        return json.dumps({"key": key, **of, **finite(row)}, allow_nan=False) + "\n"
 
     def close(self) -> None:
         self._file.close()
@@ -62,7 +75,3 @@ class Ledger:
 
     def __exit__(self, *error: object) -> None:
         self.close()
-
-
-def _line(key: str, row: dict[str, Any]) -> str:
-    return json.dumps({"key": key, **finite(row)}, allow_nan=False) + "\n"

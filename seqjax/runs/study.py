@@ -17,7 +17,7 @@ Unit = Callable[[Array], dict[str, Any]]  # from a random key to a row of JSON v
 
 
 def work_through(
-    units: Mapping[str, Unit], path: Path, *, seed: int, resume: bool
+    units: Mapping[str, Unit], path: Path, *, seed: int, resume: bool, of: str = ""
 ) -> dict[str, dict[str, Any]]:
     """Computes the units that the ledger lacks, with progress; returns every row, in order.
 
@@ -29,6 +29,7 @@ def work_through(
       path: of the ledger.
       seed: of the study.
       resume: whether what the ledger holds counts.
+      of: of which study its rows are, as of `Ledger`.
 
     Raises:
       Stopped: after a signal.
@@ -36,7 +37,7 @@ def work_through(
     """
     rows = {}
     with (
-        Ledger(path, resume) as ledger,
+        Ledger(path, resume, of=of) as ledger,
         Stopper() as stopper,
         closing(Progress(len(units))) as progress,
     ):

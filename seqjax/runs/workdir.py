@@ -3,6 +3,7 @@
 import contextlib
 import dataclasses
 import datetime
+import hashlib
 import itertools
 import json
 import os
@@ -174,6 +175,22 @@ def _owner(file: TextIO, now: datetime.datetime) -> str | None:
         age = datetime.timedelta(seconds=max(0, round(seconds)))
         return f"process {owner['pid']} on {owner['host']}, for {age} (hours:minutes:seconds)"
     return None
+
+
+def identity_of(config: Any) -> str:
+    """A short digest of the fields of a config that must not differ when a run goes on.
+
+    Fields that have their defaults are left out, so that a field that is new changes no digest.
+    """
+    fixed = {
+        field.name: getattr(config, field.name)
+        for field in dataclasses.fields(config)
+        if field.name not in ("workdir", "resume")
+        and not field.metadata.get("may_differ")
+        and getattr(config, field.name) != field.default
+    }
+    text = json.dumps(fixed, sort_keys=True, default=str)
+    return hashlib.sha256(text.encode("utf-8", "surrogatepass")).hexdigest()[:16]
 
 
 def check_same(saved: Any, config: Any, where: Path) -> None:

@@ -68,3 +68,12 @@ def test_a_study_refuses_what_it_cannot_go_on_with(tmp_path):
             study(other, [], version)
         assert (tmp_path / "run" / "config.json").read_text() == before
     study(resumed, [], version=1)
+
+
+def test_a_ledger_of_another_config_is_refused(tmp_path):
+    """Copied into the directory by somebody: its numbers are not this study's."""
+    for seed in (0, 1):
+        study(Config(seed=seed, workdir=str(tmp_path / f"run{seed}")), [])
+    (tmp_path / "run1" / "units.jsonl").replace(tmp_path / "run0" / "units.jsonl")
+    with pytest.raises(InputError, match="is of another study, or of one with another config"):
+        study(Config(workdir=str(tmp_path / "run0"), resume=True), [])

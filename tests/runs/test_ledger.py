@@ -45,3 +45,18 @@ def test_a_damaged_line_is_named(text, tmp_path):
     with pytest.raises(InputError, match=r"units\.jsonl|line \d"):
         Ledger(path, resume=True)
     assert path.read_bytes() == text.encode("latin-1")
+
+
+def test_rows_of_another_study_are_refused(tmp_path):
+    path = tmp_path / "units.jsonl"
+    with Ledger(path, resume=False, of="one") as ledger:
+        assert ledger.write("a", {"x": 1}) == {"x": 1}
+    with Ledger(path, resume=True, of="one") as ledger:
+        assert ledger.rows == {"a": {"x": 1}}
+    before = path.read_bytes()
+    with pytest.raises(InputError, match=r"line 1 of .* is of another study"):
+        Ledger(path, resume=True, of="two")
+    assert path.read_bytes() == before
+    path.write_text('{"key": "a", "x": 1}\n')  # as written before rows said it
+    with Ledger(path, resume=True, of="two") as ledger:
+        assert ledger.rows == {"a": {"x": 1}}
