@@ -75,3 +75,20 @@ def test_what_it_refuses(options, message):
         make(**{"entry": "step"} | options)
     with pytest.raises(InputError, match=r"features must be of shape \('B', 3, 5\), got"):
         make("step")(GRID[..., :4], TOKENS)
+
+
+def test_its_layers_are_convolutions():
+    encoder = ImageEncoder(3, (4,), rngs=nnx.Rngs(0))
+    images = jax.random.normal(jax.random.key(0), (2, 7, 6, 3))
+    y = jnp.broadcast_to(jnp.linspace(-1, 1, 7)[:, None, None], (2, 7, 6, 1))
+    x = jnp.broadcast_to(jnp.linspace(-1, 1, 6)[:, None], (2, 7, 6, 1))
+    layer = encoder.layers[0]
+    wanted = jax.lax.conv_general_dilated(
+        jnp.concatenate([images, y, x], -1),
+        layer.kernel.get_value().reshape(3, 3, 5, 4),
+        (2, 2),
+        ((1, 1), (1, 1)),
+        dimension_numbers=("NHWC", "HWIO", "NHWC"),
+    )
+    found = encoder(images).reshape(2, 4, 3, 4)
+    np.testing.assert_allclose(found, jax.nn.relu(wanted + layer.bias.get_value()), atol=1e-5)
