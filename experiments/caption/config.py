@@ -19,7 +19,9 @@ class Config(NetworkConfig):
         "scenes", "scenes, or a folder of captions and of lists of names, as Flickr8k's"
     )
     features: str = cli.option("", "for a folder: another one with names.txt and .npz files")
-    scenes: int = cli.option(30_000, "number of scenes to train on; none for a folder")
+    scenes: int = cli.option(
+        30_000, "number of scenes of an epoch, new ones in each; none for a folder"
+    )
     entries: str = cli.option(
         "step,blind",
         f"how the image enters, some of {', '.join(WAYS)}; blind: images are exchanged at random",

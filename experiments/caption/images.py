@@ -58,14 +58,25 @@ def load_images(config: Config, *, grid: bool = False) -> Images:
     """The images that the config names; of a folder the pooled features, or a grid of them."""
     if config.data != "scenes":
         return _from_folder(config, grid=grid)
-    drawn = []
-    for seed, count in enumerate((config.scenes, HELD_OUT, HELD_OUT)):
-        random = np.random.default_rng([config.seed, seed])
-        scenes = draw_scenes(random, count)
-        pixels = np.round(LARGEST_PIXEL * render(random, scenes)).astype(np.uint8)
-        drawn.append((pixels, [[draw_caption(random, scene)] for scene in scenes], scenes))
+    drawn = [
+        _draw(count, [config.seed, number])
+        for number, count in enumerate((config.scenes, HELD_OUT, HELD_OUT))
+    ]
     words = _words((c for _, captions, _ in drawn for row in captions for c in row), 1)
     return Images("scenes", words, *(_split(config, words, *parts, []) for parts in drawn))
+
+
+def new_scenes(config: Config, words: list[str], epoch: int) -> Labelled:
+    """Scenes and captions of an epoch, as many as the first; the training set itself in the first epoch."""
+    key = [config.seed, 0] if epoch == 0 else [config.seed, 3, epoch]
+    return _split(config, words, *_draw(config.scenes, key), []).examples
+
+
+def _draw(count: int, key: list[int]) -> tuple[np.ndarray, list[list[str]], list[Scene]]:
+    random = np.random.default_rng(key)
+    scenes = draw_scenes(random, count)
+    pixels = np.round(LARGEST_PIXEL * render(random, scenes)).astype(np.uint8)
+    return pixels, [[draw_caption(random, scene)] for scene in scenes], scenes
 
 
 def _from_folder(config: Config, *, grid: bool) -> Images:

@@ -11,13 +11,14 @@ from flax import nnx
 from jax import lax
 
 from experiments.caption.config import Config
-from experiments.caption.images import END, PAD, START, Images, Split
+from experiments.caption.images import END, PAD, START, Images, Split, new_scenes
 from experiments.common.epochs import Lesson
 from experiments.common.images import as_floats, exchanged, make_ask
 from experiments.common.labelling import Sets, make_cells, make_lesson
 from seqjax.data.buckets import bucket_tops
 from seqjax.decode import beam_search, generate
 from seqjax.models import Captioner, ImageEncoder
+from seqjax.training.labelling import Labelled
 from seqjax.training.translation import target_losses
 from seqjax.types import Array, Params
 
@@ -122,6 +123,10 @@ def make_trainee(config: Config, way: str, images: Images, seed: int) -> Trainee
             f"  {images.decode(a)}   (one said: {b})" for a, b in zip(given, said, strict=True)
         )
 
+    def train_of(epoch: int) -> Labelled:
+        examples = new_scenes(config, images.words, epoch)
+        return exchanged(examples, seed + epoch) if blind else examples
+
     lesson = make_lesson(
         config,
         model,
@@ -130,6 +135,7 @@ def make_trainee(config: Config, way: str, images: Images, seed: int) -> Trainee
         evaluate,
         seed=seed,
         whole=("image",),
+        train_of=train_of if images.test.scenes else None,
         sample=sample,
     )
     return Trainee(lesson, nats, write, make_ask(model, explained))

@@ -6,7 +6,7 @@ pass, and one whose images are exchanged at random near that of captions of scen
 
     python -m experiments.caption
 
-trains both on 30,000 scenes of 32 x 32 pixels with a small convolutional network. The image enters as the lectures
+trains both on 30,000 new scenes of 32 x 32 pixels in each epoch, with a small convolutional network. The image enters as the lectures
 have it, h = tanh(W_xh x + W_hh h + W_ih v) at every step; --entries=step,first,state,attention compares four ways
 (Mao et al., 2015; Vinyals et al., 2015; Karpathy and Fei-Fei, 2015; Xu et al., 2015). With a folder of captions
 and one of features of the images, as of Flickr8k,

@@ -157,6 +157,7 @@ def make_lesson(
     seed: int,
     order: Callable[[int], np.ndarray] | None = None,
     whole: Sequence[str] = (),
+    train_of: Callable[[int], Labelled] | None = None,
     sample: Callable[[Params], str] | None = None,
 ) -> Lesson:
     """How a model is trained on the training set.
@@ -170,6 +171,8 @@ def make_lesson(
       seed: of batches and masks.
       order: `epoch -> [ceil(N / B), B]`, the examples of each batch; by length, in pools, if None.
       whole: names of inputs that have no steps, such as a picture; `inputs` is a dict then.
+      train_of: `epoch -> examples`, as many and as long as those of the training set, new ones in each epoch; the
+        training set itself if None.
       sample: what is shown after each epoch.
     """
     split = split_model(model)
@@ -213,12 +216,13 @@ def make_lesson(
         return over_devices(take(*data, step), mesh)
 
     steps = make_train_steps(make_train_step(loss_fn, optimizer, seed), batch_at)
-    lengths = np.asarray(sets.train.lengths)
 
     def data_of(epoch: int) -> tuple[Labelled, np.ndarray]:
         if order is not None:
             return train, order(epoch)
-        return train, order_by_length(lengths, config.batch_size, seed=seed, epoch=epoch)
+        examples = train if train_of is None else replicate(train_of(epoch), mesh)
+        lengths = np.asarray(examples.lengths)
+        return examples, order_by_length(lengths, config.batch_size, seed=seed, epoch=epoch)
 
     state = replicate(init_train_state(split.params, optimizer), mesh)
     return Lesson(state, steps, data_of, steps_per_epoch, config.epochs, evaluate, sample)

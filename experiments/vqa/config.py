@@ -16,7 +16,9 @@ class Config(NetworkConfig):
     data: str = cli.option(
         "scenes", "scenes, or the wheel of easy-VQA, or a folder that holds the wheel"
     )
-    questions: int = cli.option(40_000, "training questions about scenes; none for a wheel")
+    questions: int = cli.option(
+        40_000, "questions about scenes in an epoch, new ones in each; none for a wheel"
+    )
     fusions: str = cli.option(
         "product,blind",
         f"how question and image are joined, some of {', '.join(WAYS)}; blind: images are exchanged",

@@ -7,7 +7,7 @@ colours, exactly.
     python -m experiments.vqa
 
 trains a network that multiplies what it reads by what it sees (Antol et al., 2015), and one whose images are
-exchanged at random, on 40,000 questions about 32 x 32 pixels; two of twelve pairs of colour and shape are in no
+exchanged at random, on 40,000 new questions in each epoch about 32 x 32 pixels; two of twelve pairs of colour and shape are in no
 training image and no training question, and questions about them are reported by themselves.
 --fusions=product,concat,step,blind compares. With the wheel that `pip download easy-vqa` gets,
 
@@ -30,7 +30,7 @@ from experiments.common.intervals import half_width, interval
 from experiments.common.labelling import Sets, make_cells, make_lesson
 from experiments.common.study_run import StudyRun, open_study
 from experiments.vqa.config import WAYS, Config
-from experiments.vqa.questions import Asked, Questions, load_questions
+from experiments.vqa.questions import Asked, Questions, load_questions, new_questions
 from seqjax.devices import use_cpu_devices
 from seqjax.models import ImageEncoder, QuestionAnswerer
 from seqjax.training.labelling import Labelled, label_losses
@@ -122,6 +122,13 @@ def network(config: Config, questions: Questions, way: str, seed: int) -> Networ
     longest = splits[0].inputs["tokens"].shape[1]
     sets = Sets(splits[0], splits[1], splits[2], (longest,))
     how: dict[str, Any] = {"seed": seed, "whole": ("image",)}
+    if questions.unseen is not None:
+
+        def train_of(epoch: int) -> Labelled:
+            examples = new_questions(config, questions.tokens, epoch)
+            return exchanged(examples, seed + epoch) if way == "blind" else examples
+
+        how["train_of"] = train_of
     lesson: Lesson = make_lesson(config, model, objective, sets, evaluate, **how)
     return Network(lesson, questions.identity() | {"way": way}, row)
 

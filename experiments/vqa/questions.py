@@ -13,10 +13,11 @@ from experiments.vqa.config import Config
 from seqjax.data.orders import padded
 from seqjax.data.sets.easy_vqa import AskedSplit, load_easy_vqa
 from seqjax.data.sets.sentences import tokenise
-from seqjax.tasks.scenes import ANSWERS, Pair, draw_questions, render
+from seqjax.tasks.scenes import ANSWERS, Pair, draw_questions, forms, render
 from seqjax.training.labelling import Labelled
 
 HELD_OUT = 2000  # questions about scenes, in validation and in test
+LONGEST = max(len(form.words.split()) for found in forms().values() for form in found)
 UNSEEN: frozenset[Pair] = frozenset({("red", "circle"), ("blue", "square")})
 
 
@@ -61,24 +62,29 @@ def load_questions(config: Config) -> Questions:
     """The questions that the config names."""
     if config.data != "scenes":
         return _from_wheel(config)
-    drawn = []
-    for seed, (count, pairs) in enumerate(
-        [
-            (config.questions, {"without": UNSEEN}),
-            (HELD_OUT, {"without": UNSEEN}),
-            (HELD_OUT, {"without": UNSEEN}),
-            (HELD_OUT // 2, {"only": UNSEEN}),
-        ]
-    ):
-        random = np.random.default_rng([config.seed, seed])
-        questions = draw_questions(random, count, **pairs)  # type: ignore[arg-type]
-        pixels = render(random, [q.scene for q in questions])
-        images = np.round(LARGEST_PIXEL * pixels).astype(np.uint8)
-        rows = [(q.words, q.answer, place) for place, q in enumerate(questions)]
-        drawn.append((AskedSplit(images, rows), [q.kind for q in questions]))
+    seen, unseen = {"without": UNSEEN}, {"only": UNSEEN}
+    counts = [(config.questions, seen), (HELD_OUT, seen), (HELD_OUT, seen), (HELD_OUT // 2, unseen)]
+    drawn = [
+        _draw(count, [config.seed, number], **pairs) for number, (count, pairs) in enumerate(counts)
+    ]
     tokens = frequent(word for row in drawn[0][0].questions for word in row[0].split())
     made = [_asked(tokens, ANSWERS, *parts) for parts in drawn]
     return Questions("scenes", tokens, list(ANSWERS), made[0], made[1], made[2], made[3])
+
+
+def new_questions(config: Config, tokens: list[str], epoch: int) -> Labelled:
+    """Questions of an epoch, as many as the first; the training set itself in the first epoch."""
+    key = [config.seed, 0] if epoch == 0 else [config.seed, 4, epoch]
+    return _asked(tokens, ANSWERS, *_draw(config.questions, key, without=UNSEEN)).examples
+
+
+def _draw(count: int, key: list[int], **pairs: frozenset[Pair]) -> tuple[AskedSplit, list[str]]:
+    random = np.random.default_rng(key)
+    questions = draw_questions(random, count, **pairs)
+    pixels = render(random, [q.scene for q in questions])
+    images = np.round(LARGEST_PIXEL * pixels).astype(np.uint8)
+    rows = [(q.words, q.answer, place) for place, q in enumerate(questions)]
+    return AskedSplit(images, rows), [q.kind for q in questions]
 
 
 def _from_wheel(config: Config) -> Questions:
@@ -98,9 +104,14 @@ def _asked(tokens: list[str], answers: Sequence[str], split: AskedSplit, kinds: 
     table, place = places(tokens), places(list(answers))
     words = [" ".join(tokenise(question)) for question, _, _ in split.questions]
     rows = [ids(w.split(), table) for w in words]
+    # (of scenes, the longest question there is: those of every epoch have one shape)
+    longest = max(map(len, rows)) if not kinds else LONGEST
     lengths = np.array([len(row) for row in rows], np.int32)
     of = np.array([number for _, _, number in split.questions])
-    inputs = {"image": split.images[of], "tokens": padded(rows)}
+    inputs = {
+        "image": split.images[of],
+        "tokens": padded([*rows, np.zeros(longest, np.int32)])[:-1],
+    }
     labels = np.array([place[answer] for _, answer, _ in split.questions], np.int32)
     return Asked(
         split.images, Labelled(inputs, lengths, labels), words, kinds or ["all"] * len(rows)
