@@ -21,11 +21,13 @@ class Config(NetworkConfig):
     pixels: str = cli.option(
         "linear", "how the pixels of a task are read", choices=("linear", "convolution")
     )
-    films: int = cli.option(4000, "training films of a task; none for a folder")
+    films: int = cli.option(
+        8000, "films of an epoch of a task, new ones in each; none for a folder"
+    )
     length: int = cli.option(24, "frames of a film, and of a piece of a gesture film")
-    hidden_size: int = cli.option(64, "number of units of every layer, in each direction")
+    hidden_size: int = cli.option(96, "number of units of every layer, in each direction")
     learning_rate: float = cli.option(5e-3, "learning rate")
-    epochs: int = cli.option(10, "number of passes over the training films")
+    epochs: int = cli.option(16, "number of passes over the training films")
     workdir: str = cli.workdir_option("frames")
     resume: bool = cli.resume_option()
 

@@ -50,6 +50,12 @@ def load_films(config: Config) -> list[Filmed]:
     return found
 
 
+def new_films(config: Config, task: str, epoch: int) -> Labelled:
+    """Films of an epoch, as many as the first; the training set itself in the first epoch."""
+    seed = 1000 * config.seed if epoch == 0 else 1000 * config.seed + 10 + epoch
+    return _labelled(TASKS[task][0](config.films, config.length, seed=seed))
+
+
 def _labelled(films: Films) -> Labelled:
     lengths = np.full(len(films.labels), films.labels.shape[1], np.int32)
     return Labelled(films.frames, lengths, films.labels)

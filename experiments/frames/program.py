@@ -29,7 +29,7 @@ from experiments.common.intervals import half_width, interval
 from experiments.common.labelling import make_cells, make_lesson, make_predict
 from experiments.common.study_run import StudyRun, open_study
 from experiments.frames.config import SIGHTS, Config
-from experiments.frames.films import Filmed, load_films
+from experiments.frames.films import Filmed, load_films, new_films
 from seqjax.devices import use_cpu_devices
 from seqjax.models import FrameLabeller, ImageEncoder
 from seqjax.training.labelling import Labelled, label_losses
@@ -107,7 +107,9 @@ def network(config: Config, filmed: Filmed, sight: str, seed: int) -> Network:
     def row(params: Params) -> dict[str, Any]:
         return scores(params, filmed.sets.test)
 
-    lesson = make_lesson(config, model, objective, filmed.sets, evaluate, seed=seed)
+    fresh = partial(new_films, config, filmed.name) if config.tasks() else None
+    how: dict[str, Any] = {"seed": seed, "train_of": fresh}
+    lesson = make_lesson(config, model, objective, filmed.sets, evaluate, **how)
     return Network(lesson, {"films": filmed.digest(), "sight": sight}, row)
 
 

@@ -25,7 +25,7 @@ class Defaults(NamedTuple):
     learning_rate: float
 
 
-OF_FORMULAS = Defaults(128, 128, 32, 12, 3e-3)  # epochs: of ListOps
+OF_FORMULAS = Defaults(128, 128, 32, 20, 3e-3)  # epochs: of ListOps
 OF_A_TREEBANK = Defaults(150, 50, 25, 8, 0.05)  # Tai et al. (2015), but for the size of the vectors
 
 
@@ -35,7 +35,7 @@ class Config:
     hidden_size: int = cli.option(0, "number of units; 0: 128 for formulas, 150 for a treebank")
     batch_size: int = cli.option(0, "number of trees in a batch; 0: 32, or 25 for a treebank")
     epochs: int = cli.option(
-        0, "passes over the trees; 0: 4 for boolean, 12 for ListOps, 8 for a treebank"
+        0, "passes over the trees; 0: 4 for boolean, 20 for ListOps, 8 for a treebank"
     )
     learning_rate: float = cli.option(
         0.0, "of Adam for formulas; 0: 0.003, or 0.05 of AdaGrad for a treebank"
