@@ -99,19 +99,19 @@ class Written(NamedTuple):
 def from_text(text: str, way: Way, height: int) -> Written:
     """The level that a text begins with; lines that are no column are left out and counted.
 
-    Which lines of a snaking text run down is told by their places.
+    Which lines of a snaking text run down is told by their numbers, those that are left out included.
     """
     columns: list[str] = []
     path: set[tuple[int, int]] = set()
     bad = 0
-    for line in text.split("\n"):
+    for number, line in enumerate(text.split("\n")):
         column = line.replace(MARK, "") if way.depth else line
         if not column:
             break  # the level ends
         if len(column) != height or set(column) - TILES - {PATH}:
             bad += 1
             continue
-        if way.snaking and len(columns) % 2:
+        if way.snaking and number % 2:
             column = column[::-1]
         path |= {(height - 1 - i, len(columns)) for i, tile in enumerate(column) if tile == PATH}
         columns.append(column.replace(PATH, EMPTY))

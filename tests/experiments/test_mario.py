@@ -33,6 +33,14 @@ def test_lines_that_are_no_column_are_counted():
     assert found.bad_columns == 2
 
 
+def test_a_line_that_is_no_column_takes_its_turn_of_snaking():
+    way = Way(True, False, False)
+    level = tuple("".join(rows) for rows in zip("--X", "-EX", "--X", "-oX", strict=True))
+    lines = to_text([level], way).splitlines()
+    lines[1] = lines[1] + "-"
+    assert from_text("\n".join(lines), way, 3).level == tuple(row[0] + row[2:] for row in level)
+
+
 def test_snaking_is_up_and_down():
     level = ("ab", "cd", "XX")
     assert to_text([level], Way(True, False, False)) == "Xca\nbdX\n\n"
