@@ -50,7 +50,8 @@ def bounces(count: int, length: int, *, seed: int) -> Films:
     check_positive("count", count)
     check_positive("length", length, at_most=10_000)
     random = np.random.default_rng(seed)
-    place = random.integers(SIDE, size=(count, 2))
+    # away from the walls: whether the first step was thrown back would not be seen
+    place = random.integers(1, SIDE - 1, size=(count, 2))
     speed = random.choice([-1, 1], size=(count, 2))
     hits = np.zeros(count, int)
     frames = np.zeros((count, length, SIDE, SIDE, 1), np.float32)
