@@ -17,6 +17,7 @@ import jax.numpy as jnp
 from jax import lax
 
 from seqjax.errors import InputError, check_not_negative, check_positive
+from seqjax.fast_scan.tabulate import tabulate
 from seqjax.types import Array, State
 
 # `(context, state, token) -> (state, logits [V])`, on one stream: no batch axis
@@ -92,6 +93,7 @@ def beam_search(
     """
     _check(width, length, length_penalty, groups, diversity, alpha)
     batch, beams = first.shape[0], width // groups
+    later = _tabulated(step, context, state, batch * width * length)
 
     def penalty(count: Array | int) -> Array:
         count = jnp.asarray(count, jnp.float32)
@@ -110,7 +112,7 @@ def beam_search(
         )
         return live, _Done(tokens, jnp.zeros((batch, beams), jnp.int32), nothing, nothing)
 
-    def predict(live: _Live) -> tuple[State, Array]:
+    def predict(live: _Live, step: ContextStep) -> tuple[State, Array]:
         over_beams = jax.vmap(step, in_axes=(None, 0, 0))
         state, logits = jax.vmap(over_beams)(context, live.state, live.last)
         log_p = jax.nn.log_softmax(logits.astype(jnp.float32))
@@ -118,9 +120,11 @@ def beam_search(
             log_p = log_p.at[..., jnp.array(forbidden)].set(-jnp.inf)
         return state, log_p
 
-    def advance(time: Array, live: _Live, done: _Done, chosen: Array) -> tuple[_Live, _Done, Array]:
+    def advance(
+        time: Array, live: _Live, done: _Done, chosen: Array, step: ContextStep
+    ) -> tuple[_Live, _Done, Array]:
         """One step of one group; `chosen [B, V]` counts the tokens of earlier groups."""
-        state, log_p = predict(live)
+        state, log_p = predict(live, step)
         vocab_size = log_p.shape[-1]
         total = live.log_probs[..., None] + log_p
         wanted = (total - diversity * chosen[:, None]).reshape(batch, -1)
@@ -146,13 +150,13 @@ def beam_search(
         chosen = chosen.at[jnp.arange(batch)[:, None], live.last].add(alive)
         return live, done, chosen
 
-    def body(carry: tuple) -> tuple:
+    def body(carry: tuple, step: ContextStep) -> tuple:
         time, search = carry
-        shape = jax.eval_shape(predict, search[0][0])[1].shape
+        shape = jax.eval_shape(lambda live: predict(live, step), search[0][0])[1].shape
         chosen = jnp.zeros((batch, shape[-1]))
         after = []
         for live, done in search:
-            live, done, chosen = advance(time, live, done, chosen)
+            live, done, chosen = advance(time, live, done, chosen, step)
             after.append((live, done))
         return time + 1, tuple(after)
 
@@ -165,7 +169,12 @@ def beam_search(
         ]
         return (time < length) & jnp.any(jnp.stack(overtakes))
 
-    time, search = lax.while_loop(goes_on, body, (jnp.zeros((), jnp.int32), (start(),) * groups))
+    carry: tuple = (jnp.zeros((), jnp.int32), (start(),) * groups)
+    if (
+        later is not step
+    ):  # what is read first need not be a word, and then has no place in the table
+        carry = body(carry, step)
+    time, search = lax.while_loop(goes_on, lambda carry: body(carry, later), carry)
     merged: _Done | None = None
     for live, done in search:
         cut = jnp.where(time == length, live.log_probs / penalty(length), -jnp.inf)
@@ -182,6 +191,29 @@ def beam_search(
         jnp.where(missing, -jnp.inf, found.log_probs),
         found.scores,
     )
+
+
+def _tabulated(step: ContextStep, context: Any, state: State, num_steps: int) -> ContextStep:
+    """The same step, what it makes of a token alone looked up, where that is made more often than there are tokens."""
+
+    def of_both(both: tuple[Any, State], token: Array) -> tuple[tuple[Any, State], Array]:
+        state, logits = step(both[0], both[1], token)
+        return (both[0], state), logits
+
+    alone = jax.tree.map(lambda a: jnp.asarray(a)[0], (context, state))
+    token = jax.ShapeDtypeStruct((), jnp.int32)
+    vocab_size = jax.eval_shape(of_both, alone, token)[1].shape[-1]
+    if vocab_size > num_steps:
+        return step
+    looked_up = tabulate(of_both, alone, vocab_size)
+    if looked_up is of_both:
+        return step
+
+    def tabulated(context: Any, state: State, token: Array) -> tuple[State, Array]:
+        (_, state), logits = looked_up((context, state), token)
+        return state, logits
+
+    return tabulated
 
 
 def _best(done: _Done, new: _Done) -> _Done:
