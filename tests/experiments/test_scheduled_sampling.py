@@ -75,6 +75,7 @@ def test_the_closed_form_minimises_the_expected_loss():
             np.testing.assert_allclose(jax.grad(loss)(best), 0, atol=1e-12)
 
 
+@pytest.mark.long
 def test_the_program_measures_the_closed_form(tmp_path):
     small = {"seeds": 2, "toy_steps": 150, "digit_steps": 3, "schedules": "teacher forcing,linear"}
     config = Config(workdir=str(tmp_path / "run"), **small)
