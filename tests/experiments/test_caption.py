@@ -83,7 +83,7 @@ def test_captions_of_given_features(tmp_path, entry):
     text = (tmp_path / "run" / "gallery.html").read_text()
     assert "data:image/png" in text
     assert "two cats sleep" in text
-    assert ("maps" in text) == (entry == "attention")
+    assert ('"maps":' in text) == (entry == "attention")
     assert "http" not in text.replace("http://www.w3.org/2000/svg", "").replace("http-equiv", "")
     assert "</script><" not in text.split("const DATA")[1].split("\n")[0]
     assert results["floors"]["caption of the nearest image"]["bleu1"] > 99
