@@ -13,7 +13,7 @@ from seqjax.data.sets.captions import CaptionedSplits, load_captions
 from seqjax.tasks.scenes import Scene, draw_caption, draw_scenes, render
 from seqjax.training.labelling import Labelled
 
-PAD, START, END = range(3)  # and then <unk>
+PAD, START, END, UNK = range(4)
 HELD_OUT = 1000  # scenes in validation and in test
 
 
@@ -110,11 +110,11 @@ def _split(
     scenes: list[Scene],
     names: list[str],
 ) -> Split:
-    table, unknown = places(words), words.index(UNKNOWN)
+    table = places(words)
     rows, image_of = [], []
     for number, said in enumerate(captions):
         for caption in said:
-            ids = [table.get(word, unknown) for word in caption.split()[: config.max_length]]
+            ids = [table.get(word, UNK) for word in caption.split()[: config.max_length]]
             rows.append(np.array([START, *ids, END], np.int32))
             image_of.append(number)
     lengths = np.array([len(row) - 1 for row in rows], np.int32)

@@ -11,7 +11,7 @@ from flax import nnx
 from jax import lax
 
 from experiments.caption.config import Config
-from experiments.caption.images import END, PAD, START, Images, Split, new_scenes
+from experiments.caption.images import END, PAD, START, UNK, Images, Split, new_scenes
 from experiments.common.epochs import Lesson
 from experiments.common.images import as_floats, exchanged, make_ask
 from experiments.common.labelling import Sets, make_cells, make_lesson
@@ -155,7 +155,7 @@ def make_writer(config: Config, model: Captioner) -> Callable[..., np.ndarray]:
             width=width,
             length=config.max_length + 1,
             end=END,
-            forbidden=(PAD, START, END + 1),
+            forbidden=(PAD, START, UNK),
             length_penalty=config.length_penalty,
         )
         return found.tokens[:, 0]
@@ -166,7 +166,7 @@ def make_writer(config: Config, model: Captioner) -> Callable[..., np.ndarray]:
         def step(both: Any, token: Array) -> tuple[Any, Array]:
             context, state = both
             state, logits = model.step(context, state, token)
-            return (context, state), logits.at[jnp.array([PAD, START, END + 1])].set(-jnp.inf)
+            return (context, state), logits.at[jnp.array([PAD, START, UNK])].set(-jnp.inf)
 
         prime = jnp.full((len(images), 1), START)
         key = jax.random.key(config.seed)

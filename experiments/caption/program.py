@@ -1,13 +1,13 @@
 r"""Captions: an image in, a sentence out, a word at a time.
 
-Claim: a recurrent network that is shown an image says what is true of it. On scenes of circles, squares and
-triangles, of which the probability of every caption is known, it comes near the entropy that no captioner can
-pass, and one whose images are exchanged at random near that of captions of scenes that are not seen.
+Claim: a recurrent network that is shown an image says more of it that is true than one that is not. On scenes of
+circles, squares and triangles the probability of every caption is known: so the entropy that no captioner can
+pass, and that of captions of scenes that are not seen, stand beside both.
 
     python -m experiments.caption
 
-trains both on 30,000 new scenes of 32 x 32 pixels in each epoch, with a small convolutional network. The image enters as the lectures
-have it, h = tanh(W_xh x + W_hh h + W_ih v) at every step; --entries=step,first,state,attention compares four ways
+trains both on 30,000 new scenes of 32 x 32 pixels in each epoch, with a small convolutional network. The image
+enters as the lectures have it, h = tanh(W_xh x + W_hh h + W_ih v) at every step; --entries=step,first,state,attention compares four ways
 (Mao et al., 2015; Vinyals et al., 2015; Karpathy and Fei-Fei, 2015; Xu et al., 2015). With a folder of captions
 and one of features of the images, as of Flickr8k,
 

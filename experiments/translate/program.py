@@ -5,12 +5,13 @@ that may look back at every place of it does not (Cho et al., 2014; Bahdanau et 
 
     python -m experiments.translate
 
-trains both to write dates as 1999-03-12 and to copy strings of up to 20 letters, in about 4 minutes on 2
-CPU cores, and draws the share of exact answers against the length of the source, and what attention read.
+trains both to write dates as 1999-03-12 and to copy strings of up to 20 letters, in 203
+seconds of the processor, and draws the share of exact answers against the length of the source, and what attention read.
 With a folder of parallel text, which has train.de and train.en, say, and the same for val and test,
 
-    python -m experiments.translate --data=PATH/multi30k --source=de --target=en --hidden_size=256 \
-        --embedding_size=256 --dropout=0.4 --learning_rate=2e-3 --epochs=12 --attention=additive
+    python -m experiments.translate --data=PATH/multi30k --source=de --target=en --vocab_size=5000 \
+        --hidden_size=256 --embedding_size=256 --dropout=0.4 --label_smoothing=0.1 --learning_rate=2e-3 \
+        --batch_size=64 --epochs=10 --attention=additive
 
 it learns to translate, and reports BLEU by sacreBLEU, greedy and by beam search, beside published numbers.
 

@@ -1,6 +1,6 @@
 r"""Questions about images: a recurrent network reads the question, a convolutional one the image.
 
-Claim: joined, both answer what neither knows alone. Questions about scenes of circles, squares and triangles are
+Two encoders, joined, are to answer what neither knows alone. Questions about scenes of circles, squares and triangles are
 balanced word for word: whoever does not see the image is right on 1/2 of yes and no, and on 1/4 of numbers and
 colours, exactly.
 

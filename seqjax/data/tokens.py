@@ -44,8 +44,8 @@ def train_tokenizer(
         "vocab_size": most,
         "special_tokens": list(SPECIAL),
         "show_progress": False,
+        "min_frequency": min_count,
     }
-    how["min_frequency"] = min_count
     if unit == "subword":
         tokenizer = Tokenizer(models.BPE(unk_token="<unk>"))
         spaces, marks = pre_tokenizers.Metaspace(), pre_tokenizers.Punctuation()

@@ -170,9 +170,8 @@ def beam_search(
         return (time < length) & jnp.any(jnp.stack(overtakes))
 
     carry: tuple = (jnp.zeros((), jnp.int32), (start(),) * groups)
-    if (
-        later is not step
-    ):  # what is read first need not be a word, and then has no place in the table
+    if later is not step:
+        # what is read first need not be one of the V tokens, and then has no place in the table
         carry = body(carry, step)
     time, search = lax.while_loop(goes_on, lambda carry: body(carry, later), carry)
     merged: _Done | None = None

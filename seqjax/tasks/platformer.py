@@ -5,8 +5,9 @@ A level is a tuple of rows, the sky first, each a string of the tiles of the Vid
 
 `finish` searches as the corpus's own solver does, in kind: a figure of one tile walks, falls, and jumps along
 five arcs that reach 4 tiles up and 8 across; enemies are ignored, and a level is finished at its last column. The
-arcs here are of our own, with those limits; of the corpus's levels it finishes as many as the corpus's solver: 15 of
-15 of the first game, 16 of 22 of the second, which needs platforms that move. `draw_level` draws levels by a small grammar; each can be finished.
+arcs here are of our own, with those limits; of the corpus's levels they finish 15 of the 15 of the first game and
+16 of the 22 of the second, which needs platforms that move. `draw_level` draws levels by a small grammar; each can
+be finished.
 """
 
 import heapq

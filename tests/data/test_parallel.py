@@ -159,8 +159,5 @@ def test_tasks_have_one_right_answer():
         for source, target in pairs:
             assert right.setdefault(source, target) == target
     assert all(a[::-1] == b for a, b in rewriting("reverse", 50))
-    assert all(
-        eval(a) == int(b)
-        for a, b in rewriting("sums", 50, longest=3)
-        if "+0" not in a and a[0] != "0"
-    )
+    for source, target in rewriting("sums", 50, longest=3):
+        assert sum(map(int, source.split("+"))) == int(target)
