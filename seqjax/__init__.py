@@ -24,12 +24,18 @@ from seqjax.recurrence.bidirectional import bidirectional
 from seqjax.recurrence.unroll import unroll, unroll_loop, unroll_truncated
 from seqjax.types import Cell
 from seqjax.wrappers import (
+    candidate_dropout,
     dense_stack,
     leaky,
     low_precision_products,
+    naive_dropout,
     residual,
     stack,
+    state_noise,
     time_skip,
+    variational_dropout,
+    weight_drop,
+    zoneout,
 )
 
 __version__ = "0.1.0"
@@ -63,6 +69,7 @@ __all__ = [
     "RunError",
     "Variant",
     "bidirectional",
+    "candidate_dropout",
     "dense_stack",
     "explain",
     "gru",
@@ -77,16 +84,21 @@ __all__ = [
     "mut1",
     "mut2",
     "mut3",
+    "naive_dropout",
     "residual",
     "rnn",
     "rnn_linear",
     "rnn_relu",
     "scan",
     "stack",
+    "state_noise",
     "time_skip",
     "unroll",
     "unroll_loop",
     "unroll_truncated",
+    "variational_dropout",
+    "weight_drop",
+    "zoneout",
 ]
 
 

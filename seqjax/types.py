@@ -50,6 +50,8 @@ class Cell(NamedTuple):
       gates: `(params, state, x) -> activations`, what `step` computes on its way to the new state:
         a NamedTuple of `[..., H]`, by the names that the cell's equations give them. A plain
         recurrent network has one, h. None for a cell that shows nothing, as those of wrappers.
+      update: `(params, state, gates) -> (state, y)`, what `step` makes of `gates`, so that a wrapper may
+        change them in between; None where the gates are not all that the state is made of.
       noise: the cell's randomness in training; None for a cell that has none.
     """
 
@@ -58,6 +60,7 @@ class Cell(NamedTuple):
     step: Callable[[Params, State, Array], tuple[State, Array]]
     output_size: int
     gates: Callable[[Params, State, Array], Any] | None = None
+    update: Callable[[Params, State, Any], tuple[State, Array]] | None = None
     noise: Noise | None = None
 
 

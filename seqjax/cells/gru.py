@@ -67,7 +67,7 @@ def gru(
     def initial_state(batch_shape: tuple[int, ...] = ()) -> GRUState:
         return GRUState(h=jnp.zeros((*batch_shape, hidden_size), jnp.float32))
 
-    return Cell(init, initial_state, step, hidden_size, gates)
+    return Cell(init, initial_state, step, hidden_size, gates, update)
 
 
 def gates(params: Params, state: GRUState, x: Array) -> GRUGates:
@@ -80,8 +80,13 @@ def gates(params: Params, state: GRUState, x: Array) -> GRUGates:
     return GRUGates(r, z, n)
 
 
-def step(params: Params, state: GRUState, x: Array) -> tuple[GRUState, Array]:
-    """One time step: `(params, state, x [..., D]) -> (state, y [..., H])`."""
-    _, z, n = gates(params, state, x)
+def update(params: Params, state: GRUState, gates: GRUGates) -> tuple[GRUState, Array]:
+    """What the gates make of the state: `-> (state, y [..., H])`."""
+    _, z, n = gates
     h = (1 - z) * n + z * state.h
     return GRUState(h), h
+
+
+def step(params: Params, state: GRUState, x: Array) -> tuple[GRUState, Array]:
+    """One time step: `(params, state, x [..., D]) -> (state, y [..., H])`."""
+    return update(params, state, gates(params, state, x))

@@ -14,7 +14,7 @@ import jax
 import jax.numpy as jnp
 
 from seqjax import init as initializers
-from seqjax.cells.gru import GRUGates, GRUState
+from seqjax.cells.gru import GRUGates, GRUState, update
 from seqjax.errors import check_positive
 from seqjax.types import Array, Cell, Initializer, Params
 
@@ -54,7 +54,7 @@ def gru_reset_before(
     def initial_state(batch_shape: tuple[int, ...] = ()) -> GRUState:
         return GRUState(h=jnp.zeros((*batch_shape, hidden_size), jnp.float32))
 
-    return Cell(init, initial_state, step, hidden_size, gates)
+    return Cell(init, initial_state, step, hidden_size, gates, update)
 
 
 def gates(params: Params, state: GRUState, x: Array) -> GRUGates:
@@ -69,6 +69,4 @@ def gates(params: Params, state: GRUState, x: Array) -> GRUGates:
 
 def step(params: Params, state: GRUState, x: Array) -> tuple[GRUState, Array]:
     """One time step: `(params, state, x [..., D]) -> (state, y [..., H])`."""
-    _, z, n = gates(params, state, x)
-    h = (1 - z) * n + z * state.h
-    return GRUState(h), h
+    return update(params, state, gates(params, state, x))

@@ -71,7 +71,7 @@ def lstm(
         zeros = jnp.zeros((*batch_shape, hidden_size), jnp.float32)
         return LSTMState(h=zeros, c=zeros)
 
-    return Cell(init, initial_state, step, hidden_size, gates)
+    return Cell(init, initial_state, step, hidden_size, gates, update)
 
 
 def gates(params: Params, state: LSTMState, x: Array) -> LSTMGates:
@@ -81,9 +81,14 @@ def gates(params: Params, state: LSTMState, x: Array) -> LSTMGates:
     return LSTMGates(jax.nn.sigmoid(i), jax.nn.sigmoid(f), jnp.tanh(g), jax.nn.sigmoid(o))
 
 
-def step(params: Params, state: LSTMState, x: Array) -> tuple[LSTMState, Array]:
-    """One time step: `(params, state, x [..., D]) -> (state, y [..., H])`."""
-    i, f, g, o = gates(params, state, x)
+def update(params: Params, state: LSTMState, gates: LSTMGates) -> tuple[LSTMState, Array]:
+    """What the gates make of the state: `-> (state, y [..., H])`."""
+    i, f, g, o = gates
     c = f * state.c + i * g
     h = o * jnp.tanh(c)
     return LSTMState(h, c), h
+
+
+def step(params: Params, state: LSTMState, x: Array) -> tuple[LSTMState, Array]:
+    """One time step: `(params, state, x [..., D]) -> (state, y [..., H])`."""
+    return update(params, state, gates(params, state, x))

@@ -60,7 +60,7 @@ def mgu(
     def initial_state(batch_shape: tuple[int, ...] = ()) -> GRUState:
         return GRUState(h=jnp.zeros((*batch_shape, hidden_size), jnp.float32))
 
-    return Cell(init, initial_state, step, hidden_size, gates)
+    return Cell(init, initial_state, step, hidden_size, gates, update)
 
 
 def gates(params: Params, state: GRUState, x: Array) -> MGUGates:
@@ -71,8 +71,13 @@ def gates(params: Params, state: GRUState, x: Array) -> MGUGates:
     return MGUGates(f, n)
 
 
-def step(params: Params, state: GRUState, x: Array) -> tuple[GRUState, Array]:
-    """One time step: `(params, state, x [..., D]) -> (state, y [..., H])`."""
-    f, n = gates(params, state, x)
+def update(params: Params, state: GRUState, gates: MGUGates) -> tuple[GRUState, Array]:
+    """What the gates make of the state: `-> (state, y [..., H])`."""
+    f, n = gates
     h = (1 - f) * state.h + f * n
     return GRUState(h), h
+
+
+def step(params: Params, state: GRUState, x: Array) -> tuple[GRUState, Array]:
+    """One time step: `(params, state, x [..., D]) -> (state, y [..., H])`."""
+    return update(params, state, gates(params, state, x))

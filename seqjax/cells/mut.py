@@ -145,8 +145,12 @@ def _cell(
         return gates_of_embedded(params, state.h, x @ params["w_e"])
 
     def step(params: Params, state: GRUState, x: Array) -> tuple[GRUState, Array]:
-        _, z, n = gates(params, state, x)
-        h = z * n + (1 - z) * state.h
-        return GRUState(h), h
+        return _update(params, state, gates(params, state, x))
 
-    return Cell(init, initial_state, step, hidden_size, gates)
+    return Cell(init, initial_state, step, hidden_size, gates, _update)
+
+
+def _update(params: Params, state: GRUState, gates: GRUGates) -> tuple[GRUState, Array]:
+    _, z, n = gates
+    h = z * n + (1 - z) * state.h
+    return GRUState(h), h

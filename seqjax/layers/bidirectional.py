@@ -1,5 +1,6 @@
 """One cell that reads forward and one that reads backward, as a Flax NNX layer."""
 
+import jax
 import jax.numpy as jnp
 from flax import nnx
 
@@ -33,9 +34,11 @@ class Bidirectional(nnx.Module):
         state: tuple[State, State] | None = None,
         *,
         lengths: Array | None = None,
+        key: Array | None = None,
     ) -> tuple[tuple[State, State], Array]:
-        """`xs [B, T, D] -> ((forward_state, backward_state), ys [B, T, 2H])`; lengths as `unroll`."""
+        """`xs [B, T, D] -> ((forward_state, backward_state), ys [B, T, 2H])`; the rest as `unroll`."""
         start, end = (None, None) if state is None else state
-        start, forward_ys = self.forward(xs, start, lengths=lengths)
-        end, backward_ys = self.backward(xs, end, lengths=lengths, reverse=True)
+        keys = (None, None) if key is None else jax.random.split(key)
+        start, forward_ys = self.forward(xs, start, lengths=lengths, key=keys[0])
+        end, backward_ys = self.backward(xs, end, lengths=lengths, reverse=True, key=keys[1])
         return (start, end), jnp.concatenate([forward_ys, backward_ys], -1)

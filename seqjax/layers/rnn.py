@@ -35,10 +35,13 @@ class RNN(nnx.Module):
         *,
         lengths: Array | None = None,
         reverse: bool = False,
+        key: Array | None = None,
     ) -> tuple[State, Array]:
         """`xs [B, T, D] -> (final_state, ys [B, T, output_size])`; arguments as `unroll`."""
         xs = jnp.swapaxes(xs, 0, 1)
-        state, ys = unroll(self.cell, self.arrays(), xs, state, lengths=lengths, reverse=reverse)
+        state, ys = unroll(
+            self.cell, self.arrays(), xs, state, lengths=lengths, reverse=reverse, key=key
+        )
         return state, jnp.swapaxes(ys, 0, 1)
 
     def step(self, x: Array, state: State) -> tuple[State, Array]:

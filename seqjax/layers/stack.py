@@ -29,7 +29,8 @@ class Stack(nnx.Module):
     the bias b begins at -1, so that at first most of the input is carried on.
 
     Dropout acts on the connections that go up (input to first layer, layer to layer, last layer to
-    what reads the stack), never on those that go through time (Zaremba et al., 2014).
+    what reads the stack), never on those that go through time (Zaremba et al., 2014). What is random in
+    a cell itself, as the wrappers of `seqjax.wrappers` make it, is drawn in training too.
 
     Args:
       cells: the layers, bottom first.
@@ -37,6 +38,7 @@ class Stack(nnx.Module):
       bidirectional: run each layer in both directions; its output size is twice the cell's.
       connections: one of CONNECTIONS.
       dropout: share of units dropped on every connection that goes up, in [0, 1).
+      same_mask: drop the same units at all steps of a row (Gal and Ghahramani, 2016), not others at each.
       rngs: parameters are drawn from `rngs.params`.
 
     Attributes:
@@ -55,6 +57,7 @@ class Stack(nnx.Module):
         bidirectional: bool = False,
         connections: str = "plain",
         dropout: float = 0.0,
+        same_mask: bool = False,
         rngs: nnx.Rngs,
     ):
         if not cells:
@@ -86,7 +89,7 @@ class Stack(nnx.Module):
         self.connections = connections
         self.output_size = size
         self.bidirectional = bidirectional
-        self.dropout = nnx.Dropout(dropout)
+        self.dropout = nnx.Dropout(dropout, broadcast_dims=(1,) if same_mask else ())
         if gates:
             self.carry_gates = nnx.List(gates)
 
@@ -104,16 +107,18 @@ class Stack(nnx.Module):
     ) -> tuple[State, Array]:
         """`xs [B, T, D] -> (final_state, ys [B, T, output_size])`, lengths `[B]` as in `unroll`.
 
-        Dropout is applied only if `dropout_key` is given, a mask for every row, step and unit.
+        Dropout, and the noise of the cells, are applied only if `dropout_key` is given.
         """
         state = self.initial_state(xs.shape[0]) if state is None else state
         keys = [None] * (len(self.layers) + 1)
+        noise_keys = keys
         if dropout_key is not None:
             keys = list(jax.random.split(dropout_key, len(keys)))
+            noise_keys = [jax.random.fold_in(key, 1) for key in keys]
         new_state = []
         for number, (layer, layer_state) in enumerate(zip(self.layers, state, strict=True)):
             xs = self._drop(xs, keys[number])
-            layer_state, ys = layer(xs, layer_state, lengths=lengths)
+            layer_state, ys = layer(xs, layer_state, lengths=lengths, key=noise_keys[number])
             new_state.append(layer_state)
             xs = self._connect(number, xs, ys)
         return tuple(new_state), self._drop(xs, keys[-1])

@@ -7,6 +7,7 @@ import jax.numpy as jnp
 
 from seqjax.errors import InputError, check_fraction, check_positive
 from seqjax.types import Array, Cell, Params, State
+from seqjax.wrappers.randomness import Run, wrap_step
 
 
 def leaky(cell: Cell, alpha: float) -> Cell:
@@ -28,12 +29,16 @@ def leaky(cell: Cell, alpha: float) -> Cell:
     if not hasattr(cell.initial_state(()), "h"):
         raise InputError("leaky takes a cell whose state has an h, such as rnn(50), got another.")
 
-    def step(params: Params, state: State, x: Array) -> tuple[State, Array]:
-        candidate, _ = cell.step(params, state, x)
-        state = jax.tree.map(lambda old, new: alpha * old + (1 - alpha) * new, state, candidate)
-        return state, state.h
+    def wrap(run: Run) -> Run:
+        def step(params: Params, state: State, x: Array) -> tuple[State, Array]:
+            candidate, _ = run(params, state, x)
+            state = jax.tree.map(lambda old, new: alpha * old + (1 - alpha) * new, state, candidate)
+            return state, state.h
 
-    return Cell(cell.init, cell.initial_state, step, cell.output_size)
+        return step
+
+    step, noise = wrap_step(cell, wrap)
+    return Cell(cell.init, cell.initial_state, step, cell.output_size, noise=noise)
 
 
 class TimeSkipState(NamedTuple):
@@ -61,10 +66,14 @@ def time_skip(cell: Cell, lag: int) -> Cell:
         past = jnp.zeros((*batch_shape, lag, cell.output_size), jnp.float32)
         return TimeSkipState(cell.initial_state(batch_shape), past)
 
-    def step(params: Params, state: TimeSkipState, x: Array) -> tuple[TimeSkipState, Array]:
-        x = jnp.concatenate([x, state.past[..., 0, :]], axis=-1)
-        inner, y = cell.step(params, state.inner, x)
-        past = jnp.concatenate([state.past[..., 1:, :], y[..., None, :]], axis=-2)
-        return TimeSkipState(inner, past), y
+    def wrap(run: Run) -> Run:
+        def step(params: Params, state: TimeSkipState, x: Array) -> tuple[TimeSkipState, Array]:
+            x = jnp.concatenate([x, state.past[..., 0, :]], axis=-1)
+            inner, y = run(params, state.inner, x)
+            past = jnp.concatenate([state.past[..., 1:, :], y[..., None, :]], axis=-2)
+            return TimeSkipState(inner, past), y
 
-    return Cell(init, initial_state, step, cell.output_size)
+        return step
+
+    step, noise = wrap_step(cell, wrap, lambda size: size + cell.output_size)
+    return Cell(init, initial_state, step, cell.output_size, noise=noise)

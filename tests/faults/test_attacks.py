@@ -239,10 +239,13 @@ def sound(run, kind):
     steps = []
     for path, text in files.items():
         if re.fullmatch(r"\d+\.sha256", path.name) and isinstance(text, bytes):
-            lines = [line.split("  ") for line in text.decode().splitlines()]
-            data = [files.get(folder / name) for _, name in lines]
+            lines = text.decode(errors="replace").splitlines()
+            found = [re.fullmatch("([0-9a-f]{64})  (.+)", line) for line in lines]
+            data = [files.get(folder / line[2]) if line else None for line in found]
             sums = [isinstance(d, bytes) and hashlib.sha256(d).hexdigest() for d in data]
-            steps += [int(path.stem)] if sums == [digest for digest, _ in lines] else []
+            steps += (
+                [int(path.stem)] if found and sums == [line and line[1] for line in found] else []
+            )
     return sorted(steps)
 
 

@@ -198,6 +198,114 @@ def mgu(p, state, x):
     return {"h": h}, h
 
 
+def normalised(sums):
+    """(a - mean) / sqrt(variance + 1e-5) of a list of numbers."""
+    mean = sum(sums) / len(sums)
+    variance = sum((a - mean) ** 2 for a in sums) / len(sums)
+    return [(a - mean) / math.sqrt(variance + 1e-5) for a in sums]
+
+
+def lstm_layer_norm(p, state, x, groups=1):
+    size = len(state["h"])
+    from_x = [affine(x, p["w"], k) for k in range(4 * size)]
+    from_h = [affine(state["h"], p["u"], k) for k in range(4 * size)]
+    width = 4 * size // groups
+    parts = [slice(k * width, (k + 1) * width) for k in range(groups)]
+    from_x = [v for part in parts for v in normalised(from_x[part])]
+    from_h = [v for part in parts for v in normalised(from_h[part])]
+    z = [
+        p["gain_x"][k] * from_x[k] + p["gain_h"][k] * from_h[k] + p["b"][k] for k in range(4 * size)
+    ]
+    i, f, g, o = (z[k * size : (k + 1) * size] for k in range(4))
+    c = [sigmoid(f[j]) * state["c"][j] + sigmoid(i[j]) * math.tanh(g[j]) for j in range(size)]
+    seen = normalised(c)
+    h = [sigmoid(o[j]) * math.tanh(p["gain_c"][j] * seen[j] + p["b_c"][j]) for j in range(size)]
+    return {"h": np.array(h), "c": np.array(c)}, np.array(h)
+
+
+def gru_layer_norm(p, state, x, groups=1):
+    size = len(state["h"])
+    from_x = [affine(x, p["w"], k) for k in range(3 * size)]
+    from_h = [affine(state["h"], p["u"], k) for k in range(3 * size)]
+    width = 2 * size // groups
+    parts = [slice(k * width, (k + 1) * width) for k in range(groups)] + [slice(2 * size, None)]
+    from_x = [v for part in parts for v in normalised(from_x[part])]
+    from_h = [v for part in parts for v in normalised(from_h[part])]
+    from_x = [p["gain_x"][k] * from_x[k] + p["b"][k] for k in range(3 * size)]
+    from_h = [p["gain_h"][k] * from_h[k] for k in range(3 * size)]
+    h = np.zeros(size)
+    for j in range(size):
+        r, z = (sigmoid(from_x[k * size + j] + from_h[k * size + j]) for k in range(2))
+        n = math.tanh(from_x[2 * size + j] + r * (from_h[2 * size + j] + p["b_hn"][j]))
+        h[j] = (1 - z) * n + z * state["h"][j]
+    return {"h": h}, h
+
+
+def exponential(skew_symmetric):
+    """exp(S) by the eigenvalues of the Hermitian -i S."""
+    values, vectors = np.linalg.eigh(-1j * np.asarray(skew_symmetric, np.float64))
+    return (vectors @ np.diag(np.exp(1j * values)) @ vectors.conj().T).real
+
+
+def skew(a):
+    return np.array(
+        [
+            [a[j][k] if k > j else -a[k][j] if k < j else 0.0 for k in range(len(a))]
+            for j in range(len(a))
+        ]
+    )
+
+
+def cayley(p):
+    s, eye = skew(p["a"]), np.eye(len(p["a"]))
+    signs = [1.0 if k < len(s) - len(s) // 2 else -1.0 for k in range(len(s))]
+    return np.linalg.inv(eye + s) @ (eye - s) @ np.diag(signs)
+
+
+def householder(p):
+    q = np.eye(p["v"].shape[1])
+    for v in p["v"]:
+        v = np.asarray(v, np.float64)
+        q = q @ (np.eye(len(v)) - 2 * np.outer(v, v) / np.sum(v * v))
+    return q
+
+
+def orthogonal(matrix):
+    """The Elman network with modReLU whose recurrent matrix is `matrix(p)`, rows to, columns from."""
+
+    def step(p, state, x):
+        q, h = matrix(p), np.zeros(len(p["b"]))
+        for j in range(len(h)):
+            z = affine(x, p["w"], j) + affine(state["h"], q.T, j)
+            h[j] = math.copysign(max(abs(z) + p["b"][j], 0.0), z)
+        return {"h": h}, h
+
+    return step
+
+
+def urnn(p, state, x):
+    size = len(p["b"])
+    j = np.arange(size)
+    fourier = np.exp(-2j * np.pi * np.outer(j, j) / size) / math.sqrt(size)
+    d1, d2, d3 = (np.diag(np.exp(1j * np.asarray(angles))) for angles in p["theta"])
+
+    def reflection(v):
+        v = np.asarray(v[0]) + 1j * np.asarray(v[1])
+        return np.eye(size) - 2 * np.outer(v, v.conj()) / np.sum(abs(v) ** 2)
+
+    order = np.random.default_rng(0).permutation(size)
+    shuffle = np.eye(size)[order]
+    r1, r2 = map(reflection, p["v"])
+    u = d3 @ r2 @ np.linalg.inv(fourier) @ d2 @ shuffle @ r1 @ fourier @ d1
+    z = u @ (state["h"][:size] + 1j * state["h"][size:])
+    h = np.zeros(2 * size)
+    for k in range(size):
+        value = z[k] + affine(x, p["w"], k) + 1j * affine(x, p["w"], size + k)
+        value *= max(abs(value) + p["b"][k], 0.0) / abs(value)
+        h[k], h[size + k] = value.real, value.imag
+    return {"h": h}, h
+
+
 REFERENCES = {
     "rnn": elman(math.tanh),
     "rnn_relu": elman(relu),
@@ -223,4 +331,10 @@ REFERENCES = {
     "mut1": mut1,
     "mut2": mut2,
     "mut3": mut3,
+    "lstm_layer_norm": lstm_layer_norm,
+    "gru_layer_norm": gru_layer_norm,
+    "exp_rnn": orthogonal(lambda p: exponential(skew(p["a"]))),
+    "cayley_rnn": orthogonal(cayley),
+    "householder_rnn": orthogonal(householder),
+    "urnn": urnn,
 }
