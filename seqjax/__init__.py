@@ -50,6 +50,7 @@ _PACKAGES = (
     "layers",
     "losses",
     "models",
+    "penalties",
     "runs",
     "search",
     "tasks",

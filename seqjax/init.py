@@ -42,9 +42,42 @@ def identity(scale: float = 1.0) -> Initializer:
 
     def init(key: Array, shape: tuple[int, ...], dtype: DTypeLike = jnp.float32) -> Array:
         del key
-        if len(shape) != 2 or shape[0] != shape[1]:
-            raise InputError(f"identity() needs a square matrix, got the shape {shape}.")
-        return scale * jnp.eye(shape[0], dtype=dtype)
+        return scale * jnp.eye(_square_size("identity", shape), dtype=dtype)
+
+    return init
+
+
+def positive_definite() -> Initializer:
+    """The np-RNN's recurrent matrix: positive definite, its largest eigenvalue 1 (Talathi and Vartak, 2016).
+
+    (A + I) / λ, with A = RᵀR / H of a standard normal R and λ the largest eigenvalue of A + I. Their
+    network is one of ReLUs.
+    """
+
+    def init(key: Array, shape: tuple[int, ...], dtype: DTypeLike = jnp.float32) -> Array:
+        size = _square_size("positive_definite", shape)
+        normal = jax.random.normal(key, shape, dtype)
+        matrix = normal.T @ normal / size + jnp.eye(size, dtype=dtype)
+        return matrix / jnp.linalg.eigvalsh(matrix)[-1]
+
+    return init
+
+
+def rotations() -> Initializer:
+    """Rotations of pairs of units by angles from U(-π, π): orthogonal, blocks of 2 x 2 (Henaff et al., 2016).
+
+    The last unit of an odd number is left as it is.
+    """
+
+    def init(key: Array, shape: tuple[int, ...], dtype: DTypeLike = jnp.float32) -> Array:
+        size = _square_size("rotations", shape)
+        angles = jax.random.uniform(key, (size // 2,), dtype, -jnp.pi, jnp.pi)
+        first = 2 * jnp.arange(size // 2)
+        matrix = jnp.eye(size, dtype=dtype)
+        matrix = matrix.at[first, first].set(jnp.cos(angles))
+        matrix = matrix.at[first + 1, first + 1].set(jnp.cos(angles))
+        matrix = matrix.at[first, first + 1].set(-jnp.sin(angles))
+        return matrix.at[first + 1, first].set(jnp.sin(angles))
 
     return init
 
@@ -64,8 +97,7 @@ def sparse(
     """
 
     def init(key: Array, shape: tuple[int, ...], dtype: DTypeLike = jnp.float32) -> Array:
-        if len(shape) != 2 or shape[0] != shape[1]:
-            raise InputError(f"sparse() needs a square matrix, got the shape {shape}.")
+        _square_size("sparse", shape)
         rank_key, value_key = jax.random.split(key)
         ranks = jax.random.uniform(rank_key, shape).argsort(axis=0).argsort(axis=0)
         matrix = stddev * jax.random.normal(value_key, shape, dtype)
@@ -129,3 +161,9 @@ def _log_lags(key: Array, shape: tuple[int, ...], dtype: DTypeLike, max_lag: flo
     if not max_lag > 2:
         raise InputError(f"chrono initialisation needs max_lag above 2 steps, got {max_lag}.")
     return jnp.log(jax.random.uniform(key, shape, dtype, 1.0, max_lag - 1.0))
+
+
+def _square_size(name: str, shape: tuple[int, ...]) -> int:
+    if len(shape) != 2 or shape[0] != shape[1]:
+        raise InputError(f"{name}() needs a square matrix, got the shape {shape}.")
+    return shape[0]

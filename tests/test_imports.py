@@ -14,6 +14,7 @@ CORE = {"errors", "types", "init"}
 ALLOWED = {  # from the ground floor up; every room may import CORE and itself
     "files": set(),
     "losses": set(),
+    "penalties": set(),
     "metrics": set(),
     "tasks": set(),
     "cells": set(),
@@ -27,7 +28,7 @@ ALLOWED = {  # from the ground floor up; every room may import CORE and itself
     "runs": {"files"},
     "decode": {"fast_scan"},
     "diagnose": {"recurrence"},
-    "layers": {"recurrence", "wrappers"},
+    "layers": {"fast_scan", "recurrence", "wrappers"},
     "models": {"fast_scan", "layers", "recurrence"},
     "training": {
         *("cells", "data", "decode", "devices", "fast_scan", "layers", "losses", "models", "runs")

@@ -6,8 +6,9 @@ training or files.
 
 from seqjax.layers import crf, pooling
 from seqjax.layers.attention import Attention
+from seqjax.layers.batch_norm import BatchNormLSTM
 from seqjax.layers.bidirectional import Bidirectional
 from seqjax.layers.rnn import RNN
 from seqjax.layers.stack import Stack
 
-__all__ = ["RNN", "Attention", "Bidirectional", "Stack", "crf", "pooling"]
+__all__ = ["RNN", "Attention", "BatchNormLSTM", "Bidirectional", "Stack", "crf", "pooling"]

@@ -4,7 +4,13 @@ import jax.numpy as jnp
 import optax
 from jax.typing import ArrayLike
 
-from seqjax.errors import InputError, check_fraction, check_positive, check_rate
+from seqjax.errors import (
+    InputError,
+    check_fraction,
+    check_not_negative,
+    check_positive,
+    check_rate,
+)
 
 OPTIMIZERS = ("sgd", "momentum", "nesterov", "rmsprop", "adam", "adamw")
 SCHEDULES = ("constant", "step", "cosine")
@@ -74,8 +80,9 @@ def make_optimizer(
     weight_decay: float = 0.0,
     clip_norm: float = 0.0,
     clip_value: float = 0.0,
+    gradient_noise: float = 0.0,
 ) -> optax.GradientTransformation:
-    """Builds an Optax transformation: clip by value, clip by global norm, then the optimizer.
+    """Builds an Optax transformation: clip by value, clip by global norm, noise, then the optimizer.
 
     Args:
       name: "sgd", "momentum", "nesterov", "rmsprop" (without centring, as char-rnn), "adam" or
@@ -87,6 +94,8 @@ def make_optimizer(
       clip_norm: gradients of a larger global norm are scaled down to it; 0 for no clipping
         (Pascanu, Mikolov and Bengio, 2013).
       clip_value: gradient entries are clipped to [-clip_value, clip_value]; 0 for no clipping.
+      gradient_noise: η; N(0, η / (1 + t)^0.55) is added to every entry of gradient t, clipped before
+        (Neelakantan et al., 2015, eq. 1, whose η are 0.01, 0.3 and 1); 0 for none.
 
     Raises:
       InputError: for an unknown name or a number out of range.
@@ -95,6 +104,7 @@ def make_optimizer(
         check_rate("learning_rate", learning_rate)
     check_fraction("momentum", momentum)
     check_fraction("rms_decay", rms_decay)
+    check_not_negative("gradient_noise", gradient_noise)
     for flag, value in {"clip_norm": clip_norm, "clip_value": clip_value}.items():
         if not 0 <= value < float("inf"):
             raise InputError(f"{flag} must be 0 (no clipping) or a number above, got {value}.")
@@ -115,9 +125,11 @@ def make_optimizer(
             optimizer = optax.adamw(learning_rate, weight_decay=weight_decay)
         case _:
             raise InputError(f"unknown optimizer {name!r}; choose one of {', '.join(OPTIMIZERS)}.")
-    clips = []
+    before = []
     if clip_value:
-        clips.append(optax.clip(clip_value))
+        before.append(optax.clip(clip_value))
     if clip_norm:
-        clips.append(optax.clip_by_global_norm(clip_norm))
-    return optax.chain(*clips, optimizer)
+        before.append(optax.clip_by_global_norm(clip_norm))
+    if gradient_noise:
+        before.append(optax.add_noise(gradient_noise, gamma=0.55, key=0))
+    return optax.chain(*before, optimizer)

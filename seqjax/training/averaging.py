@@ -1,0 +1,76 @@
+"""Averages of the parameters over the updates of a run (Polyak and Juditsky, 1992)."""
+
+from typing import Any, NamedTuple
+
+import jax
+import jax.numpy as jnp
+import optax
+
+from seqjax.errors import RunError
+from seqjax.types import Array, Params
+
+
+class AverageState(NamedTuple):
+    inner: Any  # of the optimizer
+    mean: Params  # of the parameters after every update since `begin`; they themselves before
+    count: Array  # [] int32, updates averaged
+    begun: Array  # [] bool
+
+
+def averaged(optimizer: optax.GradientTransformation) -> optax.GradientTransformation:
+    """The optimizer, with the mean of all parameters since `begin` kept beside (ASGD).
+
+    The updates are the optimizer's own. `mean_of` gives the mean, for evaluation; until `begin` was called it
+    is the parameters. NT-ASGD (Merity et al., 2018) begins when the validation loss has not improved
+    for some evaluations: `should_begin` says when.
+    """
+
+    def init(params: Params) -> AverageState:
+        return AverageState(
+            optimizer.init(params), params, jnp.zeros((), jnp.int32), jnp.zeros((), bool)
+        )
+
+    def update(grads: Any, state: AverageState, params: Params) -> tuple[Any, AverageState]:
+        updates, inner = optimizer.update(grads, state.inner, params)
+        new = optax.apply_updates(params, updates)
+        count = jnp.where(state.begun, state.count + 1, 0)
+        share = 1 / jnp.maximum(count, 1).astype(jnp.float32)
+        mean = jax.tree.map(lambda m, p: m + (p - m) * share.astype(p.dtype), state.mean, new)
+        return updates, AverageState(inner, mean, count, state.begun)
+
+    return optax.GradientTransformation(init, update)
+
+
+def begin(opt_state: Any) -> Any:
+    """The optimizer state, averaging from the next update on."""
+    return _change(opt_state, lambda state: state._replace(begun=jnp.ones((), bool)))
+
+
+def mean_of(opt_state: Any) -> Params:
+    """The mean of the parameters, as far as it goes.
+
+    Raises:
+      RunError: if the optimizer keeps none.
+    """
+    found: list[AverageState] = []
+    _change(opt_state, lambda state: found.append(state) or state)
+    if len(found) != 1:
+        raise RunError("the optimizer keeps no mean: make it with averaged(...).")
+    return found[0].mean
+
+
+def should_begin(losses: list[float], patience: int = 5) -> bool:
+    """Whether the last validation loss is worse than the best of those more than `patience` before it.
+
+    The trigger of NT-ASGD, with their patience of 5.
+    """
+    return len(losses) > patience and losses[-1] > min(losses[:-patience])
+
+
+def _change(opt_state: Any, function: Any) -> Any:
+    def is_average(node: Any) -> bool:
+        return isinstance(node, AverageState)
+
+    return jax.tree.map(
+        lambda n: function(n) if is_average(n) else n, opt_state, is_leaf=is_average
+    )
