@@ -25,6 +25,7 @@ from typing import Any
 
 from experiments.common import cli, plots
 from experiments.common.language_models import (
+    RECURRENT_DROPOUT,
     Data,
     Program,
     check_config,
@@ -62,6 +63,16 @@ class Config:
     layers: int = cli.option(2, "number of recurrent layers")
     init_scale: float = cli.option(0.1, "draw all parameters from U(-init_scale, init_scale)")
     dropout: float = cli.option(0.0, "share of units dropped on non-recurrent connections")
+    same_mask: bool = cli.option(False, "drop the same units at all steps of a window")
+    recurrent_dropout: float = cli.option(
+        0.0, "share of the recurrence that is dropped in training"
+    )
+    recurrent_mask: str = cli.option(
+        "variational",
+        "what recurrent_dropout drops: units of the state, the same at all steps of a window (variational) or"
+        " new at each (naive), recurrent weights, or units of the candidate",
+        choices=tuple(RECURRENT_DROPOUT),
+    )
     tie_weights: bool = cli.option(False, "use the embedding as the kernel of the head")
     seq_len: int = cli.option(20, "number of steps of truncated back-propagation through time")
     batch_size: int = cli.option(20, "number of rows that are read in parallel")

@@ -4,9 +4,9 @@ import dataclasses
 import math
 
 from experiments.common import cli
-from experiments.common.language_models import check_config
+from experiments.common.language_models import RECURRENT_DROPOUT, check_config
 from seqjax.cells import CELLS
-from seqjax.errors import InputError, check_fraction, check_not_negative, check_positive, check_rate
+from seqjax.errors import InputError, check_not_negative, check_positive, check_rate
 from seqjax.training.optimizers import OPTIMIZERS, SCHEDULES
 
 DEFAULT_STEPS = 3000
@@ -21,6 +21,16 @@ class Config:
         256, "number of units in each layer, and the size of a character's vector"
     )
     dropout: float = cli.option(0.0, "share of units dropped on non-recurrent connections")
+    same_mask: bool = cli.option(False, "drop the same units at all steps of a window")
+    recurrent_dropout: float = cli.option(
+        0.0, "share of the recurrence that is dropped in training"
+    )
+    recurrent_mask: str = cli.option(
+        "variational",
+        "what recurrent_dropout drops: units of the state, the same at all steps of a window (variational) or"
+        " new at each (naive), recurrent weights, or units of the candidate",
+        choices=tuple(RECURRENT_DROPOUT),
+    )
     tie_weights: bool = cli.option(False, "use the embedding as the kernel of the head")
     init_scale: float = cli.option(
         0.0,
@@ -132,7 +142,6 @@ class Config:
         for name in ("length", "eval_every"):
             check_positive(f"--{name}", getattr(self, name))
         counts = ("steps", "epochs", "sample_every", "ngram_order", "top_k", "decay_after")
-        for name in (*counts, "save_every", "temperature"):
             check_not_negative(f"--{name}", getattr(self, name))
         check_fraction("--dropout", self.dropout)
         check_rate("--learning_rate", self.learning_rate)

@@ -1,6 +1,7 @@
 """What the programs that train language models share: the network, its data, its rows of metrics."""
 
 import hashlib
+import inspect
 import math
 from collections.abc import Callable
 from typing import Any, NamedTuple
@@ -12,7 +13,7 @@ from flax import nnx
 from seqjax.cells import CELLS
 from seqjax.data import Rows, TextSplits, Vocabulary, batch_at
 from seqjax.devices import batch_mesh
-from seqjax.errors import InputError, check_not_negative, check_positive
+from seqjax.errors import InputError, check_fraction, check_not_negative, check_positive
 from seqjax.models import LanguageModel
 from seqjax.runs.session import Session
 from seqjax.training.fit import MOST_IN_A_ROW, Chunk
@@ -28,6 +29,14 @@ from seqjax.training.step import (
     roll_back,
 )
 from seqjax.types import Cell, Initializer
+from seqjax.wrappers import candidate_dropout, naive_dropout, variational_dropout, weight_drop
+
+RECURRENT_DROPOUT: dict[str, Callable[[Cell, float], Cell]] = {
+    "variational": lambda cell, rate: variational_dropout(cell, states=rate),
+    "weight_drop": weight_drop,
+    "candidate": candidate_dropout,
+    "naive": naive_dropout,
+}
 
 
 class Data(NamedTuple):
@@ -63,6 +72,8 @@ def check_config(config: Any) -> None:
         check_positive(f"--{name}", getattr(config, name))
     check_positive("--layers", config.layers, at_most=64)
     check_positive("--hidden_size", config.hidden_size, at_most=2**16)
+    for name in ("dropout", "recurrent_dropout"):
+        check_fraction(f"--{name}", getattr(config, name))
     for name in ("save_seconds", "init_scale"):
         check_not_negative(f"--{name}", getattr(config, name))
     if config.spike_factor and not 1 < config.spike_factor < math.inf:
@@ -101,18 +112,22 @@ def make_program(
     """The network of a config, its first state and its updates.
 
     Args:
-      config: has `layers`, `hidden_size`, `dropout`, `tie_weights`, `batch_size`, `seq_len`, `seed`.
+      config: has `layers`, `hidden_size`, `dropout`, `same_mask`, `recurrent_dropout`, `recurrent_mask`,
+        `tie_weights`, `batch_size`, `seq_len`, `seed`.
       cell: of every layer.
       vocab_size: V.
       optimizer: with the schedule in it.
       schedule: the learning rate by step.
       initializer: draws the embedding and the head; the usual ones if None.
     """
+    if config.recurrent_dropout:
+        cell = RECURRENT_DROPOUT[config.recurrent_mask](cell, config.recurrent_dropout)
     model = LanguageModel(
         vocab_size,
         [cell] * config.layers,
         embedding_size=config.hidden_size,
         dropout=config.dropout,
+        same_mask=config.same_mask,
         tie_weights=config.tie_weights,
         initializer=initializer,
         rngs=nnx.Rngs(config.seed),
@@ -128,8 +143,9 @@ def make_program(
 
 
 def make_cell(name: str, hidden_size: int, draw: dict[str, Initializer]) -> Cell:
-    """A cell of `CELLS` with its initialisers replaced, but for the IRNN, which is one."""
-    return CELLS[name](hidden_size, **({} if name == "irnn" else draw))
+    """A cell of `CELLS` with its initialisers replaced, as far as it has them: the IRNN is one itself."""
+    has = inspect.signature(CELLS[name]).parameters
+    return CELLS[name](hidden_size, **{key: draw[key] for key in draw if key in has})
 
 
 def go_back_from_spikes(session: Session, chunk: Chunk, factor: float) -> bool:

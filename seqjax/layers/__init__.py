@@ -4,11 +4,11 @@ A layer holds parameters and hands states on; models are made of layers. Nothing
 training or files.
 """
 
-from seqjax.layers import crf, pooling
+from seqjax.layers import crf, noise, pooling
 from seqjax.layers.attention import Attention
 from seqjax.layers.batch_norm import BatchNormLSTM
 from seqjax.layers.bidirectional import Bidirectional
 from seqjax.layers.rnn import RNN
 from seqjax.layers.stack import Stack
 
-__all__ = ["RNN", "Attention", "BatchNormLSTM", "Bidirectional", "Stack", "crf", "pooling"]
+__all__ = ["RNN", "Attention", "BatchNormLSTM", "Bidirectional", "Stack", "crf", "noise", "pooling"]

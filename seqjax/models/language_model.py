@@ -24,6 +24,7 @@ class LanguageModel(Stack):
       cells: the layers, bottom first.
       embedding_size: size of a token's vector.
       dropout: share of units dropped on every non-recurrent connection, in [0, 1).
+      same_mask: as of `Stack`.
       tie_weights: use the embedding as the head's kernel (Press and Wolf, 2017); needs
         `embedding_size` equal to the last cell's output size.
       initializer: draws embedding, head kernel and head bias; the usual ones if None.
@@ -40,6 +41,7 @@ class LanguageModel(Stack):
         *,
         embedding_size: int,
         dropout: float = 0.0,
+        same_mask: bool = False,
         tie_weights: bool = False,
         initializer: Initializer | None = None,
         rngs: nnx.Rngs,
@@ -52,7 +54,7 @@ class LanguageModel(Stack):
             embedding_init=initializer or _EMBEDDING_INIT,
             rngs=rngs,
         )
-        super().__init__(cells, embedding_size, dropout=dropout, rngs=rngs)
+        super().__init__(cells, embedding_size, dropout=dropout, same_mask=same_mask, rngs=rngs)
         if tie_weights and embedding_size != self.output_size:
             raise InputError(
                 "tie_weights needs embedding_size equal to the last cell's output size, got"

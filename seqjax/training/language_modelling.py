@@ -37,8 +37,7 @@ def make_loss(graphdef: Any) -> LossFn:
             model.initial_state(batch.inputs.shape[0]),
             carry,
         )
-        dropout_key = key if model.dropout.rate else None
-        state, logits = model(batch.inputs, state, dropout_key=dropout_key)
+        state, logits = model(batch.inputs, state, dropout_key=key)
         losses = next_token_losses(logits, batch.targets)
         return losses.sum(1).mean(), (state, {"loss": losses.mean()})
 

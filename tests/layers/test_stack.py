@@ -6,7 +6,7 @@ import numpy as np
 import pytest
 from flax import nnx
 
-from seqjax import InputError, gru, lstm
+from seqjax import InputError, gru, lstm, naive_dropout, weight_drop
 from seqjax.layers import Bidirectional, Stack
 from seqjax.layers.stack import CONNECTIONS
 from seqjax.training.modules import split_model
@@ -131,3 +131,25 @@ def test_a_bidirectional_stack_has_no_step():
     stack = make(bidirectional=True)
     with pytest.raises(InputError, match="must see the end first"):
         stack.step(inputs()[:, 0], stack.initial_state(B))
+
+
+def test_the_same_mask_drops_the_same_units_at_all_steps():
+    stack = make(dropout=0.5, same_mask=True)
+    _, ys = stack(inputs(), dropout_key=jax.random.key(3))
+    dropped = np.asarray(ys) == 0
+    assert 0.2 < dropped.mean() < 0.8
+    assert np.array_equal(dropped.any(1), dropped.all(1))
+    assert len({row.tobytes() for row in dropped[:, 0]}) == B
+
+
+def test_the_noise_of_cells_is_drawn_with_the_dropout_key_alone():
+    cells = [weight_drop(lstm(H), 0.5), naive_dropout(gru(H), 0.5)]
+    for bidirectional in (False, True):
+        plain = make(bidirectional=bidirectional)
+        noisy = make(cells=cells, bidirectional=bidirectional)
+        expected = plain(inputs())[1]
+        np.testing.assert_array_equal(noisy(inputs())[1], expected)
+        drawn = [noisy(inputs(), dropout_key=jax.random.key(k))[1] for k in (0, 0, 1)]
+        np.testing.assert_array_equal(drawn[0], drawn[1])
+        assert not np.allclose(drawn[0], expected)
+        assert not np.allclose(drawn[0], drawn[2])

@@ -1,0 +1,78 @@
+"""The ablation: every method trains, evaluation has no noise, strengths are chosen by validation."""
+
+from functools import partial
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+import optax
+import pytest
+
+from experiments.regularisation import Config, program, run
+from experiments.regularisation.methods import METHODS
+from experiments.regularisation.training import Member, evaluate, first_state, one_epoch, trained
+from seqjax.errors import InputError
+from tests.support.tiers import long_only
+
+SMALL = {"hidden_size": 8, "seq_len": 10, "batch_size": 4, "epochs": 2, "max_chars": 3000}
+
+
+@pytest.fixture(scope="module")
+def text_and_sizes():
+    return program.load(Config(**SMALL))
+
+
+@pytest.mark.parametrize(
+    "name", ["none", "variational", *map(long_only, sorted({*METHODS} - {"none", "variational"}))]
+)
+def test_a_method_trains_and_strength_zero_is_no_method(name, text_and_sizes):
+    text, sizes = text_and_sizes
+    members = Member(jnp.array([0.0, 0.5, 0.5]), jnp.array([0, 0, 1]))
+    row = trained(METHODS[name], sizes, text, members)
+    assert all(np.isfinite(row[key]).all() for key in ("validation", "test", "train"))
+    assert row["train"][1] != row["train"][2]
+    if name != "layer norm":
+        plain = trained(
+            METHODS["none"], sizes, text, Member(members.strength[:1], members.seed[:1])
+        )
+        np.testing.assert_allclose(row["validation"][0], plain["validation"][0], rtol=1e-4)
+
+
+def test_strengths_are_chosen_by_their_mean_validation_loss():
+    row = {
+        "strength": [0.1, 0.1, 0.5, 0.5],
+        "validation": [2.0, 2.2, 2.1, 2.0],
+        "test": [1.0, 1.1, 3.0, 3.1],
+        "train": [1.0] * 4,
+        "epoch": [1, 2, 3, 4],
+        "seconds": 8.0,
+    }
+    found = program.best_strength(row, 2)
+    assert (found["strength"], found["test"], found["epoch"]) == (0.5, [3.0, 3.1], [3.0, 4.0])
+    assert found["seconds"] == 2.0
+
+
+def test_leaves_a_table_and_a_figure_and_goes_on(tmp_path, capsys):
+    config = Config(**SMALL, methods="none,vertical", seeds=1, workdir=str(tmp_path / "run"))
+    results = run(config)
+    assert {"table.txt", "results.json", "regularisation.png", "methods.jsonl"} <= {
+        path.name for path in (tmp_path / "run").iterdir()
+    }
+    table = (tmp_path / "run" / "table.txt").read_text()
+    assert "vertical" in table
+    assert set(results["chosen"]) == {"none", "vertical"}
+    with pytest.raises(InputError, match="--methods"):
+        Config(methods="none,nothing")
+
+
+def test_one_epoch_reads_every_window_once(text_and_sizes):
+    text, sizes = text_and_sizes
+    optimizer = optax.adam(0.01)
+    member = Member(jnp.array(0.0), jnp.array(3))
+    method = METHODS["none"]
+    state = first_state(method, sizes, optimizer, member)
+    after, loss, _ = jax.jit(partial(one_epoch, method, sizes, optimizer))(state, member, text)
+    assert int(after.step) == text.train.inputs.shape[1] // sizes.seq_len
+    np.testing.assert_allclose(
+        loss, evaluate(method, sizes, after.params, member, text.validation), rtol=1e-5
+    )
