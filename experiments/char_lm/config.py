@@ -142,8 +142,8 @@ class Config:
         for name in ("length", "eval_every"):
             check_positive(f"--{name}", getattr(self, name))
         counts = ("steps", "epochs", "sample_every", "ngram_order", "top_k", "decay_after")
+        for name in (*counts, "save_every", "temperature"):
             check_not_negative(f"--{name}", getattr(self, name))
-        check_fraction("--dropout", self.dropout)
         check_rate("--learning_rate", self.learning_rate)
         if self.steps and self.epochs:
             raise InputError("give --steps or --epochs, not both.")

@@ -62,7 +62,7 @@ METHODS = {
         RATES,
         cell=lambda size, strength: naive_dropout(lstm(size), strength),
     ),
-    "variational h": Method(
+    "variational_h": Method(
         "h alone, the same at all steps",
         RATES,
         cell=lambda size, strength: variational_dropout(lstm(size), states=strength),
@@ -77,18 +77,18 @@ METHODS = {
         RATES,
         cell=lambda size, strength: zoneout(lstm(size), {"c": strength, "h": strength / 10}),
     ),
-    "weight drop": Method(
+    "weight_drop": Method(
         "recurrent weights, the same at all steps (Merity et al., 2018)",
         RATES,
         cell=lambda size, strength: weight_drop(lstm(size), strength),
     ),
     "embedding": Method("types of tokens, in a row (Gal and Ghahramani, 2016)", RATES, words=True),
-    "state noise": Method(
+    "state_noise": Method(
         "N(0, strength²) on h at each step (Jim et al., 1996)",
         (0.05, 0.1, 0.2),
         cell=lambda size, strength: state_noise(lstm(size), strength),
     ),
-    "norm stabiliser": Method(
+    "norm_stabiliser": Method(
         "strength (‖hₜ‖ - ‖hₜ₋₁‖)² (Krueger and Memisevic, 2016)",
         (0.1, 1.0, 10.0),
         penalty=penalties.norm_stabiliser,
@@ -101,7 +101,7 @@ METHODS = {
         (0.1, 1.0, 10.0),
         penalty=penalties.temporal_activation,
     ),
-    "layer norm": Method(
+    "layer_norm": Method(
         "sums normalised over units (Ba et al., 2016)",
         (0.0,),
         cell=lambda size, strength: lstm_layer_norm(size),

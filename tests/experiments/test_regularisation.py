@@ -31,7 +31,7 @@ def test_a_method_trains_and_strength_zero_is_no_method(name, text_and_sizes):
     row = trained(METHODS[name], sizes, text, members)
     assert all(np.isfinite(row[key]).all() for key in ("validation", "test", "train"))
     assert row["train"][1] != row["train"][2]
-    if name != "layer norm":
+    if name != "layer_norm":
         plain = trained(
             METHODS["none"], sizes, text, Member(members.strength[:1], members.seed[:1])
         )
