@@ -9,6 +9,7 @@ import jax
 from seqjax.fast_scan.door import Step, as_array, refuse_side_effects, split_arrays, trace_step
 from seqjax.fast_scan.jaxprs import (
     Eqn,
+    Jaxpr,
     Var,
     flatten,
     is_float,
@@ -19,12 +20,13 @@ from seqjax.fast_scan.jaxprs import (
     variables,
 )
 from seqjax.fast_scan.keeping import CHEAP, plan_gradient
+from seqjax.fast_scan.kinds import NAMES, components
 from seqjax.fast_scan.stepgraph import PRODUCTS, StepGraph, read_step
 from seqjax.types import Params, State
 
 
 def explain(step: Step, params: Params, state: State, x: Any) -> str:
-    """What `scan` finds in a step, as text: hoisted, deferred, kept, with bytes and operations.
+    """What `scan` finds in a step, as text: hoisted, deferred, kept, and what could be parallel in time.
 
     Args:
       step: as in `scan`.
@@ -59,11 +61,24 @@ def explain(step: Step, params: Params, state: State, x: Any) -> str:
         values = [*kept.values, *kept.hoisted]
         listed = ", ".join(map(shown, values)) or "nothing"
         lines.append(f"kept for keep={keep!r}: {sum(map(num_bytes, values)):,} bytes: {listed}")
+    lines += _kinds(flat, num_fixed, state)
     if names_axes(closed):
         lines.append("speaks of a named axis: runs as lax.scan")
     if not graph.deferred:
         lines.append("no product of the state and a parameter: runs as lax.scan")
     return "\n".join(lines)
+
+
+def _kinds(flat: Jaxpr, num_fixed: int, state: State) -> list[str]:
+    """How each part of the state depends on itself, in the order in which they can be computed."""
+    paths = [jax.tree_util.keystr(path) for path, _ in jax.tree.leaves_with_path(state)]
+    lines = []
+    for part in components(flat, num_fixed, len(paths)):
+        names = ", ".join(f"state{paths[i]}" for i in part.leaves)
+        ways = ("at once", "a linear scan", "by parallel='newton'", "by parallel='newton'")
+        why = f": {part.reason}" if part.reason else ""
+        lines.append(f"in time   {names}: {NAMES[part.kind]}, {ways[part.kind]}{why}")
+    return lines
 
 
 def _accumulated(graph: StepGraph) -> list[tuple[str, Var]]:

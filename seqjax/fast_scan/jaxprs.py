@@ -146,6 +146,15 @@ def flatten(closed: ClosedJaxpr) -> tuple[Jaxpr, list[Array]]:
     return named, [*flat.consts, *closed.consts]
 
 
+def inner_jaxpr(eqn: Eqn) -> Jaxpr | None:
+    """What a function with a derivative of its own computes, flat; None of any other equation."""
+    if eqn.primitive.name not in ("custom_jvp_call", "custom_vjp_call"):
+        return None
+    closed = eqn.params["call_jaxpr" if "call_jaxpr" in eqn.params else "fun_jaxpr"]
+    jaxpr, consts = flatten(closed)
+    return jaxpr if len(jaxpr.invars) == len(eqn.invars) and not consts else None
+
+
 def program(inputs: Sequence[Var], outputs: Sequence[Atom], eqns: Iterable[Eqn]) -> Program:
     """The equations that `outputs` need, as a function of `inputs`."""
     given = set(inputs)

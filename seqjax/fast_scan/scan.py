@@ -42,8 +42,11 @@ from seqjax.fast_scan.jaxprs import (
 )
 from seqjax.fast_scan.joined_gates import join_gates
 from seqjax.fast_scan.keeping import NOTHING, plan_gradient
+from seqjax.fast_scan.kinds import AFFINE, NONE, components
+from seqjax.fast_scan.linear_scan import default_method
 from seqjax.fast_scan.linearize import linearize
 from seqjax.fast_scan.loops import run_backward, run_forward, turn_products
+from seqjax.fast_scan.parallel import Report, solve
 from seqjax.fast_scan.stepgraph import StepGraph, read_step
 from seqjax.types import Params, State
 
@@ -51,6 +54,7 @@ BLOCK_BYTES = 8 << 20  # of hoisted products and cotangents in a block, and
 BLOCK_WEIGHTS = 5  # times the bytes of the weights, if that is more
 FEWEST_BLOCKS = 3  # of that many bytes; less than that stays in one
 KEEP = ("gates", "products", "blocks")
+PARALLEL = ("auto", "never", "associative", "newton")
 
 
 def scan(
@@ -65,6 +69,8 @@ def scan(
     keep: str = "gates",
     block: int | None = None,
     forward_mode: bool = False,
+    parallel: str = "auto",
+    batch_axes: int = 0,
 ) -> tuple[State, Any]:
     """`lax.scan(partial(step, params), state, xs, length, reverse, unroll)`, differentiated faster.
 
@@ -93,6 +99,14 @@ def scan(
         none, or about √T for keep="blocks".
       forward_mode: use `lax.scan` as it is, which `jax.jvp`, `jax.jacfwd` and steps with side
         effects (`jax.debug.print`, `checkify`) need.
+      parallel: what need not be walked step by step. "never": every step waits for the one before;
+        "associative": parts of the state that are affine in themselves (`explain` says which) are found
+        for all steps at once, in a number of products that grows with log T; "newton": the other parts
+        too, by Newton's method, and step by step after all where it does not converge. "auto": as
+        "never" on a CPU, and elsewhere "associative" for steps all of whose state is affine. See
+        docs/parallel.md.
+      batch_axes: how many leading axes of the state are of rows that do not touch, which "newton"
+        cannot see in a step: it takes a small state's full derivative.
 
     Returns:
       `(final_state, ys)`.
@@ -104,6 +118,8 @@ def scan(
     """
     if keep not in KEEP:
         raise InputError(f"keep must be one of {', '.join(KEEP)}, got {keep!r}.")
+    if parallel not in PARALLEL:
+        raise InputError(f"parallel must be one of {', '.join(PARALLEL)}, got {parallel!r}.")
     if block is not None:
         check_positive("block", block)
     arrays, join = split_arrays(params)
@@ -120,6 +136,8 @@ def scan(
         state,
         jax.tree.map(first, xs),
     )
+    if forward_mode and parallel in ("associative", "newton"):
+        raise InputError("forward_mode is the plain lax.scan: leave parallel out, or at 'never'.")
     if forward_mode or names_axes(closed):
         return plain(state, xs)
     refuse_side_effects(closed)
@@ -127,6 +145,11 @@ def scan(
     state_flat, state_tree = jax.tree.flatten(state)
     flat, consts = flatten(closed)
     fixed = [*consts, *arrays]
+    if _is_parallel(parallel, flat, len(fixed), len(state_flat), num_steps, xs):
+        final_state, ys, _ = _in_parallel(
+            flat, fixed, state_flat, jax.tree.leaves(xs), parallel, reverse, batch_axes
+        )
+        return jax.tree.unflatten(state_tree, final_state), jax.tree.unflatten(y_tree, ys)
     graph = read_step(flat, len(fixed), len(state_flat))
     if not graph.deferred and keep != "blocks":
         return plain(state, xs)  # nothing to defer, nothing to gain
@@ -135,6 +158,75 @@ def scan(
     run = _differentiable(flat, loop, "products" if keep == "products" else "gates")
     final_state, ys = run(fixed, state_flat, jax.tree.leaves(xs))
     return jax.tree.unflatten(state_tree, final_state), jax.tree.unflatten(y_tree, ys)
+
+
+def scan_with_report(
+    step: Step,
+    params: Params,
+    state: State,
+    xs: Any,
+    *,
+    reverse: bool = False,
+    parallel: str = "newton",
+    batch_axes: int = 0,
+) -> tuple[State, Any, Report]:
+    """As `scan` with `parallel`, and what it took: kinds, iterations, what fell back.
+
+    Raises:
+      InputError: as `scan`, and if xs has no leaves or parallel is neither "associative" nor "newton".
+    """
+    if parallel not in ("associative", "newton"):
+        raise InputError(f'parallel must be "associative" or "newton" here, got {parallel!r}.')
+    arrays, join = split_arrays(params)
+    state, xs = jax.tree.map(as_array, (state, xs))
+    count_steps(xs, None)
+    closed, state, y_tree = trace_step(
+        lambda arrays, state, x: step(join(arrays), state, x),
+        arrays,
+        state,
+        jax.tree.map(first, xs),
+    )
+    refuse_side_effects(closed)
+    state_flat, state_tree = jax.tree.flatten(state)
+    flat, consts = flatten(closed)
+    final_state, ys, report = _in_parallel(
+        flat, [*consts, *arrays], state_flat, jax.tree.leaves(xs), parallel, reverse, batch_axes
+    )
+    return (
+        jax.tree.unflatten(state_tree, final_state),
+        jax.tree.unflatten(y_tree, ys),
+        report,
+    )
+
+
+def _is_parallel(
+    parallel: str, jaxpr: Jaxpr, num_fixed: int, num_state: int, num_steps: int, xs: Any
+) -> bool:
+    """Whether any part of the state is found for all steps at once."""
+    if parallel == "never" or not is_known(num_steps) or not jax.tree.leaves(xs):
+        return False
+    if parallel == "auto" and (jax.default_backend() == "cpu" or not num_state):
+        return False
+    kinds = [part.kind for part in components(jaxpr, num_fixed, num_state)]
+    if parallel == "auto":
+        return AFFINE in kinds and max(kinds) == AFFINE
+    return max(kinds, default=NONE) >= AFFINE if parallel == "newton" else AFFINE in kinds
+
+
+def _in_parallel(
+    jaxpr: Jaxpr,
+    fixed: list,
+    state: list,
+    xs: list,
+    parallel: str,
+    reverse: bool,
+    batch_axes: int,
+) -> tuple[list, list, Report]:
+    xs = [x[::-1] for x in xs] if reverse else xs
+    newton, method = parallel == "newton", default_method()
+    how: dict[str, Any] = {"newton": newton, "method": method, "batch_axes": batch_axes}
+    final_state, ys, report = solve(jaxpr, fixed, state, xs, **how)
+    return final_state, [y[::-1] for y in ys] if reverse else ys, report
 
 
 def _block_size(graph: StepGraph, num_steps: int, keep: str, block: int | None) -> int:

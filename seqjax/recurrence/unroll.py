@@ -26,6 +26,7 @@ def unroll(
     keep: str = "gates",
     block: int | None = None,
     forward_mode: bool = False,
+    parallel: str = "auto",
     key: Array | None = None,
 ) -> tuple[State, Array]:
     """Runs `cell` over a sequence: one compiled `seqjax.scan`.
@@ -45,6 +46,7 @@ def unroll(
       keep: what is kept for the gradient, "gates", "products" or "blocks"; see `seqjax.scan`.
       block: steps per block; see `seqjax.scan`.
       forward_mode: allow `jax.jvp` and `jax.jacfwd`, by the plain `lax.scan`.
+      parallel: "auto", "never", "associative" or "newton"; see `seqjax.scan`.
       key: a PRNG key for the cell's noise, where it has any; None for evaluation, without noise.
 
     Returns:
@@ -73,6 +75,8 @@ def unroll(
         keep=keep,
         block=block,
         forward_mode=forward_mode,
+        parallel=parallel,
+        batch_axes=xs.ndim - 2,
     )
 
 

@@ -306,6 +306,208 @@ def urnn(p, state, x):
     return {"h": h}, h
 
 
+def softplus(v):
+    return math.log1p(math.exp(-abs(v))) + max(v, 0.0)
+
+
+def silu(v):
+    return v * sigmoid(v)
+
+
+def sums(x, w, b=None):
+    """Of every column of w, affine."""
+    return [affine(x, w, j) + (0.0 if b is None else float(b[j])) for j in range(w.shape[1])]
+
+
+def min_gru(p, state, x):
+    size, z = len(state["h"]), sums(x, p["w"], p["b"])
+    gates = [sigmoid(z[j]) for j in range(size)]
+    h = np.array([(1 - gates[j]) * state["h"][j] + gates[j] * z[size + j] for j in range(size)])
+    return {"h": h}, h
+
+
+def min_lstm(p, state, x):
+    size, z = len(state["h"]), sums(x, p["w"], p["b"])
+    h = np.zeros(size)
+    for j in range(size):
+        f, i = sigmoid(z[j]), sigmoid(z[size + j])
+        h[j] = (f * state["h"][j] + i * z[2 * size + j]) / (f + i)
+    return {"h": h}, h
+
+
+def lru(p, state, x):
+    size, y = len(state["re"]), sums(x, p["d"])
+    h = np.zeros(size, complex)
+    for j in range(size):
+        decay = np.exp(complex(-math.exp(p["nu"][j]), math.exp(p["theta"][j])))
+        seen = complex(affine(x, p["b_re"], j), affine(x, p["b_im"], j))
+        old = complex(state["re"][j], state["im"][j])
+        h[j] = decay * old + math.exp(p["log_gamma"][j]) * seen
+    c = np.asarray(p["c_re"]) + 1j * np.asarray(p["c_im"])
+    y = np.array([y[j] + sum(h[k] * c[k, j] for k in range(size)).real for j in range(size)])
+    return {"re": h.real, "im": h.imag}, y
+
+
+def s5(p, state, x):
+    size, y = len(state["re"]), sums(x, p["d"])
+    h = np.zeros(size, complex)
+    for j in range(size):
+        eigenvalue = complex(-math.exp(p["a"][j]), p["omega"][j])
+        step = math.exp(p["log_step"][j])
+        seen = complex(affine(x, p["b_re"], j), affine(x, p["b_im"], j))
+        turn = np.exp(step * eigenvalue)
+        h[j] = turn * complex(state["re"][j], state["im"][j]) + (turn - 1) / eigenvalue * seen
+    c = np.asarray(p["c_re"]) + 1j * np.asarray(p["c_im"])
+    y = [y[j] + 2 * sum(h[k] * c[k, j] for k in range(size)).real for j in range(len(y))]
+    return {"re": h.real, "im": h.imag}, np.array(y)
+
+
+def rg_lru(p, state, x):
+    size, u = len(state["h"]), sums(x, p["w_u"], p["b_u"])
+    z, h = sums(u, p["w"], p["b"]), np.zeros(len(state["h"]))
+    for j in range(size):
+        a = math.exp(-8 * softplus(p["decay"][j]) * sigmoid(z[j]))
+        h[j] = a * state["h"][j] + math.sqrt(1 - a * a) * sigmoid(z[size + j]) * u[j]
+    return {"h": h}, h
+
+
+def hgrn(p, state, x):
+    size, z = len(state["re"]), sums(x, p["w"], p["b"])
+    h = np.zeros(size, complex)
+    for j in range(size):
+        f, old = sigmoid(z[j]), complex(state["re"][j], state["im"][j])
+        c = complex(silu(z[size + j]), silu(z[2 * size + j]))
+        h[j] = f * np.exp(1j * p["theta"][j]) * old + (1 - f) * c
+    parts = [*h.real, *h.imag]
+    y = np.array([sigmoid(z[3 * size + j]) * parts[j] for j in range(2 * size)])
+    return {"re": h.real, "im": h.imag}, y
+
+
+def sru(p, state, x):
+    size, z = len(state["c"]), sums(x, p["w"])
+    v = p.get("v", np.zeros((2, size)))
+    c, y = np.zeros(size), np.zeros(size)
+    for j in range(size):
+        f = sigmoid(z[j] + v[0][j] * state["c"][j] + p["b"][j])
+        r = sigmoid(z[size + j] + v[1][j] * state["c"][j] + p["b"][size + j])
+        c[j] = f * state["c"][j] + (1 - f) * z[2 * size + j]
+        y[j] = r * c[j] + (1 - r) * z[3 * size + j]
+    return {"c": c}, y
+
+
+def qrnn(p, state, x):
+    size = len(state["c"])
+    z = [a + b for a, b in zip(sums(x, p["w"], p["b"]), state["past"], strict=True)]
+    f = [sigmoid(z[size + j]) for j in range(size)]
+    c = np.array([f[j] * state["c"][j] + (1 - f[j]) * math.tanh(z[j]) for j in range(size)])
+    y = np.array([sigmoid(z[2 * size + j]) * c[j] for j in range(size)])
+    return {"past": np.array(sums(x, p["v"])), "c": c}, y
+
+
+def ind_rnn(p, state, x):
+    z = sums(x, p["w"], p["b"])
+    h = np.array([relu(z[j] + p["u"][j] * state["h"][j]) for j in range(len(z))])
+    return {"h": h}, h
+
+
+def para_gru(p, state, x):
+    size, w = len(state["h"]), sums(x, p["w"], p["b"])
+    h = np.zeros(size)
+    for j in range(size):
+        old = state["h"][j]
+        z = sigmoid(w[j] + p["a"][0][j] * old)
+        r = sigmoid(w[size + j] + p["a"][1][j] * old)
+        n = math.tanh(w[2 * size + j] + p["a"][2][j] * r * old)
+        h[j] = (1 - z) * old + z * n
+    return {"h": h}, h
+
+
+def para_lstm(p, state, x):
+    size, w = len(state["h"]), sums(x, p["w"], p["b"])
+    h, c = np.zeros(size), np.zeros(size)
+    for j in range(size):
+        h_old, c_old = state["h"][j], state["c"][j]
+        f = sigmoid(w[j] + p["a"][0][j] * h_old + p["p"][0][j] * c_old)
+        g = math.tanh(w[size + j] + p["a"][1][j] * h_old)
+        c[j] = f * c_old + (1 - f) * g
+        o = sigmoid(w[2 * size + j] + p["a"][2][j] * h_old + p["p"][1][j] * c[j])
+        h[j] = o * math.tanh(c[j])
+    return {"h": h, "c": c}, h
+
+
+def mamba(p, state, x):
+    size, states = state["h"].shape
+    wide = sums(x, p["w"])
+    u = [wide[j] + p["b_u"][j] for j in range(size)]
+    delta = [softplus(v) for v in sums(sums(u, p["w_delta"]), p["v_delta"], p["b_delta"])]
+    bc = sums(u, p["w_bc"])
+    h, y = np.zeros((size, states)), np.zeros(size)
+    for j in range(size):
+        for n in range(states):
+            decay = math.exp(-delta[j] * math.exp(p["log_a"][j][n]))
+            h[j, n] = decay * state["h"][j][n] + delta[j] * u[j] * bc[n]
+            y[j] += h[j, n] * bc[states + n]
+        y[j] = (y[j] + p["d"][j] * u[j]) * silu(wide[size + j])
+    return {"h": h}, y
+
+
+def gla(p, state, x):
+    heads, keys, values = state["s"].shape
+    qk, vr = sums(x, p["w_qk"]), sums(x, p["w_vr"])
+    gates = sums(sums(x, p["w_alpha"]), p["v_alpha"], p["b_alpha"])
+    s, y = np.zeros(state["s"].shape), np.zeros(heads * values)
+    for m in range(heads):
+        for j in range(values):
+            place = m * values + j
+            for k in range(keys):
+                key = m * keys + k
+                alpha = sigmoid(gates[key]) ** (1 / 16)
+                s[m, k, j] = alpha * state["s"][m][k][j] + qk[heads * keys + key] * vr[place]
+                y[place] += s[m, k, j] * qk[key] / math.sqrt(keys)
+            y[place] *= silu(vr[heads * values + place] + p["b_r"][place])
+    return {"s": s}, y
+
+
+def mlstm(p, state, x):
+    heads, keys, values = state["c"].shape
+    wide, gates = sums(x, p["w"]), sums(x, p["w_if"], p["b_if"])
+    c, n, m = (np.zeros(np.shape(state[k])) for k in "cnm")
+    y = np.zeros(heads * values)
+    for head in range(heads):
+        f = -softplus(-gates[heads + head])
+        m[head] = max(f + state["m"][head], gates[head])
+        i, f = math.exp(gates[head] - m[head]), math.exp(f + state["m"][head] - m[head])
+        q = wide[head * keys : (head + 1) * keys]
+        start = (heads + head) * keys
+        key = [v / math.sqrt(keys) for v in wide[start : start + keys]]
+        start = 2 * heads * keys + head * values
+        value = wide[start : start + values]
+        for a in range(keys):
+            n[head, a] = f * state["n"][head][a] + i * key[a]
+            for b in range(values):
+                c[head, a, b] = f * state["c"][head][a][b] + i * key[a] * value[b]
+        floor = max(abs(sum(n[head, a] * q[a] for a in range(keys))), math.exp(-m[head]))
+        for b in range(values):
+            place = head * values + b
+            o = sigmoid(wide[2 * heads * keys + heads * values + place] + p["b_o"][place])
+            y[place] = o * sum(c[head, a, b] * q[a] for a in range(keys)) / floor
+    return {"c": c, "n": n, "m": m}, y
+
+
+def slstm(p, state, x):
+    size = len(state["h"])
+    z = [a + b for a, b in zip(sums(x, p["w"], p["b"]), sums(state["h"], p["u"]), strict=True)]
+    h, c, n, m = np.zeros((4, size))
+    for j in range(size):
+        f = -softplus(-z[size + j])
+        m[j] = max(f + state["m"][j], z[j])
+        i, f = math.exp(z[j] - m[j]), math.exp(f + state["m"][j] - m[j])
+        c[j] = f * state["c"][j] + i * math.tanh(z[2 * size + j])
+        n[j] = f * state["n"][j] + i
+        h[j] = sigmoid(z[3 * size + j]) * c[j] / n[j]
+    return {"h": h, "c": c, "n": n, "m": m}, h
+
+
 REFERENCES = {
     "rnn": elman(math.tanh),
     "rnn_relu": elman(relu),
@@ -337,4 +539,19 @@ REFERENCES = {
     "cayley_rnn": orthogonal(cayley),
     "householder_rnn": orthogonal(householder),
     "urnn": urnn,
+    "lru": lru,
+    "s5": s5,
+    "min_gru": min_gru,
+    "min_lstm": min_lstm,
+    "rg_lru": rg_lru,
+    "hgrn": hgrn,
+    "sru": sru,
+    "qrnn": qrnn,
+    "ind_rnn": ind_rnn,
+    "para_gru": para_gru,
+    "para_lstm": para_lstm,
+    "mamba": mamba,
+    "gla": gla,
+    "mlstm": mlstm,
+    "slstm": slstm,
 }
