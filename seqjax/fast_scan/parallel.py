@@ -170,9 +170,17 @@ def _solve(way: Way, fixed: Leaves, start: Leaves, inputs: Leaves) -> tuple[Leav
         nothing = [jnp.zeros((_num_steps(inputs), *s.shape), s.dtype) for s in start]
         offset, matrix = _linearised(way, fixed, nothing, inputs)
         return linear_scan(matrix, offset, start, method=way.method), none, no
-    if not way.newton or not all(jnp.issubdtype(s.dtype, jnp.floating) for s in start):
+    if not way.newton or not _has_derivative(way, start):
         return _by_steps(way, fixed, start, inputs), none, no
     return _newton(way, fixed, start, inputs)
+
+
+def _has_derivative(way: Way, start: Leaves) -> bool:
+    """Whether Newton's method has one to go by: of real states, and diagonals only of equal shapes."""
+    if not all(jnp.issubdtype(s.dtype, jnp.floating) for s in start):
+        return False
+    same = len({s.shape for s in start}) == 1
+    return way.kind == POINTWISE or same or _derivative_of(way, start) is _full
 
 
 def _forward(way: Way, fixed: Leaves, start: Leaves, inputs: Leaves) -> tuple:
@@ -261,46 +269,52 @@ def _newton(way: Way, fixed: Leaves, start: Leaves, inputs: Leaves) -> tuple[Lea
     most = min(MOST_ITERATIONS, max(1, num_steps // 2))
     tolerance = 100 * jnp.finfo(start[0].dtype).eps
 
-    def improve(states: Leaves) -> tuple[Leaves, Array]:
+    def improve(states: Leaves) -> Leaves:
         before = [_before(s, x) for s, x in zip(start, states, strict=True)]
         values, push, solve_linear = derivative(way, fixed, before, inputs)
         offset = [v - p for v, p in zip(values, push(before), strict=True)]
-        return solve_linear(offset, start), values
-
-    def distance(a: Leaves, b: Leaves) -> Array:
-        gaps = [jnp.max(jnp.abs(x - y) / (1 + jnp.abs(y))) for x, y in zip(a, b, strict=True)]
-        return jnp.max(jnp.array(gaps))
+        return solve_linear(offset, start)
 
     def unfinished(carry: tuple) -> Array:
-        _, change, count = carry
-        return (count < most) & ~(change <= tolerance) & jnp.isfinite(change)
+        _, close, finite, count = carry
+        return (count < most) & ~close & finite
 
     def iterate(carry: tuple) -> tuple:
-        states, _, count = carry
-        new, _ = improve(states)
-        return new, distance(new, states), count + 1
+        states, _, _, count = carry
+        new = improve(states)
+        return new, _all_close(new, states, tolerance), _all_below(new, jnp.inf), count + 1
 
     guess = [jnp.broadcast_to(s, (num_steps, *s.shape)) for s in start]
     guess = jax.vmap(way.step, (None, 0, 0))(fixed, guess, inputs)
-    states, change, count = lax.while_loop(
-        unfinished, iterate, (guess, jnp.asarray(1.0, start[0].dtype), jnp.int32(0))
-    )
+    no, yes = jnp.asarray(False), jnp.asarray(True)
+    states, close, _, count = lax.while_loop(unfinished, iterate, (guess, no, yes, jnp.int32(0)))
     before = [_before(s, x) for s, x in zip(start, states, strict=True)]
     values, _, solve_linear = derivative(way, fixed, before, inputs)
-    good = (change <= tolerance) & (distance(values, states) <= tolerance)
-    good &= _growth(way, solve_linear, states, start) <= MOST_GROWTH
+    good = close & _all_close(values, states, tolerance)
+    good &= _all_below(_grown_errors(solve_linear, states, start), MOST_GROWTH)
     found = lax.cond(good, lambda: states, lambda: _by_steps(way, fixed, start, inputs))
     return found, count, ~good
 
 
-def _growth(way: Way, solve_linear: Callable, states: Leaves, start: Leaves) -> Array:
-    """How large one error at every step, of random sign, grows over the sequence."""
+def _all_close(a: Leaves, b: Leaves, tolerance: Array) -> Array:
+    """Whether no entry differs by more; not a maximum, which XLA lets pass over NaN."""
+    close = [
+        jnp.all(jnp.abs(x - y) <= tolerance * (1 + jnp.abs(y))) for x, y in zip(a, b, strict=True)
+    ]
+    return jnp.all(jnp.array(close))
+
+
+def _all_below(values: Leaves, limit: float) -> Array:
+    return jnp.all(jnp.array([jnp.all(jnp.abs(v) < limit) for v in values]))
+
+
+def _grown_errors(solve_linear: Callable, states: Leaves, start: Leaves) -> Leaves:
+    """What an error of 1 at every step and unit, of random sign, grows to over the sequence."""
     keys = jax.random.split(jax.random.key(0), len(states))
     errors = [
         jax.random.rademacher(k, s.shape).astype(s.dtype) for k, s in zip(keys, states, strict=True)
     ]
-    grown = solve_linear(errors, [jnp.zeros_like(s) for s in start])
-    return jnp.max(jnp.array([jnp.max(jnp.abs(g)) for g in grown]))
+    return solve_linear(errors, [jnp.zeros_like(s) for s in start])
 
 
 def _pointwise(way: Way, fixed: Leaves, before: Leaves, inputs: Leaves) -> tuple:
