@@ -108,7 +108,7 @@ def copy(length: int) -> Task:
 
     def draw(key: Array, batch_size: int) -> tuple[Array, Array, Array]:
         inputs, targets, weights, _ = copying(key, batch_size, length)
-        return tuple(jnp.swapaxes(a, 0, 1) for a in (inputs, targets, weights))
+        return inputs.swapaxes(0, 1), targets.T, weights.T
 
     num_steps = length + 20
     return Task(

@@ -43,7 +43,7 @@ def trained(layer: Layer, task: Task, way: Way, seeds: np.ndarray) -> dict[str, 
     states = jax.jit(jax.vmap(partial(first_state, layer, task, optimizer)))(members)
     population = init_population(states, pick=kept)
     advance = one_epoch if task.splits else one_round
-    how = {"pick": kept, "patience": way.epochs, "max_rounds": way.epochs}
+    how: dict[str, Any] = {"pick": kept, "patience": way.epochs, "max_rounds": way.epochs}
     round_ = make_round(partial(advance, layer, task, way, optimizer), **how)
     curve = []
     for _ in range(way.epochs):

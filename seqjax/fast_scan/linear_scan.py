@@ -1,5 +1,7 @@
 """sₜ = Aₜ sₜ₋₁ + bₜ for all t: associatively, in blocks, or step by step."""
 
+import functools
+import operator
 from collections.abc import Sequence
 
 import jax
@@ -44,7 +46,8 @@ def linear_scan(
 
 
 def _apply(a: Matrix, s: Sequence[Array]) -> list[Array]:
-    return [sum(x * y for x, y in zip(row, s, strict=True)) for row in a]
+    products = ([x * y for x, y in zip(row, s, strict=True)] for row in a)
+    return [functools.reduce(operator.add, row) for row in products]
 
 
 def _join(earlier: tuple, later: tuple) -> tuple:
@@ -82,10 +85,11 @@ def _in_blocks(a: Matrix, b: Sequence[Array], start: Sequence[Array]) -> list[Ar
     zeros = [jnp.zeros(x.shape[1:], x.dtype) for x in b]
     ones = [[jnp.full_like(zeros[i], eye[i][j]) for j in range(n)] for i in range(n)]
 
-    def step(carry: tuple, ab: tuple) -> tuple:
+    def step(carry: tuple, ab: tuple) -> tuple[tuple, tuple]:
         return (joined := _join(carry, ab)), joined
 
-    _, (within_a, within_b) = lax.scan(step, (ones, zeros), (a, b))
+    within: tuple = lax.scan(step, (ones, zeros), (a, b))[1]
+    within_a, within_b = within
     ends = ([[x[-1] for x in row] for row in within_a], [x[-1] for x in within_b])
 
     def across(s: list[Array], ab: tuple) -> tuple[list[Array], list[Array]]:

@@ -267,7 +267,7 @@ def _newton(way: Way, fixed: Leaves, start: Leaves, inputs: Leaves) -> tuple[Lea
     num_steps = _num_steps(inputs)
     derivative = _pointwise if way.kind == POINTWISE else _derivative_of(way, start)
     most = min(MOST_ITERATIONS, max(1, num_steps // 2))
-    tolerance = 100 * jnp.finfo(start[0].dtype).eps
+    tolerance = 100 * float(jnp.finfo(start[0].dtype).eps)
 
     def improve(states: Leaves) -> Leaves:
         before = [_before(s, x) for s, x in zip(start, states, strict=True)]
@@ -296,7 +296,7 @@ def _newton(way: Way, fixed: Leaves, start: Leaves, inputs: Leaves) -> tuple[Lea
     return found, count, ~good
 
 
-def _all_close(a: Leaves, b: Leaves, tolerance: Array) -> Array:
+def _all_close(a: Leaves, b: Leaves, tolerance: float) -> Array:
     """Whether no entry differs by more; not a maximum, which XLA lets pass over NaN."""
     close = [
         jnp.all(jnp.abs(x - y) <= tolerance * (1 + jnp.abs(y))) for x, y in zip(a, b, strict=True)

@@ -110,7 +110,7 @@ class Stack(nnx.Module):
         Dropout, and the noise of the cells, are applied only if `dropout_key` is given.
         """
         state = self.initial_state(xs.shape[0]) if state is None else state
-        keys = [None] * (len(self.layers) + 1)
+        keys: list[Any] = [None] * (len(self.layers) + 1)
         noise_keys = keys
         if dropout_key is not None:
             keys = list(jax.random.split(dropout_key, len(keys)))

@@ -13,7 +13,7 @@ from seqjax.types import Array, Params
 class AverageState(NamedTuple):
     inner: Any  # of the optimizer
     mean: Params  # of the parameters after every update since `begin`; they themselves before
-    count: Array  # [] int32, updates averaged
+    updates: Array  # [] int32, how many are averaged
     begun: Array  # [] bool
 
 
@@ -33,7 +33,7 @@ def averaged(optimizer: optax.GradientTransformation) -> optax.GradientTransform
     def update(grads: Any, state: AverageState, params: Params) -> tuple[Any, AverageState]:
         updates, inner = optimizer.update(grads, state.inner, params)
         new = optax.apply_updates(params, updates)
-        count = jnp.where(state.begun, state.count + 1, 0)
+        count = jnp.where(state.begun, state.updates + 1, 0)
         share = 1 / jnp.maximum(count, 1).astype(jnp.float32)
         mean = jax.tree.map(lambda m, p: m + (p - m) * share.astype(p.dtype), state.mean, new)
         return updates, AverageState(inner, mean, count, state.begun)
@@ -43,7 +43,11 @@ def averaged(optimizer: optax.GradientTransformation) -> optax.GradientTransform
 
 def begin(opt_state: Any) -> Any:
     """The optimizer state, averaging from the next update on."""
-    return _change(opt_state, lambda state: state._replace(begun=jnp.ones((), bool)))
+
+    def begun(node: Any) -> Any:
+        return node._replace(begun=jnp.ones((), bool)) if _is_average(node) else node
+
+    return jax.tree.map(begun, opt_state, is_leaf=_is_average)
 
 
 def mean_of(opt_state: Any) -> Params:
@@ -52,8 +56,8 @@ def mean_of(opt_state: Any) -> Params:
     Raises:
       RunError: if the optimizer keeps none.
     """
-    found: list[AverageState] = []
-    _change(opt_state, lambda state: found.append(state) or state)
+    nodes = jax.tree.leaves(opt_state, is_leaf=_is_average)
+    found = [node for node in nodes if _is_average(node)]
     if len(found) != 1:
         raise RunError("the optimizer keeps no mean: make it with averaged(...).")
     return found[0].mean
@@ -67,10 +71,5 @@ def should_begin(losses: list[float], patience: int = 5) -> bool:
     return len(losses) > patience and losses[-1] > min(losses[:-patience])
 
 
-def _change(opt_state: Any, function: Any) -> Any:
-    def is_average(node: Any) -> bool:
-        return isinstance(node, AverageState)
-
-    return jax.tree.map(
-        lambda n: function(n) if is_average(n) else n, opt_state, is_leaf=is_average
-    )
+def _is_average(node: Any) -> bool:
+    return isinstance(node, AverageState)

@@ -31,8 +31,7 @@ def lazy_rows(optimizer: optax.GradientTransformation) -> optax.GradientTransfor
         updates = jax.tree.map(lambda u, t: jnp.where(t, u, 0), updates, touched)
 
         def is_like_params(node: Any) -> bool:
-            same = jax.tree.structure(node) == jax.tree.structure(grads)
-            return same and jax.tree.map(jnp.shape, node) == jax.tree.map(jnp.shape, grads)
+            return _shapes(node) == _shapes(grads)
 
         def keep_rows(new: Any, old: Any) -> Any:
             return jax.tree.map(jnp.where, touched, new, old) if is_like_params(new) else new
@@ -40,6 +39,10 @@ def lazy_rows(optimizer: optax.GradientTransformation) -> optax.GradientTransfor
         return updates, jax.tree.map(keep_rows, new_state, state, is_leaf=is_like_params)
 
     return optax.GradientTransformation(optimizer.init, update)
+
+
+def _shapes(tree: Any) -> Any:
+    return jax.tree.map(jnp.shape, tree)
 
 
 def _touched(grad: Array) -> Array:

@@ -55,7 +55,7 @@ def init_train_state(
 
 
 def make_train_step(
-    loss_fn: LossFn, optimizer: optax.GradientTransformation, seed: int
+    loss_fn: LossFn, optimizer: optax.GradientTransformation, seed: int | Array
 ) -> Callable[[TrainState, Batch], tuple[TrainState, dict[str, Array], Array]]:
     """Builds `step(state, batch) -> (state, metrics, finite)`, one update.
 

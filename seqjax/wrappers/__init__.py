@@ -5,6 +5,7 @@ knows how a cell is unrolled.
 """
 
 from seqjax.wrappers.depth import dense_stack, residual, stack
+from seqjax.wrappers.disturb import state_noise, zoneout
 from seqjax.wrappers.dropout import (
     candidate_dropout,
     naive_dropout,
@@ -13,7 +14,6 @@ from seqjax.wrappers.dropout import (
 )
 from seqjax.wrappers.lag import leaky, time_skip
 from seqjax.wrappers.precision import low_precision_products
-from seqjax.wrappers.zoneout import state_noise, zoneout
 
 __all__ = [
     "candidate_dropout",
