@@ -47,6 +47,7 @@ _PACKAGES = (
     "devices",
     "diagnose",
     "files",
+    "interop",
     "layers",
     "losses",
     "models",

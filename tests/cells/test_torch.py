@@ -6,6 +6,7 @@ import numpy as np
 import pytest
 
 from seqjax import CELLS, unroll
+from seqjax.interop import Layers, to_torch
 from tests.support.randomness import problem
 
 torch = pytest.importorskip("torch")
@@ -18,18 +19,9 @@ MODULES = {
 }
 
 
-def load(module, params):
-    """seqjax's gate orders are torch's; torch's second bias holds what the first cannot."""
-    b_recurrent = np.zeros_like(params["b"])
-    if "b_hn" in params:
-        b_recurrent[-len(params["b_hn"]) :] = params["b_hn"]
-    for name, value in {
-        "weight_ih_l0": params["w"].T,
-        "weight_hh_l0": params["u"].T,
-        "bias_ih_l0": params["b"],
-        "bias_hh_l0": b_recurrent,
-    }.items():
-        getattr(module, name).data = torch.tensor(value)
+def load(module, name, params):
+    weights = to_torch(Layers(name, ((params,),)))
+    module.load_state_dict({key: torch.tensor(value) for key, value in weights.items()})
 
 
 @pytest.mark.parametrize("name", MODULES)
@@ -46,7 +38,7 @@ def test_equals_torch(name):
         (_, ys), grads = jax.value_and_grad(loss, (0, 1, 2), has_aux=True)(params, state, xs)
 
     module = MODULES[name](4, 5).double()
-    load(module, params)
+    load(module, name, params)
     torch_state = [torch.tensor(s[None], requires_grad=True) for s in state]
     torch_xs = torch.tensor(xs, requires_grad=True)
     hx = tuple(torch_state) if name == "lstm" else torch_state[0]
