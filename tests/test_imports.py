@@ -30,7 +30,7 @@ ALLOWED = {  # from the ground floor up; every room may import CORE and itself
     "diagnose": {"recurrence"},
     "layers": {"fast_scan", "recurrence", "wrappers"},
     "models": {"fast_scan", "layers", "recurrence"},
-    "interop": {"cells", "files", "recurrence"},
+    "interop": {"cells", "data", "files", "models", "recurrence"},
     "training": {
         *("cells", "data", "decode", "devices", "fast_scan", "layers", "losses", "models", "runs")
     },

@@ -2,6 +2,7 @@
 
 import dataclasses
 import importlib
+import os
 import pkgutil
 import re
 import shlex
@@ -137,3 +138,23 @@ def test_modules_and_files_are_there(page):
         for path in re.findall(r"\b(?:seqjax|experiments|tests|docs|notebooks)/[\w./]*", span):
             if not PLACEHOLDERS & set(re.split(r"\W", path)):
                 assert (ROOT / path).exists(), path
+
+
+CODE = [
+    pytest.param(page, code, id=f"{page.name}-{number}")
+    for page in PAGES
+    if page.name != "README.md"
+    for number, code in enumerate(
+        re.findall(r"```python\n(.*?)```", page.read_text("utf-8"), re.DOTALL)
+    )
+]
+
+
+@pytest.mark.filterwarnings("ignore:__array__ implementation:DeprecationWarning")  # Keras, NumPy 2
+@pytest.mark.parametrize(("page", "code"), CODE)
+def test_code_on_pages_runs(page, code):
+    for library in ("torch", "keras"):
+        if f"import {library}\n" in code:
+            os.environ.setdefault("KERAS_BACKEND", "jax")
+            pytest.importorskip(library)
+    exec(code, {})

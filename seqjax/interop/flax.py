@@ -27,15 +27,14 @@ def from_nnx(make: Callable[[int, nnx.Rngs], Any]) -> Cell:
         return nnx.split(nnx.eval_shape(lambda: make(input_size, nnx.Rngs(0))), nnx.Param, ...)
 
     def init(key: Array, input_size: int) -> Params:
-        _, params, _ = nnx.split(make(input_size, nnx.Rngs(key)), nnx.Param, ...)
-        return nnx.to_pure_dict(params)
+        return nnx.to_pure_dict(nnx.state(make(input_size, nnx.Rngs(key)), nnx.Param))
 
     def initial_state(batch_shape: tuple[int, ...] = ()) -> State:
         return _zeros(lambda: make(1, nnx.Rngs(0)).initialize_carry((*batch_shape, 1), nnx.Rngs(0)))
 
     def step(params: Params, state: State, x: Array) -> tuple[State, Array]:
         structure, _, others = graphdef(x.shape[-1])
-        others = jax.tree.map(lambda a: _empty(a), others)
+        others = jax.tree.map(_empty, others)
         return nnx.merge(structure, params, nnx.to_pure_dict(others))(state, x)
 
     return Cell(init, initial_state, step, _output_size(init, initial_state, step))
@@ -52,7 +51,8 @@ def from_linen(cell: nn.RNNCellBase) -> Cell:
         return _zeros(lambda: cell.initialize_carry(jax.random.key(0), (*batch_shape, 1)))
 
     def step(params: Params, state: State, x: Array) -> tuple[State, Array]:
-        return cell.apply({"params": params}, state, x)
+        applied: Any = cell.apply({"params": params}, state, x)
+        return applied
 
     return Cell(init, initial_state, step, _output_size(init, initial_state, step))
 
@@ -70,7 +70,9 @@ class NNXCell(nnx.RNNCellBase):
         self.cell = nnx.static(cell)
         self.params = nnx.data(jax.tree.map(nnx.Param, cell.init(rngs.params(), input_size)))
 
-    def initialize_carry(self, input_shape: tuple[int, ...], rngs: nnx.Rngs | None = None) -> State:
+    def initialize_carry(
+        self, input_shape: tuple[int, ...], rngs: Any = None, carry_init: Any = None
+    ) -> State:
         return self.cell.initial_state(tuple(input_shape[:-1]))
 
     def __call__(self, carry: State, inputs: Array) -> tuple[State, Array]:

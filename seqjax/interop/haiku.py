@@ -22,7 +22,8 @@ def from_haiku(make: Callable[[], hk.RNNCore]) -> Cell:
     def start(batch_size: int | None) -> State:
         return make().initial_state(batch_size)
 
-    core, first = (hk.without_apply_rng(hk.transform(f)) for f in (run, start))
+    core: Any = hk.without_apply_rng(hk.transform(run))
+    first: Any = hk.without_apply_rng(hk.transform(start))
 
     def init(key: Array, input_size: int) -> Params:
         return core.init(key, jnp.zeros((1, input_size)), first.apply({}, 1))
@@ -75,7 +76,7 @@ class HaikuCell(hk.RNNCore):
             hk.get_parameter(name, leaf.shape, leaf.dtype, init=draw(place))
             for place, (name, leaf) in enumerate(zip(names, leaves, strict=True))
         ]
-        state, y = self.cell.step(tree.unflatten(params), prev_state, inputs)
+        state, y = self.cell.step(jax.tree.unflatten(tree, params), prev_state, inputs)
         return y, state
 
     def initial_state(self, batch_size: int | None) -> State:

@@ -122,7 +122,7 @@ def _layer(
     return f"y_{number}"
 
 
-def _to_arrays(cell: str, params: Params) -> tuple[np.ndarray, ...]:
+def _to_arrays(cell: str, params: Params) -> tuple[Any, ...]:
     """W [G·H, D], R [G·H, H], B [2·G·H] and P [3·H] or None, of one direction."""
     values = {name: np.asarray(value, np.float32) for name, value in params.items()}
     w, u, b = values["w"], values["u"], values["b"]
