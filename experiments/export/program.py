@@ -114,7 +114,8 @@ def page_data(saved: SavedLanguageModel) -> dict[str, Any]:
         )
     table = model.embedding.embedding.get_value()
     head = table.T if model.tie_weights else model.head.kernel.get_value()
-    bias = model.head_bias.get_value() if model.tie_weights else model.head.bias.get_value()
+    of_head: Any = model.head_bias if model.tie_weights else model.head.bias
+    bias = of_head.get_value()
     return {
         "cell": saved.cell,
         "unit": saved.vocabulary.kind,

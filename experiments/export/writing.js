@@ -130,7 +130,7 @@ function showPage() {
     find("next").replaceChildren(...order.map(([share, id]) => {
       const item = document.createElement("li"), token = document.createElement("code");
       const bar = document.createElement("span"), text = document.createElement("span");
-      token.textContent = JSON.stringify(model.tokens[id]).slice(1, -1);
+      token.textContent = JSON.stringify(model.tokens[id]).slice(1, -1).replaceAll(" ", "\u2423");
       bar.className = "bar";
       bar.style.width = `${100 * share / order[0][0]}%`;
       text.className = "share";

@@ -95,7 +95,8 @@ def from_pretrained(folder: str | Path) -> Pretrained:
             rngs=nnx.Rngs(0),
         )
 
-    graphdef, like, others = nnx.split(nnx.eval_shape(make), nnx.Param, ...)
+    parts: Any = nnx.split(nnx.eval_shape(make), nnx.Param, ...)
+    graphdef, like, others = parts
     arrays, _ = read_safetensors(folder / "model.safetensors")
     params = jax.tree.map(jnp.asarray, unflat(arrays, nnx.to_pure_dict(like)))
     others = jax.tree.map(_empty, nnx.to_pure_dict(others))
