@@ -41,23 +41,20 @@ def curve(
     log_y: bool = False,
 ) -> None:
     """Draws named `(x, y)` lines, and named horizontal `levels` beside them, to a PNG file."""
-    figure, axes = plt.subplots(figsize=(7, 4.2), layout="constrained")
-    for i, (name, (x, y)) in enumerate(lines.items()):
-        style = LINES[i % len(LINES)]
-        marker = "o" if len(x) < 40 else None
-        axes.plot(x, y, style, color=COLOURS[i % len(COLOURS)], label=name, marker=marker, ms=3)
-    for i, (name, value) in enumerate((levels or {}).items()):
-        level(axes, f"{name}: {value:.4g}", value, LINES[(i + 1) % len(LINES)])
-    axes.set(xlabel=xlabel, ylabel=ylabel, title=title)
-    if log_x:
-        axes.set_xscale("log")
-    if log_y:
-        axes.set_yscale("log")
-    axes.grid(alpha=0.25)
-    axes.spines[["top", "right"]].set_visible(False)
-    axes.legend(frameon=False)
-    save(figure, path)
-    plt.close(figure)
+    with panels(path) as (axes,):
+        for i, (name, (x, y)) in enumerate(lines.items()):
+            style = LINES[i % len(LINES)]
+            marker = "o" if len(x) < 40 else None
+            colour = COLOURS[i % len(COLOURS)]
+            axes.plot(x, y, style, color=colour, label=name, marker=marker, ms=3)
+        for i, (name, value) in enumerate((levels or {}).items()):
+            level(axes, f"{name}: {value:.4g}", value, LINES[(i + 1) % len(LINES)])
+        label(axes, xlabel=xlabel, ylabel=ylabel, title=title)
+        if log_x:
+            axes.set_xscale("log")
+        if log_y:
+            axes.set_yscale("log")
+        axes.legend(frameon=False)
 
 
 def save(figure: Any, path: Path) -> None:
