@@ -47,9 +47,9 @@ def pytest_configure(config: pytest.Config) -> None:
 
 
 def configure_hypothesis(tier: str, config: pytest.Config) -> None:
-    """The same hundred cases everywhere, or with `--long` as many as asked, new at every run."""
+    """The same fifty cases everywhere, or with `--long` as many as asked, new at every run."""
     health = hypothesis.HealthCheck
-    for name, cases in {"short": 100, "long": config.getoption("--cases")}.items():
+    for name, cases in {"short": 50, "long": config.getoption("--cases")}.items():
         hypothesis.settings.register_profile(
             name,
             max_examples=cases,

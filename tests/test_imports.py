@@ -70,8 +70,25 @@ def test_no_room_is_above_another_that_is_above_it():
         assert below <= set(rooms[:place]), f"{room} may import {below}: list it after them"
 
 
-@pytest.mark.parametrize("path", MODULES, ids=lambda p: str(p.relative_to(ROOT)))
-def test_library_modules_import_only_what_lies_below(path):
+def rooms_of(paths, folder):
+    """The files by the room that they are in: one test for each room."""
+    rooms = {}
+    for path in paths:
+        room = path.relative_to(ROOT / folder).parts[0].removesuffix(".py")
+        rooms.setdefault(room, []).append(path)
+    return [pytest.param(found, id=room) for room, found in rooms.items()]
+
+
+each_room = pytest.mark.parametrize("paths", rooms_of(MODULES, "seqjax"))
+
+
+@each_room
+def test_library_modules_import_only_what_lies_below(paths):
+    for path in paths:
+        check_module(path)
+
+
+def check_module(path):
     room = path.relative_to(ROOT / "seqjax").parts[0].removesuffix(".py")
     allowed = ALLOWED[room] | CORE | {room} if room in ALLOWED else CORE
     for name in imports(path):
@@ -84,9 +101,14 @@ def test_library_modules_import_only_what_lies_below(path):
             assert top in allowed_here, f"{path.relative_to(ROOT)} imports {name}"
 
 
-@pytest.mark.parametrize("path", PROGRAMS, ids=lambda p: str(p.relative_to(ROOT)))
-def test_studies_do_not_import_each_other(path):
+@pytest.mark.parametrize("paths", rooms_of(PROGRAMS, "experiments"))
+def test_studies_do_not_import_each_other(paths):
     """... but `common`, and what a study is built on."""
+    for path in paths:
+        check_program(path)
+
+
+def check_program(path):
     room = path.relative_to(ROOT / "experiments").parts[0].removesuffix(".py")
     for name in imports(path):
         if name.startswith("experiments."):
@@ -105,17 +127,21 @@ def test_notebooks_read_what_experiments_and_the_library_give(path):
 INTERNALS = {"aval", "manual_axis_type", "str_short", "weak_type"}
 
 
-@pytest.mark.parametrize(
-    "path",
-    [p for p in MODULES if p.name != "jaxprs.py"],
-    ids=lambda p: str(p.relative_to(ROOT)),
-)
-def test_one_file_touches_what_jax_may_change(path):
+@each_room
+def test_one_file_touches_what_jax_may_change(paths):
     """`jax.extend`, private modules, and attributes that JAX does not document."""
+    for path in paths:
+        if path.name != "jaxprs.py":
+            check_internals(path)
+
+
+def check_internals(path):
     nodes = list(ast.walk(ast.parse(path.read_text(encoding="utf-8"))))
     modules = [*imports(path), *(ast.unparse(n) for n in nodes if isinstance(n, ast.Attribute))]
-    assert not [m for m in modules if m.startswith(("jax.extend", "jax._src", "jax.interpreters"))]
-    assert not {n.attr for n in nodes if isinstance(n, ast.Attribute)} & INTERNALS
+    assert not [
+        m for m in modules if m.startswith(("jax.extend", "jax._src", "jax.interpreters"))
+    ], path
+    assert not {n.attr for n in nodes if isinstance(n, ast.Attribute)} & INTERNALS, path
 
 
 def names_of_modules(*paths):
@@ -136,14 +162,14 @@ def test_importing_computes_nothing():
     assert done.returncode == 0, done.stderr
 
 
-@pytest.mark.parametrize("name", names_of_modules(*MODULES))
-def test_a_module_is_found_under_its_name(name):
+def test_a_module_is_found_under_its_name():
     """`import seqjax.cells.lstm as m` is the module: no function of the same name hides it."""
-    importlib.import_module(name)
-    found = sys.modules["seqjax"]
-    for part in name.split(".")[1:]:
-        found = getattr(found, part)
-    assert isinstance(found, ModuleType)
+    for name in names_of_modules(*MODULES):
+        importlib.import_module(name)
+        found = sys.modules["seqjax"]
+        for part in name.split(".")[1:]:
+            found = getattr(found, part)
+        assert isinstance(found, ModuleType), name
 
 
 def test_packages_are_attributes_and_internals_are_not_shown():

@@ -1,5 +1,6 @@
 """Selective copying (Gu and Dao, 2023): what a recurrence without the state in its gates can keep."""
 
+import bisect
 from functools import partial
 from typing import Any
 
@@ -87,4 +88,7 @@ def _count(name: str, size: int) -> int:
 
 def size_of(name: str) -> int:
     """The number of units whose parameters come nearest to PARAMETERS."""
-    return min(range(4, 257, 4), key=lambda size: abs(_count(name, size) - PARAMETERS))
+    sizes = range(4, 257, 4)
+    above = bisect.bisect(sizes, PARAMETERS, key=lambda size: _count(name, size))
+    near = sizes[max(above - 1, 0) : above + 1]
+    return min(near, key=lambda size: abs(_count(name, size) - PARAMETERS))

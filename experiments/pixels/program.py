@@ -32,6 +32,7 @@ from experiments.common.study_run import StudyRun, open_study
 from experiments.pixels.networks import NETWORKS, make_layer
 from experiments.pixels.tasks import ORDERS, Task, copy, images
 from experiments.pixels.training import Way, trained
+from seqjax.devices.mesh import use_cpu_devices
 from seqjax.errors import InputError, check_positive, check_rate
 from seqjax.runs.study import Unit
 from seqjax.types import Array
@@ -55,12 +56,15 @@ class Config:
     steps: int = cli.option(200, "updates of a round on strings")
     learning_rate: float = cli.option(0.003, "learning rate of gated networks")
     seeds: int = cli.option(3, "number of networks of each kind")
+    devices: int = cli.option(
+        1, "number of CPU cores, or other devices, that share the networks", may_differ=True
+    )
     seed: int = cli.option(0, "seed of the study")
     workdir: str = cli.workdir_option("pixels")
     resume: bool = cli.resume_option()
 
     def __post_init__(self) -> None:
-        for name in ("size", "length", "hidden_size", "batch_size", "epochs", "steps"):
+        for name in ("size", "length", "hidden_size", "batch_size", "epochs", "steps", "devices"):
             check_positive(f"--{name}", getattr(self, name), at_most=2**16)
         check_positive("--seeds", self.seeds, at_most=1000)
         check_rate("--learning_rate", self.learning_rate)
@@ -71,6 +75,7 @@ class Config:
 
 def run(config: Config) -> dict[str, Any]:
     """Trains what is not trained yet; writes table.txt, results.json and the figure."""
+    use_cpu_devices(config.devices)
     names = cli.chosen("--networks", config.networks, tuple(NETWORKS))
     task = (
         copy(config.length)
@@ -95,7 +100,7 @@ def measured(name: str, config: Config, task: Task, key: Array) -> dict[str, Any
     layer = make_layer(name, max(units, 1), task.input_size, task.num_steps)
     rate = config.learning_rate * NETWORKS[name].learning_rate
     way = Way(config.epochs, config.steps, config.batch_size, rate)
-    row = trained(layer, task, way, config.seed + np.arange(config.seeds))
+    row = trained(layer, task, way, config.seed + np.arange(config.seeds), config.devices)
     return {**row, "seconds": time.monotonic() - start}
 
 

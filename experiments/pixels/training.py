@@ -12,8 +12,9 @@ from jax import lax
 from experiments.pixels.networks import Layer
 from experiments.pixels.tasks import Split, Splits, Task, key_of
 from seqjax import init as initializers
+from seqjax.devices.mesh import batch_mesh
 from seqjax.losses import next_token_losses
-from seqjax.search.population import init_population, make_round
+from seqjax.search.population import fill_up, init_population, make_round
 from seqjax.training.step import TrainState, init_train_state, make_train_step
 from seqjax.types import Array, Params
 
@@ -36,20 +37,26 @@ class Kept(NamedTuple):
     statistics: Any
 
 
-def trained(layer: Layer, task: Task, way: Way, seeds: np.ndarray) -> dict[str, Any]:
+def trained(
+    layer: Layer, task: Task, way: Way, seeds: np.ndarray, devices: int = 1
+) -> dict[str, Any]:
     """The rows of networks by seed: loss and accuracy on the test set, at the best epoch on the held-out set."""
     optimizer = optax.chain(optax.clip_by_global_norm(1.0), optax.adam(way.learning_rate))
-    members = jnp.asarray(seeds, jnp.int32)
+    count = len(seeds)
+    members = fill_up(jnp.asarray(seeds, jnp.int32), devices)
     states = jax.jit(jax.vmap(partial(first_state, layer, task, optimizer)))(members)
-    population = init_population(states, pick=kept)
+    population = init_population(states, pick=kept, count=count)
     advance = one_epoch if task.splits else one_round
     how: dict[str, Any] = {"pick": kept, "patience": way.epochs, "max_rounds": way.epochs}
+    how["mesh"] = batch_mesh(devices) if devices > 1 else None
     round_ = make_round(partial(advance, layer, task, way, optimizer), **how)
     curve = []
     for _ in range(way.epochs):
         population, metrics = round_(population, members, task.splits)
-        curve.append(np.asarray(metrics["loss"]).tolist())
-    trials = population.trials
+        curve.append(np.asarray(metrics["loss"])[:count].tolist())
+    trials, members = jax.tree.map(
+        lambda a: jnp.asarray(np.asarray(a)[:count]), (population.trials, members)
+    )
     loss, accuracy = jax.jit(partial(tested, layer, task, way))(trials.best, members, task.splits)
     return {
         "seed": seeds.tolist(),

@@ -30,6 +30,7 @@ from experiments.common.study_run import StudyRun, open_study
 from experiments.regularisation.methods import METHODS
 from experiments.regularisation.training import Member, Sizes, Text, trained
 from seqjax.data import build_vocabulary, evaluation_rows, load_text, training_rows
+from seqjax.devices.mesh import use_cpu_devices
 from seqjax.errors import check_positive, check_rate
 from seqjax.runs.study import Unit
 from seqjax.types import Array
@@ -48,12 +49,15 @@ class Config:
     max_vocabulary: int = cli.option(10000, "number of most frequent tokens to keep")
     max_chars: int = cli.option(100_000, "number of characters of each split to use; 0 for all")
     seeds: int = cli.option(3, "number of networks of each method and strength")
+    devices: int = cli.option(
+        1, "number of CPU cores, or other devices, that share the networks", may_differ=True
+    )
     seed: int = cli.option(0, "seed of the study")
     workdir: str = cli.workdir_option("regularisation")
     resume: bool = cli.resume_option()
 
     def __post_init__(self) -> None:
-        for name in ("hidden_size", "seq_len", "batch_size", "epochs", "max_vocabulary"):
+        for name in ("hidden_size", "seq_len", "batch_size", "epochs", "max_vocabulary", "devices"):
             check_positive(f"--{name}", getattr(self, name), at_most=2**16)
         check_positive("--seeds", self.seeds, at_most=1000)
         check_rate("--learning_rate", self.learning_rate)
@@ -62,6 +66,7 @@ class Config:
 
 def run(config: Config) -> dict[str, Any]:
     """Trains what is not trained yet; writes table.txt, results.json and the figure."""
+    use_cpu_devices(config.devices)
     names = cli.chosen("--methods", config.methods, tuple(METHODS))
     text, sizes = load(config)
     units: dict[str, Unit] = {name: partial(measured, name, config, sizes, text) for name in names}
@@ -109,7 +114,7 @@ def measured(name: str, config: Config, sizes: Sizes, text: Text, key: Array) ->
         jnp.asarray(np.repeat(strengths, config.seeds), jnp.float32),
         jnp.asarray(np.tile(seeds, len(strengths)), jnp.int32),
     )
-    row = trained(METHODS[name], sizes, text, members)
+    row = trained(METHODS[name], sizes, text, members, config.devices)
     return {**row, "seconds": time.monotonic() - start}
 
 

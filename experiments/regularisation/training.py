@@ -13,9 +13,10 @@ from jax import lax
 from experiments.regularisation.methods import Method, apply, embed
 from seqjax import init as initializers
 from seqjax.data import Rows, batch_at
+from seqjax.devices.mesh import batch_mesh
 from seqjax.losses import next_token_losses
 from seqjax.recurrence.unroll import unroll
-from seqjax.search.population import init_population, make_round
+from seqjax.search.population import fill_up, init_population, make_round
 from seqjax.training.step import TrainState, init_train_state, make_train_step
 from seqjax.types import Array, Params, State
 
@@ -44,18 +45,29 @@ class Member(NamedTuple):
     seed: Array  # [] int32
 
 
-def trained(method: Method, sizes: Sizes, text: Text, members: Member) -> dict[str, Any]:
+def trained(
+    method: Method, sizes: Sizes, text: Text, members: Member, devices: int = 1
+) -> dict[str, Any]:
     """Trains all members `[P]`; of each the lowest validation loss, with its epoch and its test loss."""
+    count = len(members.seed)
+    members = fill_up(members, devices)
     optimizer = optax.chain(optax.clip_by_global_norm(1.0), optax.adam(sizes.learning_rate))
     states = jax.vmap(partial(first_state, method, sizes, optimizer))(members)
-    population = init_population(states, pick=lambda state: state.params)
+    population = init_population(states, pick=lambda state: state.params, count=count)
     advance = partial(one_epoch, method, sizes, optimizer)
     round_ = make_round(
-        advance, pick=lambda state: state.params, patience=sizes.epochs, max_rounds=sizes.epochs
+        advance,
+        pick=lambda state: state.params,
+        patience=sizes.epochs,
+        max_rounds=sizes.epochs,
+        mesh=batch_mesh(devices) if devices > 1 else None,
     )
     for _ in range(sizes.epochs):
         population, metrics = round_(population, members, text)
     trials = population.trials
+    metrics, trials, members = jax.tree.map(
+        lambda a: jnp.asarray(np.asarray(a)[:count]), (metrics, trials, members)
+    )
     test = jax.jit(evaluate_all, static_argnums=(0, 1))(
         method, sizes, trials.best, members, text.test
     )

@@ -10,6 +10,7 @@ import pytest
 from seqjax import InputError, gru
 from seqjax.decode.beam import LENGTH_PENALTIES, beam_search
 from tests.support.randomness import randomise
+from tests.support.tiers import long_only
 
 V, B, T = 3, 2, 4
 END = 2
@@ -88,7 +89,7 @@ def test_one_beam_is_greedy_decoding():
             assert found.tokens[row, 0, : found.lengths[row, 0]].tolist() == tokens
 
 
-@pytest.mark.parametrize("kwargs", [{}, {"groups": 2, "diversity": 0.5}])
+@pytest.mark.parametrize("kwargs", [long_only({}), {"groups": 2, "diversity": 0.5}])
 @pytest.mark.parametrize("penalty", LENGTH_PENALTIES)
 def test_scores_are_teacher_forced_ones_and_sorted(penalty, kwargs):
     bias, state, first = problem(3)

@@ -75,6 +75,7 @@ def test_fewest_frames_is_the_shortest_path(labels):
     assert fewest_frames(labels) == steps
 
 
+@pytest.mark.long
 def test_padding_changes_neither_loss_nor_gradient():
     rng = np.random.default_rng(1)
     logits, labels = rng.normal(size=(6, 2, 4)).astype("f"), np.array([[1, 1, 2], [2, 0, 0]])

@@ -153,6 +153,7 @@ def test_a_population_is_its_members_trained_alone(network, task):
     assert json.loads(json.dumps(found)) == found
 
 
+@pytest.mark.long
 def test_a_network_that_diverges_has_its_best_epoch_or_nothing():
     wild = JOB._replace(settings=(Setting(1.0, 1e38, 1e38),), layers=1)
     (found,) = evaluate(wild)["settings"]

@@ -115,6 +115,7 @@ def trained(tmp_path_factory):
     return config
 
 
+@pytest.mark.long
 def test_sampling_from_a_checkpoint_depends_on_the_seed_alone(trained, capsys):
     def sample(path="", **changes):
         checkpoint = f"{trained.workdir}{path}"

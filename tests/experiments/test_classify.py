@@ -70,6 +70,7 @@ def test_a_saved_network_predicts(trained, capsys, text, label):
     assert capsys.readouterr().out.splitlines()[-2].startswith(label)
 
 
+@pytest.mark.long
 def test_a_stopped_run_resumes_to_the_same_numbers(trained, tmp_path, monkeypatch):
     original, seen = Session.log, []
 

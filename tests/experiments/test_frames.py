@@ -85,6 +85,7 @@ def write_gestures(folder, films=3, frames=30):
     return str(folder)
 
 
+@pytest.mark.long
 def test_gestures_leave_one_film_out(tmp_path):
     data = write_gestures(tmp_path / "data")
     films = load_gestures(data)

@@ -12,6 +12,7 @@ from seqjax import InputError
 SMALL = {"examples": 60, "clauses": 1, "hidden_size": 8, "embedding_size": 8, "batch_size": 6}
 
 
+@pytest.mark.long
 def test_two_devices_train_as_one_does():
     def trained(devices):
         config = Config(**SMALL, devices=devices)

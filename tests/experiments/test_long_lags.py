@@ -27,6 +27,7 @@ from experiments.long_lags.methods import METHODS
 from seqjax import InputError, lstm, unroll
 from seqjax.tasks import Episode
 from tests.support.randomness import problem
+from tests.support.tiers import some_cells
 
 
 def episode(targets, weights=None):
@@ -124,7 +125,7 @@ def test_without_its_forget_gate_a_cell_forgets_nothing():
     assert np.abs(kept - gone).max() > 0.1
 
 
-@pytest.mark.parametrize("name", METHODS)
+@pytest.mark.parametrize("name", some_cells(METHODS))
 def test_every_method_makes_a_network(name):
     cell = METHODS[name].make(20, 30)
     params = cell.init(jax.random.key(0), 6)
@@ -146,6 +147,7 @@ def test_a_short_lag_is_learnt_and_the_row_says_when():
     assert len(row["curve"]) * 200 == max(row["updates_to_success"])  # then it stopped
 
 
+@pytest.mark.long
 def test_nothing_is_learnt_after_a_stop(monkeypatch):
     monkeypatch.setattr(long_lags_online, "CHUNK", 30)
     experiment = long_lags_online.EXPERIMENTS["4"]._replace(length=20)
@@ -163,6 +165,7 @@ def test_nothing_is_learnt_after_a_stop(monkeypatch):
         assert np.any(c != d)
 
 
+@pytest.mark.long
 def test_stops_do_not_depend_on_the_other_seeds(monkeypatch):
     monkeypatch.setattr(long_lags_online, "CHUNK", 40)
     monkeypatch.setattr(long_lags_criteria, "WINDOW", 20)

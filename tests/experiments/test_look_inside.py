@@ -370,6 +370,7 @@ def test_bad_input_is_one_sentence(trained, tmp_path):
     fails("--chars must", chars=0)
 
 
+@pytest.mark.long
 def test_a_word_model_is_refused(tmp_path):
     (tmp_path / "text.txt").write_text("one two three\n" * 40)
     config = word_lm.Config(

@@ -113,6 +113,7 @@ def test_groups_and_devices_change_nothing():
         np.testing.assert_allclose(a, b[:2], rtol=1e-4, atol=1e-5)
 
 
+@pytest.mark.long
 def test_validation_is_the_mean_over_frames_of_the_clean_pieces():
     chunk, _, population = trained("lstm_np", epochs=1)
     trial = TRIALS[1]

@@ -62,6 +62,7 @@ def test_metrics():
     assert metrics_of(("---------", "---------", "XXXXXXXXX"))["linearity"] == 1
 
 
+@pytest.mark.long
 def test_the_program_in_small(tmp_path):
     small = {"epochs": 6, "hidden_size": 64, "levels": 4, "columns": 40, "temperature": 0.2}
     config = Config(**small, path=False, workdir=str(tmp_path / "run"))

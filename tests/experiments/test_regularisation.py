@@ -23,7 +23,7 @@ def text_and_sizes():
 
 
 @pytest.mark.parametrize(
-    "name", ["none", "variational", *map(long_only, sorted({*METHODS} - {"none", "variational"}))]
+    "name", ["variational", *map(long_only, sorted({*METHODS} - {"variational"}))]
 )
 def test_a_method_trains_and_strength_zero_is_no_method(name, text_and_sizes):
     text, sizes = text_and_sizes
@@ -65,6 +65,7 @@ def test_leaves_a_table_and_a_figure_and_goes_on(tmp_path, capsys):
         Config(methods="none,nothing")
 
 
+@pytest.mark.long
 def test_one_epoch_reads_every_window_once(text_and_sizes):
     text, sizes = text_and_sizes
     optimizer = optax.adam(0.01)

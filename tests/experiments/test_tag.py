@@ -39,6 +39,7 @@ def trained(tmp_path_factory):
     return root / "run", changes, run(Config(**changes, workdir=str(root / "run")))
 
 
+@pytest.mark.long
 def test_it_learns_chunks_and_writes_what_was_found(trained):
     workdir, _, results = trained
     found = results["test"]["bidirectional lstm, CRF"]

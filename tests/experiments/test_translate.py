@@ -58,6 +58,7 @@ def trained(tmp_path_factory):
     return config, run(config)
 
 
+@pytest.mark.long
 def test_it_learns_and_writes_what_was_found(trained):
     config, results = trained
     (row,) = results["networks"].values()

@@ -20,6 +20,7 @@ from seqjax.tasks.formulas import BOOLEAN, LISTOPS, as_string, draw_formula
 from seqjax.training.fit import fit
 from seqjax.tree_cells import TREE_CELLS
 from tests.support.randomness import randomise
+from tests.support.tiers import long_only
 from tests.support.trees import random_tree
 
 WORDS = {"awful": 0, "poor": 1, "plain": 2, "the": 2, "film": 2, "fine": 3, "great": 4}
@@ -120,6 +121,7 @@ def test_a_network_of_formulas_labels_no_trees(tmp_path):
         program.main(program.Config(predict="(1 a)", checkpoint=str(tmp_path)))
 
 
+@pytest.mark.long
 def test_a_stopped_run_resumes_to_the_same_numbers(trained, bank, tmp_path, monkeypatch):
     original, seen = Session.log, []
 
@@ -137,7 +139,7 @@ def test_a_stopped_run_resumes_to_the_same_numbers(trained, bank, tmp_path, monk
     assert resumed == trained[1]
 
 
-@pytest.mark.parametrize("cell", ["child_sum", "rnn", "rntn"])
+@pytest.mark.parametrize("cell", [long_only("child_sum"), "rnn", long_only("rntn")])
 def test_every_cell_and_two_classes(cell, bank, tmp_path):
     sizes = {"hidden_size": 0} if cell != "child_sum" else {}
     config = make_bank_config(tmp_path / "run", bank, cell=cell, classes=2, epochs=1, **sizes)
@@ -188,6 +190,7 @@ def test_scores_by_hand():
     assert sentiment.scores_of(binary, values) == {"root": 1.0, "all_nodes": 0.5}
 
 
+@pytest.mark.long
 def test_batches_hold_every_tree_once_and_predictions_stand_in_order():
     rng = np.random.default_rng(1)
     trees = [draw_formula(rng, LISTOPS, int(d)) for d in rng.integers(0, 5, size=23)]
@@ -288,6 +291,7 @@ def test_other_labels_than_five_are_refused(tmp_path, bank):
         program.run(make_bank_config("", tmp_path))
 
 
+@pytest.mark.long
 def test_the_three_ways_that_are_timed_give_one_gradient():
     pytest.importorskip("torch")
     rng = np.random.default_rng(5)

@@ -18,6 +18,7 @@ from seqjax.models import QuestionAnswerer
 from seqjax.models.question_answerer import FUSIONS
 from seqjax.training.modules import merge_model, split_model
 from tests.support.randomness import randomise
+from tests.support.tiers import long_only
 
 SMALL = {"hidden_size": 16, "embedding_size": 8, "batch_size": 16, "epochs": 1}
 
@@ -38,6 +39,7 @@ def write_wheel(folder, side=64):
     return str(folder)
 
 
+@pytest.mark.long
 def test_scenes_in_small(tmp_path):
     config = Config(**SMALL, questions=200, fusions="step", workdir=str(tmp_path / "run"))
     results = run(config)
@@ -80,7 +82,7 @@ def test_questions_without_pairs_that_are_held_out():
     assert accuracies(right, questions.unseen) == {"all": 1, "exists": 1, "relation": 1}
 
 
-@pytest.mark.parametrize("fusion", FUSIONS)
+@pytest.mark.parametrize("fusion", ["product", *map(long_only, sorted({*FUSIONS} - {"product"}))])
 def test_question_and_image_both_count_and_padding_does_not(fusion):
     model = QuestionAnswerer(
         9,

@@ -10,6 +10,7 @@ from jax import export, lax
 
 from seqjax import InputError, lstm, unroll, unroll_truncated
 from tests.support.randomness import problem
+from tests.support.tiers import long_only
 
 CELL = lstm(3)
 
@@ -32,8 +33,8 @@ def gradients(unroller, params, xs, lengths):
     "unroller",
     [
         unroll,
-        partial(unroll, keep="blocks"),
-        partial(unroll, reverse=True),
+        long_only(partial(unroll, keep="blocks")),
+        long_only(partial(unroll, reverse=True)),
         partial(unroll_truncated, chunk_length=2),
     ],
 )

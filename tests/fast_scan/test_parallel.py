@@ -19,7 +19,7 @@ from tests.support.randomness import problem
 from tests.support.tiers import cases, long_only
 
 H = 3
-SHORT = ("lru", "min_gru", "mlstm", "para_lstm")
+SHORT = ("lru", "para_lstm")
 LINEAR = ("lru", "s5", "min_gru", "min_lstm", "rg_lru", "hgrn", "qrnn", "mamba", "gla")
 OTHERS = ("sru", "ind_rnn", "para_gru", "para_lstm", "mlstm", "slstm", "lstm", "gru", "rnn")
 ALL = [name if name in SHORT else long_only(name) for name in (*LINEAR, *OTHERS)]
@@ -31,7 +31,7 @@ def weighted(values):
 
 @pytest.mark.parametrize("method", METHODS)
 @pytest.mark.parametrize("num_leaves", [1, 2])
-@pytest.mark.parametrize("num_steps", [1, 2, 7, 16, 101])
+@pytest.mark.parametrize("num_steps", [1, long_only(2), 7, *map(long_only, (16, 101))])
 def test_linear_scans_equal_the_loop(method, num_leaves, num_steps):
     rng = np.random.default_rng(0)
     a = rng.normal(size=(num_leaves, num_leaves, num_steps, 2, 3)) * 0.7
@@ -86,7 +86,7 @@ def test_values_and_gradients_are_those_of_the_loop(name):
 @pytest.mark.parametrize(
     "name", ["min_gru", "para_gru", *map(long_only, ("lru", "mamba", "mlstm"))]
 )
-@pytest.mark.parametrize("num_steps", [1, 2, 97])
+@pytest.mark.parametrize("num_steps", [1, long_only(2), 97])
 def test_any_number_of_steps(name, num_steps):
     cell = CELLS[name](H)
     with jax.enable_x64(True):
@@ -102,6 +102,7 @@ def report_of(cell, params, state, xs, batch_axes=1):
     return scan_with_report(cell.step, params, state, xs, batch_axes=batch_axes)
 
 
+@pytest.mark.long
 def test_newton_needs_few_iterations_where_the_state_contracts():
     cell = lstm(8)
     params, state = cell.init(jax.random.key(0), 4), cell.initial_state((2,))
@@ -118,6 +119,7 @@ def test_newton_needs_few_iterations_where_the_state_contracts():
 
 
 @pytest.mark.parametrize("size", [16, long_only(80)])  # by the full derivative, and by its diagonal
+@pytest.mark.long
 def test_chaos_is_walked_step_by_step(size):
     """Gaussian weights of three times the usual scale: a residual of zero proves nothing there."""
     cell = rnn(size, recurrent_init=jax.nn.initializers.normal(3 / size**0.5))
@@ -132,6 +134,7 @@ def test_chaos_is_walked_step_by_step(size):
         np.testing.assert_allclose(ys, expected, atol=1e-3)
 
 
+@pytest.mark.long
 def test_a_stack_is_solved_layer_by_layer_and_says_so():
     cell = stack(min_gru(4), lstm(4), CELLS["lru"](4))
     params, state, xs = problem(cell, steps=30)

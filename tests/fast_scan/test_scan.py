@@ -68,7 +68,11 @@ def assert_equal_to_lax(step, params, state, xs, **way):
 @pytest.mark.parametrize(
     ("name", "way"),
     [pytest.param(*name.values, {}, marks=name.marks) for name in some_cells()]
-    + [(name, way) for name in ("lstm", "gru_reset_before") for way in list(WAYS.values())[1:]],
+    + [("lstm", way) for way in list(WAYS.values())[1:]]
+    + [
+        pytest.param("gru_reset_before", way, marks=pytest.mark.long)
+        for way in list(WAYS.values())[1:]
+    ],
 )
 def test_equals_lax_scan_for_every_cell(name, way):
     cell = CELLS[name](3)
@@ -204,7 +208,7 @@ def test_equals_lax_scan_for_steps_of_all_kinds(step, way):
     assert_equal_to_lax(step, params, state, xs, **WAYS[way])
 
 
-@pytest.mark.parametrize("way", ["plain call", "blocks", "cut in 3, a rest"])
+@pytest.mark.parametrize("way", [long_only("plain call"), "blocks", long_only("cut in 3, a rest")])
 def test_random_keys_and_integers_in_xs_state_and_outputs(way):
     def step(p, state, x):
         h, count, key = state
@@ -340,7 +344,7 @@ def library_step(name):
     return step, params, jnp.zeros((2, 4))
 
 
-@pytest.mark.parametrize("name", ["linen", "nnx", "haiku", "equinox"])
+@pytest.mark.parametrize("name", [*map(long_only, ("linen", "nnx", "haiku")), "equinox"])
 def test_runs_other_libraries_cells_as_they_are(name):
     with jax.enable_x64(True):
         step, params, state = library_step(name)
@@ -352,6 +356,7 @@ def test_runs_other_libraries_cells_as_they_are(name):
 
 
 @pytest.mark.parametrize("way", [long_only("plain call"), "blocks", long_only("cut in 2")])
+@pytest.mark.long
 def test_under_vmap_over_parameters_inputs_and_both(way):
     cell = gru(3)
     with jax.enable_x64(True):

@@ -776,9 +776,9 @@ NEVER_CALLED = {"eval", "exec", "compile", "__import__"}
 NEVER_TRUE = {"allow_pickle", "trust_remote_code", "shell"}
 
 
-@pytest.mark.parametrize("path", MODULES, ids=lambda p: str(p.relative_to(ROOT)))
-def test_data_is_never_run(path):
-    assert dangers(path.read_text(encoding="utf-8")) == []
+def test_data_is_never_run():
+    found = {path: dangers(path.read_text(encoding="utf-8")) for path in MODULES}
+    assert {path: what for path, what in found.items() if what} == {}
 
 
 def dangers(source):

@@ -10,7 +10,7 @@ from flax import nnx
 from seqjax import CELLS, unroll, unroll_loop
 from seqjax.interop.flax import LinenCell, NNXCell, from_linen, from_nnx
 from tests.support.randomness import randomise
-from tests.support.tiers import some_cells
+from tests.support.tiers import long_only, some_cells
 
 T, B, D, H = 5, 3, 4, 6
 XS = np.random.default_rng(0).normal(size=(T, B, D)).astype(np.float32)
@@ -44,7 +44,7 @@ NNX_CELLS = {
 }
 
 
-@pytest.mark.parametrize("name", NNX_CELLS)
+@pytest.mark.parametrize("name", ["OptimizedLSTM", *map(long_only, ("LSTM", "GRU", "Simple"))])
 def test_cells_of_nnx_run_here(name):
     cell = from_nnx(NNX_CELLS[name])
     conforms(cell)
@@ -56,7 +56,10 @@ def test_cells_of_nnx_run_here(name):
 
 @pytest.mark.parametrize(
     "theirs",
-    [nn.LSTMCell(H), nn.OptimizedLSTMCell(H), nn.GRUCell(H), nn.MGUCell(H), nn.SimpleCell(H)],
+    [
+        nn.LSTMCell(H),
+        *map(long_only, (nn.OptimizedLSTMCell(H), nn.GRUCell(H), nn.MGUCell(H), nn.SimpleCell(H))),
+    ],
     ids=lambda cell: type(cell).__name__,
 )
 def test_cells_of_linen_run_here(theirs):
@@ -115,6 +118,7 @@ def test_cells_of_equinox_run_here_and_ours_there():
     assert np.any(grads.params["w"] != 0)
 
 
+@pytest.mark.long
 def test_cores_of_haiku_run_here_and_ours_there():
     hk = pytest.importorskip("haiku")
     from seqjax.interop.haiku import HaikuCell, from_haiku

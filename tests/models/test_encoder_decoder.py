@@ -126,6 +126,7 @@ def test_scores_of_a_beam_are_teacher_forced_ones(kind):
     assert np.array_equal(alone.tokens[0], found.tokens[1])
 
 
+@pytest.mark.long
 def test_the_loss_of_a_row_knows_nothing_of_its_batch():
     """So that the gradient of all pairs is the same in whatever order they stand in batches."""
     model = make("bahdanau", layers=1)

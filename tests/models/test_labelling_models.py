@@ -12,6 +12,7 @@ from seqjax.models import Feature, SequenceClassifier, SequenceTagger
 from seqjax.training.labelling import at_length, tag_losses
 from seqjax.training.modules import split_model
 from tests.support.randomness import randomise
+from tests.support.tiers import long_only
 
 B, T, V, C = 4, 6, 9, 3
 LENGTHS = np.array([6, 1, 4, 2])
@@ -41,7 +42,7 @@ def features(seed=3):
     return np.stack([random.integers(V, size=(B, T)), random.integers(4, size=(B, T))], -1)
 
 
-@pytest.mark.parametrize("bidirectional", [False, True])
+@pytest.mark.parametrize("bidirectional", [long_only(False), True])
 @pytest.mark.parametrize("pooling", POOLINGS)
 def test_a_padded_row_is_classified_as_alone(pooling, bidirectional):
     model = classifier(pooling=pooling, bidirectional=bidirectional)
@@ -60,7 +61,7 @@ def test_the_last_of_both_directions_is_their_final_states():
     np.testing.assert_allclose(model.pooled(ys, LENGTHS), wanted, rtol=1e-6)
 
 
-@pytest.mark.parametrize("letters", [False, True])
+@pytest.mark.parametrize("letters", [False, long_only(True)])
 def test_a_padded_row_is_tagged_as_alone(letters):
     random = np.random.default_rng(5)
     given = {}
@@ -84,7 +85,7 @@ def test_letters_past_a_words_end_are_not_read():
     np.testing.assert_allclose(one, two, rtol=1e-6)
 
 
-@pytest.mark.parametrize("transitions", [False, True])
+@pytest.mark.parametrize("transitions", [long_only(False), True])
 def test_losses_and_gradients_do_not_see_the_padding(transitions):
     model = tagger(transitions=transitions)
     tags = np.random.default_rng(4).integers(C, size=(B, T))

@@ -222,6 +222,7 @@ class Killed(BaseException):
     """No `except Exception` stops it."""
 
 
+@pytest.mark.long
 def test_a_save_that_was_cut_off_at_any_moment_loses_nothing(tmp_path, monkeypatch, capsys):
     """As by SIGKILL: at each call that changes a name, at the first save and at later ones."""
     calls, limit, orbax = 0, 0, False

@@ -20,6 +20,7 @@ from seqjax.runs.stopping import Stopped
 from seqjax.training.fit import fit
 from seqjax.training.modules import merge_model, split_model, statistics_of
 from seqjax.training.step import Carried, init_train_state, make_train_step, make_train_steps
+from tests.support.tiers import long_only
 
 
 @dataclasses.dataclass(frozen=True)
@@ -142,7 +143,9 @@ def test_another_run_is_refused(tmp_path):
         run(dataclasses.replace(config, resume=True, seed=1))
 
 
-@pytest.mark.parametrize("what", ["checkpoints", "checkpoints/last", "checkpoints/best"])
+@pytest.mark.parametrize(
+    "what", [*map(long_only, ("checkpoints", "checkpoints/best")), "checkpoints/last"]
+)
 def test_the_saved_states_of_another_run_are_refused(what, tmp_path):
     """Copied into the directory of a run with another seed, whose config.json says so."""
     for seed in (0, 1):

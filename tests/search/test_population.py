@@ -178,6 +178,7 @@ def test_a_stopped_group_is_not_run():
 
 
 @pytest.mark.numeric
+@pytest.mark.long
 def test_resumed_from_a_checkpoint_it_is_the_same(tmp_path):
     members, hyper, data = problem(RATES)
     round_ = make_round(advance, pick=pick, patience=3, max_rounds=6, group=2)

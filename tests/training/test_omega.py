@@ -10,6 +10,7 @@ from jax import lax
 from seqjax import InputError, init, rnn, unroll
 from seqjax.training import omega
 from tests.support.randomness import randomise
+from tests.support.tiers import long_only
 
 T, B, D, H = 9, 3, 2, 5
 
@@ -55,7 +56,7 @@ ACTIVATIONS = {"tanh": jnp.tanh, "logistic": jax.nn.sigmoid}
 
 
 @pytest.mark.parametrize("form", omega.FORMS)
-@pytest.mark.parametrize("loss_fn", [last_step, every_step])
+@pytest.mark.parametrize("loss_fn", [long_only(last_step), every_step])
 @pytest.mark.parametrize("name", ACTIVATIONS)
 def test_omega_and_its_gradient_follow_the_definition(form, loss_fn, name):
     """Finite differences of U alone, with xₖ and ∂E/∂xₖ₊₁ held where they were."""
@@ -81,6 +82,7 @@ def test_omega_and_its_gradient_follow_the_definition(form, loss_fn, name):
             np.testing.assert_allclose(found.cell[name], plain[name], rtol=1e-12)
 
 
+@pytest.mark.long
 def test_delta_is_the_total_derivative():
     with jax.enable_x64(True):
         cell, params, readout, xs = problem()
