@@ -55,13 +55,14 @@ BLOCK_WEIGHTS = 5  # times the bytes of the weights, if that is more
 FEWEST_BLOCKS = 3  # of that many bytes; less than that stays in one
 KEEP = ("gates", "products", "blocks")
 PARALLEL = ("auto", "never", "associative", "newton")
+MISSING = object()
 
 
 def scan(
     step: Step,
     params: Params,
     state: State,
-    xs: Any,
+    xs: Any = MISSING,
     length: int | None = None,
     *,
     reverse: bool = False,
@@ -73,6 +74,10 @@ def scan(
     batch_axes: int = 0,
 ) -> tuple[State, Any]:
     """`lax.scan(partial(step, params), state, xs, length, reverse, unroll)`, differentiated faster.
+
+    Unlike `lax.scan` it takes the parameters as an argument, since it sums their gradient after the loop:
+    `scan(lambda params, state, x: f(state, x), (), state, xs)` is `lax.scan(f, state, xs)`. And it has a
+    derivative backward only: `jax.jvp` and `jax.jacfwd` need `forward_mode=True`.
 
     Equal values; gradients equal up to the order of summation. Works under `jit`, `grad`, `vmap`
     (over parameters too), `jax.checkpoint` and sharding. Without a gradient it is `lax.scan`, but
@@ -116,6 +121,11 @@ def scan(
         differ in length, there is no step, an option is unknown, or the step has side
         effects and forward_mode is not set.
     """
+    if xs is MISSING:
+        raise InputError(
+            "scan takes step, params, state and xs. As lax.scan(f, state, xs) write"
+            " scan(lambda params, state, x: f(state, x), (), state, xs), or use lax.scan."
+        )
     if keep not in KEEP:
         raise InputError(f"keep must be one of {', '.join(KEEP)}, got {keep!r}.")
     if parallel not in PARALLEL:
@@ -156,7 +166,15 @@ def scan(
     size = _block_size(graph, num_steps, keep, block)
     loop = Loop(graph, NOTHING, num_steps, size, reverse, unroll, rerun=keep == "blocks")
     run = _differentiable(flat, loop, "products" if keep == "products" else "gates")
-    final_state, ys = run(fixed, state_flat, jax.tree.leaves(xs))
+    try:
+        final_state, ys = run(fixed, state_flat, jax.tree.leaves(xs))
+    except TypeError as error:
+        if "forward-mode" not in str(error):
+            raise
+        raise InputError(
+            "scan and unroll have a derivative backward in time only: for jax.jvp, jax.jacfwd and"
+            " jax.hessian give forward_mode=True, which is the plain lax.scan."
+        ) from error
     return jax.tree.unflatten(state_tree, final_state), jax.tree.unflatten(y_tree, ys)
 
 

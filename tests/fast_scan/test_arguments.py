@@ -8,7 +8,7 @@ import numpy as np
 import pytest
 from jax import lax
 
-from seqjax import explain, scan, unroll
+from seqjax import InputError, explain, lstm, scan, unroll
 from seqjax.types import Cell
 
 RNG = np.random.default_rng(0)
@@ -104,3 +104,28 @@ def test_integer_operands_of_a_products_with_a_float_weight(way):
         ours = jax.grad(partial(loss, scan, quantised, **way), (0, 1, 2))(PARAMS, STATE, XS)
         theirs = jax.grad(partial(loss, plain, quantised), (0, 1, 2))(PARAMS, STATE, XS)
         assert_equal(ours, theirs)
+
+
+def test_what_is_written_as_for_lax_scan_is_told_how_to_be_written():
+    def step(state, x):
+        return state + x, state
+
+    with pytest.raises(InputError, match=r"write scan\(lambda params, state, x: f\(state, x\)"):
+        scan(step, jnp.zeros(3), jnp.ones((5, 3)))
+    final, _ = scan(lambda params, state, x: step(state, x), (), jnp.zeros(3), jnp.ones((5, 3)))
+    np.testing.assert_array_equal(final, 5)
+
+
+def test_forward_mode_is_told_how_to_be_asked_for():
+    cell = lstm(3)
+    params = cell.init(jax.random.key(0), 3)
+
+    def last(params, **how):
+        return unroll(cell, params, jnp.ones((4, 2, 3)), **how)[1][-1]
+
+    with pytest.raises(InputError, match="give forward_mode=True"):
+        jax.jacfwd(last)(params)
+    forward = jax.jacfwd(partial(last, forward_mode=True))(params)
+    backward = jax.jacrev(last)(params)
+    for a, b in zip(jax.tree.leaves(forward), jax.tree.leaves(backward), strict=True):
+        np.testing.assert_allclose(a, b, rtol=1e-4, atol=1e-6)
