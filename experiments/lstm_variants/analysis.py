@@ -49,21 +49,28 @@ def read_trials(path: Path) -> tuple[dict[str, Any], dict[str, Rows]]:
         if row.get("key") == "task":
             continue
         for name in NUMBERS:
-            if isinstance(row.get(name), bool) or not isinstance(row.get(name), int | float):
+            if isinstance(row.get(name), bool) or math.isinf(_as_float(row.get(name))):
                 raise InputError(
                     f"line {number} of {path} needs a number under {name!r}, got"
                     f" {shown(row.get(name))}."
                 )
         for name in ("valid", "test", "test_by_piece", "seconds_per_epoch"):  # null: not finite
-            value = row.get(name, math.inf)
-            row[name] = float(value) if isinstance(value, int | float) else math.inf
+            row[name] = _as_float(row.get(name))
         variants.setdefault(str(row.get("variant")), []).append(row)
     if not variants:
         raise InputError(f"{path} holds no trials; train some without --analyse_only.")
     for name in ("baseline", "floor"):
-        value = task.get(name)
-        task[name] = float(value) if isinstance(value, int | float) else None
+        value = _as_float(task.get(name))
+        task[name] = value if math.isfinite(value) else None
     return task, variants
+
+
+def _as_float(value: Any) -> float:
+    """A number of JSON as a float; infinite for what is none, or an integer that is too large for one."""
+    try:
+        return float(value) if isinstance(value, int | float) else math.inf
+    except OverflowError:
+        return math.inf
 
 
 def best_tenth(rows: Rows) -> Rows:

@@ -64,9 +64,7 @@ def read_lines(path: Path) -> list[dict[str, Any]]:
 def parse_json(text: str, name: str) -> Any:
     """The value of a JSON text; `name` says in an error where it came from."""
     try:
-        value = json.loads(
-            text, parse_constant=_no_constant, parse_float=_finite_float, parse_int=_finite_int
-        )
+        value = json.loads(text, parse_constant=_no_constant, parse_float=_finite_float)
     except (ValueError, RecursionError) as error:
         reason = "too deeply nested" if isinstance(error, RecursionError) else str(error)
         raise InputError(f"{name} is not valid JSON: {reason}.") from error
@@ -102,9 +100,3 @@ def _finite_float(text: str) -> float:
     if math.isinf(value := float(text)):
         raise ValueError(f"{text:.40} is beyond a float")
     return value
-
-
-def _finite_int(text: str) -> int:
-    """An integer that can stand where a float is wanted."""
-    _finite_float(text)
-    return int(text)

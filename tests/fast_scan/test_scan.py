@@ -409,7 +409,7 @@ def test_forward_mode_where_it_is_asked_for():
     fast = jax.jacrev(lambda x: unroll(cell, params, x, state)[1])(xs)
     forward = jax.jacfwd(lambda x: unroll(cell, params, x, state, forward_mode=True)[1])(xs)
     np.testing.assert_allclose(fast, forward, rtol=1e-4, atol=1e-6)
-    with pytest.raises(TypeError, match="forward-mode"):
+    with pytest.raises(InputError, match="give forward_mode=True"):
         jax.jacfwd(lambda x: unroll(cell, params, x, state)[1])(xs)
 
 
