@@ -245,6 +245,7 @@ def test_a_search_of_another_version_is_refused(finished, tmp_path):
             run(dataclasses.replace(config, workdir=str(workdir), resume=True))
 
 
+@pytest.mark.long
 def test_a_signal_stops_after_the_step_in_hand(trained, tmp_path, monkeypatch):
     _, given = trained
     given.update(memorisation=0.5, arithmetic=0.5, xml=0.5)

@@ -163,6 +163,7 @@ def test_works_under_vmap_over_parameters():
     )
 
 
+@pytest.mark.long
 def test_complex_states_and_leaves_without_gradient():
     turn = jnp.exp(1j * jnp.array([0.3, -1.0, 2.0]))
 

@@ -384,6 +384,7 @@ def test_under_vmap_over_parameters_inputs_and_both(way):
 
 
 @pytest.mark.parametrize("way", [long_only("plain call"), "blocks", long_only("cut in 2")])
+@pytest.mark.long
 def test_second_derivatives_and_checkpoint(way):
     cell = lstm(2)
     with jax.enable_x64(True):

@@ -398,6 +398,7 @@ def test_a_directory_that_is_removed_ends_the_run(name, forker, text, tmp_path):
 
 
 @pytest.mark.parametrize("pattern", ["*.sha256", "[0-9]*[0-9]"])
+@pytest.mark.long
 def test_lists_or_folders_that_are_gone_refuse_the_resume(pattern, forker, text, tmp_path):
     workdir, log = tmp_path / "run", tmp_path / "log"
     last = stopped_run(forker, text, workdir, log)

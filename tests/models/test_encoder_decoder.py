@@ -57,6 +57,7 @@ def test_teacher_forcing_is_step_by_step(kind):
 
 
 @pytest.mark.parametrize("kind", SOME)
+@pytest.mark.long
 def test_each_row_is_what_it_is_alone_and_padding_is_nothing(kind):
     model = make(kind, layers=1)
     logits = model(SOURCE, LENGTHS, TOKENS)

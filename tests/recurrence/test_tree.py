@@ -179,6 +179,7 @@ TORCH = {
 
 @pytest.mark.numeric
 @each_cell
+@pytest.mark.long
 def test_gradients_by_finite_differences_on_seven_nodes(name):
     with jax.enable_x64(True):
         cell, params = make(name)

@@ -94,6 +94,7 @@ def test_parameters_are_what_nnx_calls_so():
     assert "dropout" in split.streams
 
 
+@pytest.mark.long
 def test_a_third_model_trains_and_carries_its_statistics(tmp_path):
     state, best = run(Config(str(tmp_path / "run")))
     losses = [row["loss"] for row in read_lines(tmp_path / "run" / "metrics.jsonl")]

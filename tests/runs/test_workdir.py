@@ -174,6 +174,7 @@ def leave_or_write(number, workdir):
     return 0
 
 
+@pytest.mark.long
 def test_of_many_starts_one_goes_on_and_keeps_its_directory(tmp_path, starts, long):
     """200 starts, of two to twenty processes each."""
     rng = random.Random(0)

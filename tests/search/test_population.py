@@ -99,6 +99,7 @@ def member_of(population, i):
     ("group", "devices"),
     [(1, 1), *(pytest.param(*case, marks=pytest.mark.long) for case in ((2, 2), (4, 1), (1, 2)))],
 )
+@pytest.mark.long
 def test_every_member_is_the_run_it_would_be_alone(group, devices):
     mesh = batch_mesh(devices) if devices > 1 else None
     whole = trained(RATES, group=group, mesh=mesh)

@@ -145,6 +145,7 @@ def test_two_markers_anywhere(name):
     ("name", "baseline"),
     [("hs97", 1 / 24), ("pascanu", 1 / 24), ("le", 1 / 6), ("urnn", 1 / 6), ("tcn", 1 / 6)],
 )
+@pytest.mark.long
 def test_variance_of_the_target(name, baseline):
     """.0417 and .1667; errors of different forms are no numbers to compare."""
     make = jax.jit(lambda key: ADDING[name](key, 200_000, 20))

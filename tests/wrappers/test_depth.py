@@ -39,9 +39,8 @@ WRAPPERS = {
     "name",
     [
         "leaky",
-        "skip of a stack",
         "nested",
-        *map(long_only, ("stack", "dense_stack", "residual", "time_skip")),
+        *map(long_only, ("skip of a stack", "stack", "dense_stack", "residual", "time_skip")),
     ],
 )
 def test_a_wrapped_cell_is_a_cell(name):
