@@ -12,7 +12,7 @@ recurrent weights are .5 to 3 times those they start with, and after training on
 the largest Lyapunov exponent; (2) seconds, bytes and compile time of one gradient by every way, interleaved, on
 the device at hand; (3) the share of symbols given back in selective copying, at about equal parameters
 (published, with 4,096 steps and 16 symbols: minGRU 99.5, minLSTM 96.0; here shorter strings). Parts are chosen
-by --parts. Expected: MINUTES minutes on 2 CPU cores. A killed run goes on with --resume --workdir=RUN.
+by --parts; the first took 7 minutes of one core. A killed run goes on with --resume --workdir=RUN.
 """
 
 import dataclasses
@@ -25,6 +25,7 @@ from experiments.common.study_run import StudyRun, open_study
 from experiments.parallel_in_time import copying, iterations, speed
 from seqjax.cells import CELLS
 from seqjax.errors import check_positive
+from seqjax.fast_scan.parallel import MOST_ITERATIONS
 from seqjax.runs.study import Unit
 from seqjax.types import Array
 
@@ -195,24 +196,23 @@ def copying_table(rows: dict[str, dict[str, Any]]) -> str:
 
 
 def figure(study: StudyRun, rows: dict[str, dict[str, Any]]) -> None:
-    """Iterations against the scale of the recurrent weights, at the longest T; open where it fell back."""
+    """Iterations against the scale of the recurrent weights, at the longest T.
+
+    What fell back stands at the greatest number of iterations, as an open circle.
+    """
     with plots.panels(study.workdir / "iterations.png") as (axes,):
         for place, name in enumerate(NEWTON):
-            found = [
-                (scale, rows[f"{name}, x {scale:g}"])
-                for scale in SCALES
-                if f"{name}, x {scale:g}" in rows
+            found = [row for scale in SCALES if (row := rows.get(f"{name}, x {scale:g}"))]
+            fell = [row["fell_back"][-1] for row in found]
+            counts = [
+                MOST_ITERATIONS if fallen else row["iterations"][-1]
+                for row, fallen in zip(found, fell, strict=True)
             ]
             colour = plots.COLOURS[place % len(plots.COLOURS)]
-            counts = [row["iterations"][-1] for _, row in found]
-            axes.plot(
-                [s for s, _ in found], counts, plots.LINES[place % 4], color=colour, label=name
-            )
-            for scale, row in found:
-                fell = row["fell_back"][-1]
-                axes.plot(
-                    scale, row["iterations"][-1], "o", color=colour, mfc="white" if fell else colour
-                )
+            line = plots.LINES[place % len(plots.LINES)]
+            axes.plot(SCALES[: len(found)], counts, line, color=colour, label=name)
+            for scale, count, fallen in zip(SCALES, counts, fell, strict=False):
+                axes.plot(scale, count, "o", color=colour, mfc="white" if fallen else colour)
         axes.legend(frameon=False)
         plots.label(
             axes,

@@ -9,7 +9,7 @@ al., 2017; Krueger et al., 2017; Helfrich et al., 2018; Lezcano-Casado and Marti
 
 reads scikit-learn's digits of 8 x 8 pixels in 64 steps. `--data=PATH/mnist --size=14` reads MNIST in 196
 steps (28: in 784); `--order=permuted`, `rows` or `blocks` change the order; `--task=copy --length=100` copies
-strings. Expected: MINUTES minutes on 2 CPU cores without a flag. A killed run goes on with
+strings. Without a flag it took 8.5 minutes of one core. A killed run goes on with
 --resume --workdir=RUN, network by network.
 
 Protocol: Adam at --learning_rate, a tenth of it for plain networks and .3 of it for orthogonal ones; gradients
