@@ -120,22 +120,30 @@ def finish(study: StudyRun, task: Task, rows: dict[str, dict[str, Any]]) -> dict
     what = "accuracy" if task.splits else "symbols right"
     head = [f"{task.name}", "parameters", what, "nats", "best epoch", "s/network"]
     table = tables.table(head, lines) + f"\nthe best answer without reading: {task.chance:.3f} nats"
-    lines_of = {
-        name: (
-            list(range(1, len(row["curve"]) + 1)),
-            np.mean(np.array(row["curve"], float), axis=1).tolist(),
-        )
-        for name, row in rows.items()
-    }
-    plots.curve(
-        study.workdir / "pixels.png",
-        lines_of,
-        xlabel="epoch" if task.splits else f"rounds of {study.config.steps} updates",
-        ylabel="training loss, nats",
-        title=f"{task.name}, {task.num_steps} steps",
-        levels={"without reading": task.chance},
-        log_y=True,
-    )
+    figure(study, task, rows)
     results = {"networks": rows, "chance": task.chance}
     study.finish(results, table)
     return results
+
+
+def figure(study: StudyRun, task: Task, rows: dict[str, dict[str, Any]]) -> None:
+    """Training losses, means over seeds; the legend in the order of their ends."""
+    means = {name: np.mean(np.array(row["curve"], float), axis=1) for name, row in rows.items()}
+    with plots.panels(study.workdir / "pixels.png") as (axes,):
+        for place, name in enumerate(sorted(means, key=lambda name: -means[name][-1])):
+            axes.plot(
+                range(1, len(means[name]) + 1),
+                means[name],
+                plots.LINES[place // len(plots.COLOURS) % len(plots.LINES)],
+                color=plots.COLOURS[place % len(plots.COLOURS)],
+                label=name,
+            )
+        axes.set_yscale("log")
+        plots.level(axes, "without reading", task.chance)
+        axes.legend(frameon=False, loc="center left", bbox_to_anchor=(1, 0.5))
+        plots.label(
+            axes,
+            xlabel="epoch" if task.splits else f"rounds of {study.config.steps} updates",
+            ylabel="training loss, nats",
+            title=f"{task.name}, {task.num_steps} steps",
+        )
