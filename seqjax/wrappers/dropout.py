@@ -15,13 +15,23 @@ masks if both get the same key. Dropout on what goes up from layer to layer is t
 (`seqjax.layers.Stack`), as it is no part of a cell.
 """
 
+from collections.abc import Iterable
 from typing import Any
 
 import jax
 import jax.numpy as jnp
 
 from seqjax.errors import InputError, check_fraction
-from seqjax.fast_scan.jaxprs import Eqn, Var, evaluate, flatten, interpret, is_float, variables
+from seqjax.fast_scan.jaxprs import (
+    Eqn,
+    Jaxpr,
+    Var,
+    evaluate,
+    flatten,
+    interpret,
+    is_float,
+    variables,
+)
 from seqjax.types import Array, Cell, Params, State
 from seqjax.wrappers.randomness import Run, add_noise
 
@@ -43,6 +53,9 @@ def variational_dropout(
     size = _size_of_h("variational_dropout", cell)
     check_share("inputs", inputs)
     check_share("states", states)
+    drops_h = isinstance(states, jax.Array) or states > 0
+    if drops_h:
+        _check_products("variational_dropout", cell)
 
     def per_sequence(
         key: Array, batch_shape: tuple[int, ...], input_size: int
@@ -55,7 +68,8 @@ def variational_dropout(
 
     def step(run: Run, masks: Any, params: Params, state: State, x: Array) -> tuple[State, Array]:
         (of_x, of_h), _ = masks
-        return _run_with_masked_h(run, of_h, params, state, x * of_x.astype(x.dtype))
+        x = x * of_x.astype(x.dtype)
+        return _run_with_masked_h(run, of_h, params, state, x) if drops_h else run(params, state, x)
 
     return add_noise(cell, step, per_sequence=per_sequence)
 
@@ -72,6 +86,7 @@ def naive_dropout(cell: Cell, rate: float | Array) -> Cell:
     """
     size = _size_of_h("naive_dropout", cell)
     check_share("rate", rate)
+    _check_products("naive_dropout", cell)
 
     def per_step(key: Array, batch_shape: tuple[int, ...], input_size: int) -> Array:
         return draw_mask(key, rate, (*batch_shape, size))
@@ -175,6 +190,39 @@ def _size_of_h(wrapper: str, cell: Cell) -> int:
     return h.shape[-1]
 
 
+def _check_products(wrapper: str, cell: Cell) -> None:
+    """Raises InputError if no product reads h, so that a mask on its operand would do nothing."""
+    params = jax.eval_shape(lambda: cell.init(jax.random.key(0), 1))
+    state = jax.eval_shape(lambda: cell.initial_state(()))
+    jaxpr, _ = flatten(jax.make_jaxpr(cell.step)(params, state, jnp.zeros(1)))
+    paths = jax.tree.leaves_with_path((params, state, jnp.zeros(1)))
+    given = jaxpr.invars[len(jaxpr.invars) - len(paths) :]
+    from_h = _from_h(jaxpr, [v for (p, _), v in zip(paths, given, strict=True) if _is_h(p)])
+    if not any(_is_product_of(eqn, from_h) for eqn in jaxpr.eqns):
+        raise InputError(
+            f"{wrapper} drops what products read of h, and this cell has no product of h: try"
+            " zoneout or candidate_dropout, or variational_dropout of the inputs alone."
+        )
+
+
+def _is_h(path: tuple[Any, ...]) -> bool:
+    return jax.tree_util.keystr(path[-1:]) == ".h"
+
+
+def _from_h(jaxpr: Jaxpr, h: Iterable[Var]) -> set[Var]:
+    """All values that are computed from h, h among them."""
+    from_h = {*h}
+    for eqn in jaxpr.eqns:
+        if from_h & {*variables(eqn.invars)}:
+            from_h |= {*eqn.outvars}
+    return from_h
+
+
+def _is_product_of(eqn: Eqn, values: set[Var]) -> bool:
+    is_product = eqn.primitive.name == "dot_general" and is_float(eqn.outvars[0])
+    return is_product and bool(values & {*variables(eqn.invars)})
+
+
 def _candidate(cell: Cell) -> str | None:
     """The gate that is the candidate, g or n, by the name that the cell gives it."""
     if cell.gates is None:
@@ -197,25 +245,19 @@ def _run_with_masked_h(
     jaxpr, consts = flatten(closed)
     leaves = jax.tree.leaves((params, state, x))
     paths = [path for path, _ in jax.tree.leaves_with_path(state)]
-    first = len(consts) + len(jax.tree.leaves(params))
-    of_state = zip(paths, jaxpr.invars[first:], strict=False)
-    from_h: set[Var] = {v for path, v in of_state if jax.tree_util.keystr(path) == ".h"}
-    for eqn in jaxpr.eqns:
-        if from_h & {*variables(eqn.invars)}:
-            from_h |= {*eqn.outvars}
+    of_state = jaxpr.invars[len(consts) + len(jax.tree.leaves(params)) :]
+    from_h = _from_h(jaxpr, [v for p, v in zip(paths, of_state, strict=False) if _is_h(p)])
 
     def rule(eqn: Eqn, inputs: list[Any]) -> list[Any]:
-        if eqn.primitive.name == "dot_general" and is_float(eqn.outvars[0]):
+        if _is_product_of(eqn, from_h):
+            dropped = from_h & {*variables(eqn.invars)}
             inputs = [
                 a * mask.astype(a.dtype)
-                if atom in from_h_atoms(eqn) and a.shape[-1:] == mask.shape[-1:]
+                if atom in dropped and a.shape[-1:] == mask.shape[-1:]
                 else a
                 for atom, a in zip(eqn.invars, inputs, strict=True)
             ]
         return evaluate(eqn, inputs)
-
-    def from_h_atoms(eqn: Eqn) -> set[Var]:
-        return from_h & {*variables(eqn.invars)}
 
     values = interpret(jaxpr, [*consts, *leaves], rule)
     return jax.tree.unflatten(jax.tree.structure(out), values)

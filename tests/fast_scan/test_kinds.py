@@ -60,7 +60,7 @@ def test_without_its_peephole_an_sru_is_affine():
 def test_a_stack_is_its_layers_from_the_lowest_up():
     parts, _ = of_cell(stack(min_gru(H), CELLS["lstm"](H), rg_lru(H)))
     assert [part.kind for part in parts] == [AFFINE, MIXING, AFFINE]
-    assert [part.reads for part in parts] == [(), (0,), (1, 2)] or parts[1].reads == (0,)
+    assert [part.reads for part in parts] == [(), (0,), (0, 1, 2)]
     shown = explain(
         stack(min_gru(H), rg_lru(H)).step,
         stack(min_gru(H), rg_lru(H)).init(jax.random.key(0), 4),

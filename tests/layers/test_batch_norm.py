@@ -134,7 +134,6 @@ def test_the_train_state_carries_what_the_averages_are(layer, sequences):
         return jnp.sum(ys**2), statistics_of(model)
 
     (_, statistics), grads = jax.value_and_grad(loss, has_aux=True)(split.params, split.statistics)
-    assert set(jax.tree.leaves(jax.tree.map(jnp.shape, grads, is_leaf=None))) is not None
     assert all(np.all(np.isfinite(g)) and np.any(g != 0) for g in jax.tree.leaves(grads))
     changed = jax.tree.map(lambda a, b: np.any(a != b), statistics, split.statistics)
     assert all(jax.tree.leaves(changed))

@@ -337,6 +337,8 @@ def test_a_rate_may_be_an_array_that_a_population_varies():
             lambda: naive_dropout(stack(rnn(2)), 0.5),
             "naive_dropout takes a cell whose state has an h",
         ),
+        (lambda: naive_dropout(CELLS["ind_rnn"](H), 0.5), "this cell has no product of h"),
+        (lambda: variational_dropout(CELLS["urnn"](H), states=0.5), "has no product of h"),
         (lambda: candidate_dropout(rnn(H), 0.5), "the candidate g or n"),
         (lambda: candidate_dropout(weight_drop(lstm(H), 0.5), 0.5), "put other noise around it"),
         (lambda: weight_drop(stack(rnn(2)), 0.5).noise.per_sequence(KEY, (), 2), "named u"),
