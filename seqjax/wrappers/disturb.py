@@ -8,7 +8,7 @@ import jax.numpy as jnp
 
 from seqjax.errors import InputError, check_not_negative, shown
 from seqjax.types import Array, Cell, Params, State
-from seqjax.wrappers.randomness import Run, add_noise, wrap_step
+from seqjax.wrappers.randomness import Run, add_noise, shows_its_h, wrap_step
 
 
 def zoneout(cell: Cell, rates: Mapping[str, float | Array]) -> Cell:
@@ -30,9 +30,9 @@ def zoneout(cell: Cell, rates: Mapping[str, float | Array]) -> Cell:
     """
     state = jax.eval_shape(lambda: cell.initial_state(()))
     unknown = set(rates) - set(getattr(state, "_fields", ()))
-    if unknown or not hasattr(state, "h") or not rates:
+    if unknown or not rates or not shows_its_h(cell):
         raise InputError(
-            "zoneout takes a cell whose state has an h, and rates by the parts of that state,"
+            "zoneout takes a cell whose output is the h of its state, and rates by the parts of that state,"
             f' as zoneout(lstm(128), {{"c": 0.5, "h": 0.05}}); got rates of {shown(sorted(rates))} for a'
             f" state of {shown(getattr(state, '_fields', type(state).__name__))}."
         )

@@ -155,6 +155,8 @@ def weight_drop(cell: Cell, rate: float | Array) -> Cell:
             )
         return found
 
+    shapes(1)  # a cell without such a matrix is refused here, not when it is run
+
     def per_sequence(key: Array, batch_shape: tuple[int, ...], input_size: int) -> dict[str, Array]:
         found = shapes(input_size)
         keys = jax.random.split(key, len(found))

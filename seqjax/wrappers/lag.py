@@ -7,7 +7,7 @@ import jax.numpy as jnp
 
 from seqjax.errors import InputError, check_fraction, check_positive
 from seqjax.types import Array, Cell, Params, State
-from seqjax.wrappers.randomness import Run, wrap_step
+from seqjax.wrappers.randomness import Run, shows_its_h, wrap_step
 
 
 def leaky(cell: Cell, alpha: float) -> Cell:
@@ -26,8 +26,8 @@ def leaky(cell: Cell, alpha: float) -> Cell:
       InputError: if alpha lies outside, or the cell's state has no `h`.
     """
     check_fraction("alpha", alpha)
-    if not hasattr(cell.initial_state(()), "h"):
-        raise InputError("leaky takes a cell whose state has an h, such as rnn(50), got another.")
+    if not shows_its_h(cell):
+        raise InputError("leaky takes a cell whose output is its h, such as rnn(50), got another.")
 
     def wrap(run: Run) -> Run:
         def step(params: Params, state: State, x: Array) -> tuple[State, Array]:

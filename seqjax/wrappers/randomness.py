@@ -4,6 +4,7 @@ from collections.abc import Callable
 from typing import Any
 
 import jax
+import jax.numpy as jnp
 
 from seqjax.types import Array, Cell, Noise, Params, State
 
@@ -85,3 +86,15 @@ def wrap_step(
         return wrap(with_masks(cell, masks))(params, state, x)
 
     return wrap(cell.step), Noise(resized(noise.per_sequence), resized(noise.per_step), noisy_step)
+
+
+def shows_its_h(cell: Cell) -> bool:
+    """Whether a cell's output is the h of its new state: not alike, but the same value of the step."""
+
+    def step() -> tuple[State, Array]:
+        params = cell.init(jax.random.key(0), 1)
+        return cell.step(params, cell.initial_state(()), jnp.zeros(1))
+
+    closed, (state, _) = jax.make_jaxpr(step, return_shape=True)()
+    paths = [jax.tree_util.keystr(path) for path, _ in jax.tree.leaves_with_path(state)]
+    return ".h" in paths and closed.jaxpr.outvars[paths.index(".h")] is closed.jaxpr.outvars[-1]

@@ -169,7 +169,7 @@ def test_time_skip_carries_gradients_over_lag_steps_at_once():
     [
         (lambda: leaky(rnn(3), 1.0), r"alpha must lie in \[0, 1\), got 1.0"),
         (lambda: leaky(rnn(3), -0.1), r"alpha must lie in \[0, 1\), got -0.1"),
-        (lambda: leaky(stack(rnn(3)), 0.5), "takes a cell whose state has an h"),
+        (lambda: leaky(stack(rnn(3)), 0.5), "takes a cell whose output is its h"),
         (lambda: time_skip(rnn(3), 0), "lag must be an integer of at least 1, got 0"),
     ],
 )

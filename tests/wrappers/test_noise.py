@@ -341,9 +341,11 @@ def test_a_rate_may_be_an_array_that_a_population_varies():
         (lambda: variational_dropout(CELLS["urnn"](H), states=0.5), "has no product of h"),
         (lambda: candidate_dropout(rnn(H), 0.5), "the candidate g or n"),
         (lambda: candidate_dropout(weight_drop(lstm(H), 0.5), 0.5), "put other noise around it"),
-        (lambda: weight_drop(stack(rnn(2)), 0.5).noise.per_sequence(KEY, (), 2), "named u"),
+        (lambda: weight_drop(stack(rnn(2)), 0.5), "named u"),
         (lambda: zoneout(gru(H), {"c": 0.5}), "rates of .'c'. for a state of .'h',."),
         (lambda: zoneout(gru(H), {"h": 1.5}), r"the rate of h must lie in \[0, 1\], got 1.5"),
+        (lambda: zoneout(CELLS["mamba"](H), {"h": 0.5}), "whose output is the h of its state"),
+        (lambda: weight_drop(CELLS["min_gru"](H), 0.5), "recurrent matrices named u"),
         (lambda: state_noise(gru(H), -1.0), "stddev must be a finite number of at least 0"),
     ],
 )
