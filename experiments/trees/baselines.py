@@ -1,33 +1,18 @@
-"""What a treebank gives without a network of trees: the most frequent class, and naive Bayes."""
+"""What a treebank gives without a network of trees."""
 
 from collections.abc import Sequence
 
-import numpy as np
-from sklearn.feature_extraction.text import CountVectorizer
-from sklearn.naive_bayes import MultinomialNB
-from sklearn.pipeline import make_pipeline
-
+from experiments.common.bag_of_words import Texts, bag_of_words
 from experiments.trees.sentiment import Corpus
 from seqjax.types import Tree
 
 
 def baselines(corpus: Corpus) -> dict[str, float]:
     """The accuracy of each at the root of the test trees, trained on whole sentences."""
-    train, labels = _sentences(corpus.train_texts), _roots(corpus.train)
-    test, truth = _sentences(corpus.test_texts), _roots(corpus.test)
-    scores = {"most frequent class": float(np.mean(truth == np.bincount(labels).argmax()))}
-    for name, longest in (("naive Bayes, words", 1), ("naive Bayes, words and pairs", 2)):
-        counts = CountVectorizer(
-            binary=True, ngram_range=(1, longest), token_pattern=r"[^ ]+", lowercase=False
-        )
-        model = make_pipeline(counts, MultinomialNB()).fit(train, labels)
-        scores[name] = float(np.mean(model.predict(test) == truth))
-    return scores
+    train, test = _texts(corpus.train_texts, corpus.train), _texts(corpus.test_texts, corpus.test)
+    return bag_of_words(train, test, regression=False)
 
 
-def _sentences(texts: Sequence[Sequence[str]]) -> list[str]:
-    return [" ".join(words).lower() for words in texts]
-
-
-def _roots(trees: Sequence[Tree]) -> np.ndarray:
-    return np.array([tree.labels[-1] for tree in trees])
+def _texts(texts: Sequence[Sequence[str]], trees: Sequence[Tree]) -> Texts:
+    words = [[word.lower() for word in text] for text in texts]
+    return Texts(words, [int(tree.labels[-1]) for tree in trees])

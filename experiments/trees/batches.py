@@ -53,10 +53,12 @@ def _longer(plan: Schedule, waves: int, size: int) -> Schedule:
     waves_missing = waves - plan.children.shape[0]
     missing = [(0, waves_missing), (0, 0), (0, size - plan.children.shape[2])]
     width = plan.children.shape[1]
+    slots_missing = (0, waves_missing * width)
     return Schedule(
         np.pad(plan.children, missing),
         np.pad(plan.present, missing),
-        np.pad(plan.live, (0, waves_missing * width)),
+        np.pad(plan.live, slots_missing),
+        np.pad(plan.parents, [slots_missing, (0, 0)], constant_values=-1),
     )
 
 

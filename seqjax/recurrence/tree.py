@@ -31,11 +31,14 @@ class Schedule(NamedTuple):
       children: `[S, W, K]` int32, the slots of the children of each inner node.
       present: `[S, W, K]` bool, which of the children there are.
       live: `[L + S·W]` bool, which slots hold a node; the others are padding.
+      parents: `[L + S·W, 2]` int32, of each slot the number of its parent among the inner slots, and which
+        child of it it is; -1 for roots and padding.
     """
 
     children: Any
     present: Any
     live: Any
+    parents: Any
 
 
 class Placed(NamedTuple):
@@ -95,7 +98,10 @@ def schedule(
         placed[wave, : len(nodes)] = np.where(there, slots[children[nodes]], 0)
         present[wave, : len(nodes)] = there
     live[slots] = True
-    return Placed(Schedule(placed, present, live), slots, slots[ends])
+    above = np.full((len(live), 2), -1, np.int32)
+    nodes, which = np.nonzero(children >= 0)
+    above[slots[children[nodes, which]]] = np.stack([slots[nodes] - num_leaves, which], axis=1)
+    return Placed(Schedule(placed, present, live, above), slots, slots[ends])
 
 
 def compose(cell: TreeCell, params: Params, inputs: Array, schedule: Schedule) -> State:
@@ -116,7 +122,7 @@ def compose(cell: TreeCell, params: Params, inputs: Array, schedule: Schedule) -
     Raises:
       InputError: if the inputs are of another size.
     """
-    num_waves, width, _ = schedule.children.shape
+    num_waves, width, arity = schedule.children.shape
     num_inner = num_waves * width
     num_leaves = schedule.live.shape[0] - num_inner
     if inputs.ndim != 2 or inputs.shape[0] not in (num_leaves, num_leaves + num_inner):
@@ -127,23 +133,123 @@ def compose(cell: TreeCell, params: Params, inputs: Array, schedule: Schedule) -
     # Cleaned before the step, not after it: a NaN would still reach the gradient, as 0 · NaN.
     live = schedule.live[: inputs.shape[0], None]
     inputs = jnp.where(live, inputs, lax.stop_gradient(inputs[:1]))
-    bottom = cell.leaf(params, inputs[:num_leaves])
-    buffer = jax.tree.map(lambda a: jnp.pad(a, [(0, num_inner), (0, 0)]), bottom)
+    row, which = schedule.parents[:, 0], schedule.parents[:, 1]
+    readings = jnp.where(row < 0, num_inner * arity, row * arity + which)
+    buffer = _begun(cell.leaf(params, inputs[:num_leaves]), num_inner, arity, readings[:num_leaves])
     own = inputs[num_leaves:]
-    xs = own.reshape(num_waves, width, -1) if len(own) else None
-    starts = num_leaves + width * jnp.arange(num_waves)
+    inner = (num_waves, width)
+    xs = own.reshape(*inner, -1) if len(own) else None
+    waves = (schedule.children, readings[num_leaves:].reshape(inner), jnp.arange(num_waves) * width)
 
-    def wave(params: Params, buffer: State, step: tuple) -> tuple[State, tuple]:
-        children, present, x, start = step
-        below = jax.tree.map(lambda a: jnp.where(present[..., None], a[children], 0), buffer)
-        state = cell.join(params, below, present, x)
-        return jax.tree.map(partial(_written, start), buffer, state), ()
+    def wave(params: Params, buffer: _Buffer, step: tuple) -> tuple[_Buffer, tuple]:
+        (children, readings, first), present, x = step
+        below, buffer = _taken(buffer, children, first * arity)
+        below = jax.tree.map(lambda a: jnp.where(present[..., None], a, 0), below)
+        states = cell.join(params, below, present, x)
+        return _written(buffer, states, num_leaves + first, readings), ()
 
-    return scan(wave, params, buffer, (schedule.children, schedule.present, xs, starts))[0]
+    return scan(wave, params, buffer, (waves, schedule.present, xs))[0].states
 
 
-def _written(start: Array, buffer: Array, states: Array) -> Array:
-    return lax.dynamic_update_slice_in_dim(buffer, states, start, 0)
+class _Buffer(NamedTuple):
+    """The states of all slots, and room for the gradients of what is read of them.
+
+    Every node is read once, by its parent. Derived by the rules, the gradient of such a reading is a buffer
+    of zeros with some rows, which is added to that of the others: for each wave, all of memory. Here each
+    wave writes the gradients of what it has read in one piece into `readings`, and the wave of the children
+    takes its own from there. In the forward pass `readings` holds zeros and is never touched.
+    """
+
+    states: State  # leaves [L + S·W, H]
+    readings: State  # leaves [S·W·K, H]
+
+
+@partial(jax.custom_vjp, nondiff_argnums=(1, 2))
+def _begun(leaves: State, num_inner: int, arity: int, readings: Array) -> _Buffer:
+    """The buffer with the leaves' states; `readings [L]` says where the gradient of each will stand."""
+    del readings
+    states = jax.tree.map(lambda a: jnp.pad(a, [(0, num_inner), (0, 0)]), leaves)
+    rows = num_inner * arity
+    return _Buffer(states, jax.tree.map(lambda a: jnp.zeros((rows, a.shape[1]), a.dtype), leaves))
+
+
+def _begun_forward(
+    leaves: State, num_inner: int, arity: int, readings: Array
+) -> tuple[_Buffer, Array]:
+    return _begun(leaves, num_inner, arity, readings), readings
+
+
+def _begun_backward(
+    num_inner: int, arity: int, readings: Array, gradient: _Buffer
+) -> tuple[State, None]:
+    del num_inner, arity
+    return _gradients(gradient, jnp.zeros((), jnp.int32), readings), None
+
+
+_begun.defvjp(_begun_forward, _begun_backward)
+
+
+@jax.custom_vjp
+def _taken(buffer: _Buffer, slots: Array, first: Array) -> tuple[State, _Buffer]:
+    """The states of some slots `[W, K]`, whose gradients will stand in the readings from `first` on."""
+    del first
+    return jax.tree.map(lambda a: a[slots], buffer.states), buffer
+
+
+def _taken_forward(buffer: _Buffer, slots: Array, first: Array) -> tuple[tuple, Array]:
+    return _taken(buffer, slots, first), first
+
+
+def _taken_backward(first: Array, gradients: tuple[State, _Buffer]) -> tuple[_Buffer, None, None]:
+    taken, buffer = gradients
+    rows = jax.tree.map(lambda a: a.reshape(-1, a.shape[-1]), taken)
+    return _Buffer(buffer.states, _replaced(buffer.readings, rows, first)), None, None
+
+
+_taken.defvjp(_taken_forward, _taken_backward)
+
+
+@jax.custom_vjp
+def _written(buffer: _Buffer, states: State, first: Array, readings: Array) -> _Buffer:
+    """The buffer with a wave's states from slot `first` on.
+
+    What stood there, zeros, depends on nothing, so that its gradient need not be cleared.
+    """
+    del readings
+    return _Buffer(_replaced(buffer.states, states, first), buffer.readings)
+
+
+def _written_forward(
+    buffer: _Buffer, states: State, first: Array, readings: Array
+) -> tuple[_Buffer, tuple[Array, Array]]:
+    return _written(buffer, states, first, readings), (first, readings)
+
+
+def _written_backward(
+    residuals: tuple[Array, Array], gradient: _Buffer
+) -> tuple[_Buffer, State, None, None]:
+    return gradient, _gradients(gradient, *residuals), None, None
+
+
+_written.defvjp(_written_forward, _written_backward)
+
+
+def _replaced(whole: State, part: State, first: Array) -> State:
+    return jax.tree.map(
+        lambda a, rows: lax.dynamic_update_slice_in_dim(a, rows, first, 0), whole, part
+    )
+
+
+def _gradients(gradient: _Buffer, first: Array, readings: Array) -> State:
+    """Of the states from slot `first` on: those from outside, and those of their parents' readings."""
+    return jax.tree.map(
+        lambda outside, read: (
+            lax.dynamic_slice_in_dim(outside, first, readings.shape[0])
+            + read.at[readings].get(mode="fill", fill_value=0)
+        ),
+        gradient.states,
+        gradient.readings,
+    )
 
 
 def rounded_up(size: int) -> int:
