@@ -3,7 +3,7 @@
 from collections import Counter
 from collections.abc import Sequence
 from itertools import pairwise
-from typing import NamedTuple
+from typing import Any, NamedTuple
 
 import numpy as np
 from sklearn.feature_extraction.text import CountVectorizer
@@ -13,7 +13,7 @@ from sklearn.naive_bayes import MultinomialNB
 
 class Texts(NamedTuple):
     words: Sequence[Sequence[str]]  # of each text
-    labels: Sequence[int]
+    labels: Sequence[Any]
 
 
 def bag_of_words(train: Texts, test: Texts, *, regression: bool) -> dict[str, float]:
@@ -28,7 +28,7 @@ def bag_of_words(train: Texts, test: Texts, *, regression: bool) -> dict[str, fl
         beside naive Bayes, with a prior count of 1; it takes minutes for many texts.
     """
     truth = np.asarray(test.labels)
-    most = Counter(map(int, train.labels)).most_common(1)[0][0]
+    most = Counter(train.labels).most_common(1)[0][0]
     found = {"most frequent label": float(np.mean(truth == most))}
     for name, analyzer in (("words", _words), ("words and pairs", _words_and_pairs)):
         count = CountVectorizer(binary=True, analyzer=analyzer)
