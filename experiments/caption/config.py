@@ -10,7 +10,7 @@ from seqjax.errors import InputError, check_positive
 from seqjax.models.captioner import ENTRIES
 
 WAYS = (*ENTRIES, "blind")
-OF_SCENES = {"scenes": 30_000}
+OF_SCENES = {"scenes": 10_000, "captions": 4}
 
 
 @dataclasses.dataclass(frozen=True)
@@ -20,7 +20,10 @@ class Config(NetworkConfig):
     )
     features: str = cli.option("", "for a folder: another one with names.txt and .npz files")
     scenes: int = cli.option(
-        30_000, "number of scenes of an epoch, new ones in each; none for a folder"
+        OF_SCENES["scenes"], "number of scenes of an epoch, new ones in each; none for a folder"
+    )
+    captions: int = cli.option(
+        OF_SCENES["captions"], "number of captions of each scene; none for a folder"
     )
     entries: str = cli.option(
         "step,blind",
@@ -28,13 +31,15 @@ class Config(NetworkConfig):
     )
     cell: str = cli.option("lstm", "the recurrent cell", choices=tuple(CELLS))
     hidden_size: int = cli.option(128, "number of units of each layer")
-    embedding_size: int = cli.option(64, "size of a word's vector, and of the projected image")
+    embedding_size: int = cli.option(256, "size of a word's vector, and of the projected image")
     min_count: int = cli.option(5, "how often a word must occur in training, for a folder")
     max_length: int = cli.option(20, "the most words of a caption")
     tie_weights: bool = cli.option(False, "whether the embedding is the output's kernel")
-    learning_rate: float = cli.option(3e-3, "learning rate")
-    batch_size: int = cli.option(64, "number of captions in a batch")
-    epochs: int = cli.option(5, "number of passes over the training captions")
+    learning_rate: float = cli.option(2e-3, "learning rate")
+    batch_size: int = cli.option(16, "number of scenes, or of captions of a folder, in a batch")
+    epochs: int = cli.option(
+        16, "number of passes over the training captions; a quarter of them for blind"
+    )
     beam: int = cli.option(3, "width of the beam search that is tested", may_differ=True)
     length_penalty: str = cli.option(
         "average",
@@ -48,9 +53,10 @@ class Config(NetworkConfig):
     def __post_init__(self) -> None:
         super().__post_init__()
         cli.chosen("--entries", self.entries, WAYS)
-        for name in ("scenes", "embedding_size", "min_count", "max_length", "beam"):
+        for name in ("scenes", "captions", "embedding_size", "min_count", "max_length", "beam"):
             check_positive(f"--{name}", getattr(self, name))
         check_positive("--scenes", self.scenes, at_most=10**6)
+        check_positive("--captions", self.captions, at_most=100)
         check_positive("--embedding_size", self.embedding_size, at_most=2**16)
         check_positive("--max_length", self.max_length, at_most=1000)
         check_positive("--beam", self.beam, at_most=1000)
@@ -61,5 +67,6 @@ class Config(NetworkConfig):
                 raise InputError(
                     "--data=PATH needs --features=PATH, the folder of the images' features."
                 )
-            if self.scenes != OF_SCENES["scenes"]:
-                raise InputError(f"--scenes has no use with --data={self.data}.")
+            for name, default in OF_SCENES.items():
+                if getattr(self, name) != default:
+                    raise InputError(f"--{name} has no use with --data={self.data}.")

@@ -10,7 +10,7 @@ from experiments.common.images import LARGEST_PIXEL
 from experiments.common.words import UNKNOWN, places
 from seqjax.data.orders import padded
 from seqjax.data.sets.captions import CaptionedSplits, load_captions
-from seqjax.tasks.scenes import Scene, draw_caption, draw_scenes, render
+from seqjax.tasks.scenes import Scene, draw_captions, draw_scenes, render
 from seqjax.training.labelling import Labelled
 
 PAD, START, END, UNK = range(4)
@@ -23,7 +23,9 @@ class Split(NamedTuple):
     images: np.ndarray  # [N, ...]; bytes where they are pixels
     captions: list[list[str]]  # of each image
     image_of: np.ndarray  # [M] the image of each caption
-    examples: Labelled  # inputs: "image" [M, ...] and "tokens" [M, T]; labels [M, T]
+    # Inputs: "image" [M, ...] and "tokens" [M, T]; labels [M, T]. Of training scenes [N, ...] and [N, T, K]: the K
+    # captions of an image stand together, so that the image is looked at once for all of them.
+    examples: Labelled
     scenes: list[Scene]  # [] where there are none
     names: list[str]  # of the images; [] where they have none
 
@@ -58,25 +60,40 @@ def load_images(config: Config, *, grid: bool = False) -> Images:
     """The images that the config names; of a folder the pooled features, or a grid of them."""
     if config.data != "scenes":
         return _from_folder(config, grid=grid)
-    drawn = [
-        _draw(count, [config.seed, number])
-        for number, count in enumerate((config.scenes, HELD_OUT, HELD_OUT))
-    ]
+    sizes = (config.scenes, config.captions), (HELD_OUT, 1), (HELD_OUT, 1)
+    drawn = [_draw(*size, [config.seed, number]) for number, size in enumerate(sizes)]
     words = _words((c for _, captions, _ in drawn for row in captions for c in row), 1)
-    return Images("scenes", words, *(_split(config, words, *parts, []) for parts in drawn))
+    train, *held_out = (_split(config, words, *parts, []) for parts in drawn)
+    return Images("scenes", words, _together(train, config.captions), *held_out)
 
 
 def new_scenes(config: Config, words: list[str], epoch: int) -> Labelled:
     """Scenes and captions of an epoch, as many as the first; the training set itself in the first epoch."""
     key = [config.seed, 0] if epoch == 0 else [config.seed, 3, epoch]
-    return _split(config, words, *_draw(config.scenes, key), []).examples
+    split = _split(config, words, *_draw(config.scenes, config.captions, key), [])
+    return _together(split, config.captions).examples
 
 
-def _draw(count: int, key: list[int]) -> tuple[np.ndarray, list[list[str]], list[Scene]]:
+def _together(split: Split, captions: int) -> Split:
+    """The same, with all captions of an image in one example."""
+    examples = split.examples
+
+    def as_columns(rows: np.ndarray) -> np.ndarray:  # [N K, T] to [N, T, K]
+        return rows.reshape(-1, captions, rows.shape[1]).swapaxes(1, 2)
+
+    inputs = {"image": split.images, "tokens": as_columns(examples.inputs["tokens"])}
+    longest = examples.lengths.reshape(-1, captions).max(1)
+    return split._replace(examples=Labelled(inputs, longest, as_columns(examples.labels)))
+
+
+def _draw(
+    count: int, captions: int, key: list[int]
+) -> tuple[np.ndarray, list[list[str]], list[Scene]]:
     random = np.random.default_rng(key)
     scenes = draw_scenes(random, count)
     pixels = np.round(LARGEST_PIXEL * render(random, scenes)).astype(np.uint8)
-    return pixels, [[draw_caption(random, scene)] for scene in scenes], scenes
+    said = [draw_captions(random, scene, captions) for scene in scenes]
+    return pixels, said, scenes
 
 
 def _from_folder(config: Config, *, grid: bool) -> Images:

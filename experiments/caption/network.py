@@ -1,6 +1,7 @@
 """The captioners that are compared, and how each is trained."""
 
-from collections.abc import Callable, Sequence
+import dataclasses
+from collections.abc import Callable
 from functools import partial
 from typing import Any, NamedTuple
 
@@ -13,11 +14,11 @@ from jax import lax
 from experiments.caption.config import Config
 from experiments.caption.images import END, PAD, START, UNK, Images, Split, new_scenes
 from experiments.common.epochs import Lesson
-from experiments.common.images import as_floats, exchanged, make_ask
+from experiments.common.images import BLIND_SHARE, as_floats, exchanged, make_ask, make_encoder
 from experiments.common.labelling import Sets, make_cells, make_lesson
 from seqjax.data.buckets import bucket_tops
 from seqjax.decode import beam_search, generate
-from seqjax.models import Captioner, ImageEncoder
+from seqjax.models import Captioner
 from seqjax.training.labelling import Labelled
 from seqjax.training.translation import target_losses
 from seqjax.types import Array, Params
@@ -25,19 +26,17 @@ from seqjax.types import Array, Params
 TOPS = 2  # lengths that programs are compiled for
 
 
-def make_model(
-    config: Config, way: str, num_words: int, shape: Sequence[int], *, seed: int
-) -> Captioner:
-    """An untrained captioner of images of a shape."""
+def make_model(config: Config, way: str, images: Images, *, seed: int) -> Captioner:
+    """An untrained captioner of such images."""
     rngs = nnx.Rngs(seed)
-    encoder, features = None, tuple(shape)
-    if len(shape) == 3:  # pixels
-        encoder = ImageEncoder(shape[2], rngs=rngs)
-        features = encoder.grid(shape[0], shape[1])
+    encoder, shape = None, images.train.images.shape[1:]
+    if images.pixels():
+        encoder = make_encoder(images.train.images, rngs)
+        shape = encoder.grid(shape[0], shape[1])
     return Captioner(
-        num_words,
+        len(images.words),
         make_cells(config),
-        features=features,
+        features=shape,
         embedding_size=config.embedding_size,
         entry="step" if way == "blind" else way,
         encoder=encoder,
@@ -55,10 +54,17 @@ def objective(
     labels: Array,
     key: Array,
 ) -> tuple[Array, dict[str, Array]]:
-    """The nats of each caption, for each word of one of mean length."""
-    dropout_key = key if model.drop.rate else None
-    logits = model(as_floats(inputs["image"]), inputs["tokens"], dropout_key=dropout_key)
-    return target_losses(logits, labels, pad=PAD) / mean_length, {}
+    """The nats of each caption, for each word of one of mean length; of several of an image, their mean."""
+    keys: Any = jax.random.split(key) if model.drop.rate else (None, None)
+    found = model.look(as_floats(inputs["image"]), dropout_key=keys[0])
+    tokens = inputs["tokens"]
+    if tokens.ndim == 3:  # [B, T, K]
+        count = tokens.shape[2]
+        found = jax.tree.map(lambda a: jnp.repeat(a, count, 0), found)
+        tokens, labels = (jnp.moveaxis(a, 2, 1).reshape(-1, a.shape[1]) for a in (tokens, labels))
+    logits = model.decoder(*found, tokens, dropout_key=keys[1])[1]
+    losses = target_losses(logits, labels, pad=PAD) / mean_length
+    return losses.reshape(len(lengths), -1).mean(1), {}
 
 
 def caption_losses(model: Captioner, inputs: dict[str, Array]) -> Array:
@@ -94,9 +100,10 @@ class Trainee(NamedTuple):
 
 def make_trainee(config: Config, way: str, images: Images, seed: int) -> Trainee:
     """A captioner and what is needed to train and to ask it."""
-    shape = images.train.images.shape[1:]
-    model = make_model(config, way, len(images.words), shape, seed=seed)
+    model = make_model(config, way, images, seed=seed)
     blind = way == "blind"
+    if blind:
+        config = dataclasses.replace(config, epochs=max(1, config.epochs // BLIND_SHARE))
     train, validation, test = (
         exchanged(split.examples, seed) if blind else split.examples for split in images[2:]
     )

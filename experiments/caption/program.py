@@ -6,13 +6,14 @@ pass, and that of captions of scenes that are not seen, stand beside both.
 
     python -m experiments.caption
 
-trains both on 30,000 new scenes of 32 x 32 pixels in each epoch, with a small convolutional network. The image
+trains both on 10,000 new scenes of 32 x 32 pixels in each epoch, four captions each, with a small convolutional network. The image
 enters as the lectures have it, h = tanh(W_xh x + W_hh h + W_ih v) at every step; --entries=step,first,state,attention compares four ways
 (Mao et al., 2015; Vinyals et al., 2015; Karpathy and Fei-Fei, 2015; Xu et al., 2015). With a folder of captions
 and one of features of the images, as of Flickr8k,
 
     python -m experiments.caption --data=PATH/flickr8k_captions --features=PATH/flickr8k_images \
-        --hidden_size=256 --embedding_size=256 --dropout=0.4 --learning_rate=1.5e-3 --epochs=6 --entries=first,blind
+        --hidden_size=256 --embedding_size=256 --dropout=0.4 --learning_rate=1.5e-3 --epochs=6 --batch_size=64 \
+        --entries=first,blind
 
 it learns real captions, and reports BLEU by sacreBLEU with five references, beside floors and published numbers.
 """

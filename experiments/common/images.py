@@ -8,17 +8,27 @@ import jax.numpy as jnp
 import numpy as np
 from flax import nnx
 
+from seqjax.models import ImageEncoder
 from seqjax.training.labelling import Labelled
 from seqjax.training.modules import merge_model, split_model
 from seqjax.types import Array, Params
 
 LARGEST_PIXEL = 255
 AT_ONCE = 100  # images
+BLIND_SHARE = 4  # who sees nothing trains for a quarter of the epochs: it has less to find out
 
 
 def as_floats(images: Array) -> Array:
     """Pixels in bytes as numbers between 0 and 1; features as they are."""
     return images / LARGEST_PIXEL if images.dtype == jnp.uint8 else images
+
+
+def make_encoder(pixels: np.ndarray, rngs: nnx.Rngs) -> ImageEncoder:
+    """An untrained encoder of pictures such as these `[N, Y, X, C]`, in bytes."""
+    mean, deviation = float(pixels.mean()), max(float(pixels.std()), 1.0)
+    return ImageEncoder(
+        pixels.shape[-1], mean=mean / LARGEST_PIXEL, deviation=deviation / LARGEST_PIXEL, rngs=rngs
+    )
 
 
 def exchanged(examples: Labelled, seed: int) -> Labelled:

@@ -11,16 +11,12 @@ model.safetensors and README.md, which `seqjax.interop.pretrained.from_pretraine
 comes with the vocabulary. In --workdir stands a README.md that says how to run what was written.
 """
 
-import base64
 import dataclasses
 from pathlib import Path
 from typing import Any
 
-import jax
-import numpy as np
-
 from experiments.common import cli
-from experiments.common.page import page
+from experiments.common.page import CELLS, packed, page
 from seqjax.errors import InputError
 from seqjax.files.json import write_json
 from seqjax.files.writing import write_atomically, write_bytes
@@ -31,7 +27,6 @@ from seqjax.training.saved_models import SavedLanguageModel, load_language_model
 
 HERE = Path(__file__).parent
 FORMATS = ("html", "onnx", "safetensors", "stablehlo")
-IN_A_PAGE = ("lstm", "gru", "rnn", "mgu")
 
 STABLEHLO = """One step of a language model, for any batch size, as JAX's serialised StableHLO. With jax alone:
 
@@ -97,7 +92,7 @@ def safetensors(saved: SavedLanguageModel, workdir: Path) -> Path:
 
 def html(saved: SavedLanguageModel, workdir: Path) -> Path:
     path = workdir / "writing.html"
-    write_atomically(path, page(HERE, "writing", page_data(saved)))
+    write_atomically(path, page(HERE, "writing", page_data(saved), scripts=["cells"]))
     return path
 
 
@@ -108,9 +103,9 @@ def page_data(saved: SavedLanguageModel) -> dict[str, Any]:
       InputError: if the page has no such cell or token.
     """
     model = saved.model
-    if saved.cell not in IN_A_PAGE or model.connections != "plain":
+    if saved.cell not in CELLS or model.connections != "plain":
         raise InputError(
-            f"the page has the cells {', '.join(IN_A_PAGE)}, not {saved.cell}: choose another --format."
+            f"the page has the cells {', '.join(CELLS)}, not {saved.cell}: choose another --format."
         )
     table = model.embedding.embedding.get_value()
     head = table.T if model.tie_weights else model.head.kernel.get_value()
@@ -128,11 +123,6 @@ def page_data(saved: SavedLanguageModel) -> dict[str, Any]:
         "head": packed(head),
         "bias": packed(bias),
     }
-
-
-def packed(array: Any) -> dict[str, Any]:
-    values = np.ascontiguousarray(jax.device_get(array), "<f4")
-    return {"shape": list(values.shape), "data": base64.b64encode(values.tobytes()).decode()}
 
 
 def _describe(saved: SavedLanguageModel, workdir: Path, text: str) -> None:

@@ -17,7 +17,7 @@ class Config(NetworkConfig):
         "scenes", "scenes, or the wheel of easy-VQA, or a folder that holds the wheel"
     )
     questions: int = cli.option(
-        40_000, "questions about scenes in an epoch, new ones in each; none for a wheel"
+        20_000, "questions about scenes in an epoch, new ones in each; none for a wheel"
     )
     fusions: str = cli.option(
         "product,blind",
@@ -26,9 +26,11 @@ class Config(NetworkConfig):
     cell: str = cli.option("gru", "the recurrent cell", choices=tuple(CELLS))
     hidden_size: int = cli.option(128, "number of units of every layer")
     embedding_size: int = cli.option(32, "size of a word's vector")
-    learning_rate: float = cli.option(2e-3, "learning rate")
-    batch_size: int = cli.option(64, "number of questions in a batch")
-    epochs: int = cli.option(6, "number of passes over the training questions")
+    learning_rate: float = cli.option(1e-3, "learning rate")
+    batch_size: int = cli.option(32, "number of questions in a batch")
+    epochs: int = cli.option(
+        18, "number of passes over the training questions; a quarter of them for blind"
+    )
     workdir: str = cli.workdir_option("vqa")
     resume: bool = cli.resume_option()
 

@@ -7,34 +7,33 @@ colours, exactly.
     python -m experiments.vqa
 
 trains a network that multiplies what it reads by what it sees (Antol et al., 2015), and one whose images are
-exchanged at random, on 40,000 new questions in each epoch about 32 x 32 pixels; two of twelve pairs of colour and shape are in no
+exchanged at random, on 20,000 new questions in each epoch about 32 x 32 pixels; two of twelve pairs of colour and shape are in no
 training image and no training question, and questions about them are reported by themselves.
 --fusions=product,concat,step,blind compares. With the wheel that `pip download easy-vqa` gets,
 
-    python -m experiments.vqa --data=PATH/easy_vqa --epochs=8
+    python -m experiments.vqa --data=PATH/easy_vqa --epochs=6
 
-learns easy-VQA (Zhou, 2019), where the question alone gives 67 %.
+learns easy-VQA (Zhou, 2019), where the question alone gives 67 %. Each run writes gallery.html: test questions, and a box
+in which one asks the network, which is computed in the page.
 """
 
 from functools import partial
 from typing import Any
 
-import jax
 import numpy as np
-from flax import nnx
 
 from experiments.common import cli, plots, tables
-from experiments.common.epochs import Lesson, Network, train_networks
-from experiments.common.images import as_floats, exchanged, make_ask
+from experiments.common.epochs import Network, best_params, train_networks
 from experiments.common.intervals import half_width, interval
-from experiments.common.labelling import Sets, make_cells, make_lesson
 from experiments.common.study_run import StudyRun, open_study
 from experiments.vqa.config import WAYS, Config
-from experiments.vqa.questions import Asked, Questions, load_questions, new_questions
+from experiments.vqa.gallery import gallery
+from experiments.vqa.network import accuracies, make_model, make_trainee
+from experiments.vqa.questions import Questions, load_questions
 from seqjax.devices import use_cpu_devices
-from seqjax.models import ImageEncoder, QuestionAnswerer
-from seqjax.training.labelling import Labelled, label_losses
-from seqjax.types import Array, Params
+from seqjax.files.writing import write_atomically
+from seqjax.training.modules import merge_model, split_model
+from seqjax.types import Params
 
 GUESSES = {
     "exists": 1 / 2,
@@ -61,85 +60,19 @@ def run(config: Config) -> dict[str, Any]:
         return finish(study, questions, networks, rows)
 
 
-def make_model(config: Config, way: str, questions: Questions, seed: int) -> QuestionAnswerer:
-    """An untrained network."""
-    rngs = nnx.Rngs(seed)
-    rows, columns, channels = questions.train.images.shape[1:]
-    encoder = ImageEncoder(channels, rngs=rngs)
-    return QuestionAnswerer(
-        len(questions.tokens),
-        len(questions.answers),
-        make_cells(config),
-        features=encoder.grid(rows, columns),
-        embedding_size=config.embedding_size,
-        hidden_size=config.hidden_size,
-        fusion="product" if way == "blind" else way,
-        encoder=encoder,
-        dropout=config.dropout,
-        rngs=rngs,
-    )
-
-
-def objective(
-    model: QuestionAnswerer, inputs: dict[str, Array], lengths: Array, labels: Array, key: Array
-) -> tuple[Array, dict[str, Array]]:
-    """The loss of each question in nats, and whether its answer is right."""
-    dropout_key = key if model.drop.rate else None
-    images = as_floats(inputs["image"])
-    logits = model(images, inputs["tokens"], lengths, dropout_key=dropout_key)
-    return label_losses(logits, labels[:, 0]), {"accuracy": logits.argmax(-1) == labels[:, 0]}
-
-
-def probabilities(model: QuestionAnswerer, inputs: dict[str, Array]) -> Array:
-    """Of each answer `[B, C]`."""
-    images = as_floats(inputs["image"])
-    return jax.nn.softmax(model(images, inputs["tokens"], inputs["lengths"]))
-
-
 def network(config: Config, questions: Questions, way: str, seed: int) -> Network:
     """One network of the run: how it is trained, and what is said of it."""
-    model = make_model(config, way, questions, seed)
-    ask = make_ask(model, probabilities)
-
-    def seen(split: Asked) -> Labelled:
-        return exchanged(split.examples, seed) if way == "blind" else split.examples
-
-    def right(params: Params, split: Asked) -> np.ndarray:
-        examples = seen(split)
-        inputs = {**examples.inputs, "lengths": examples.lengths}
-        return ask(params, inputs).argmax(1) == examples.labels
+    trainee = make_trainee(config, questions, way, seed)
 
     def row(params: Params) -> dict[str, Any]:
-        found = {"test": accuracies(right(params, questions.test), questions.test)}
-        if questions.unseen is not None:
-            found["unseen"] = accuracies(right(params, questions.unseen), questions.unseen)
-        return found
+        splits = {"test": questions.test, "unseen": questions.unseen}
+        return {
+            name: accuracies(trainee.shares(params, split), split)
+            for name, split in splits.items()
+            if split is not None
+        }
 
-    def evaluate(params: Params) -> dict[str, float]:
-        return {"accuracy": float(right(params, questions.validation).mean())}
-
-    splits = [seen(split) for split in (questions.train, questions.validation, questions.test)]
-    longest = splits[0].inputs["tokens"].shape[1]
-    sets = Sets(splits[0], splits[1], splits[2], (longest,))
-    how: dict[str, Any] = {"seed": seed, "whole": ("image",)}
-    if questions.unseen is not None:
-
-        def train_of(epoch: int) -> Labelled:
-            examples = new_questions(config, questions.tokens, epoch)
-            return exchanged(examples, seed + epoch) if way == "blind" else examples
-
-        how["train_of"] = train_of
-    lesson: Lesson = make_lesson(config, model, objective, sets, evaluate, **how)
-    return Network(lesson, questions.identity() | {"way": way}, row)
-
-
-def accuracies(right: np.ndarray, split: Asked) -> dict[str, float]:
-    """The share of right answers, of all questions and of each kind."""
-    found = {"all": float(right.mean())}
-    kinds = np.array(split.kinds)
-    for kind in dict.fromkeys(split.kinds):
-        found[kind] = float(right[kinds == kind].mean())
-    return found
+    return Network(trainee.lesson, questions.identity() | {"way": way}, row)
 
 
 def finish(
@@ -170,9 +103,31 @@ def finish(
             ["ceiling of who sees nothing", f"{np.mean(list(GUESSES.values())):.3f}", *ceilings]
         )
     figure(study, by_way, kinds, questions)
+    write_gallery(study, questions, networks, rows)
     results = {"networks": rows, "by_words": by_words}
     study.finish(results, tables.table(["share of right answers", *kinds], lines))
     return results
+
+
+def write_gallery(
+    study: StudyRun,
+    questions: Questions,
+    networks: dict[str, tuple[str, int]],
+    rows: dict[str, dict[str, Any]],
+) -> None:
+    """Writes gallery.html: test questions, and a box in which one asks the best network that sees."""
+    seeing = [name for name in rows if networks[name][0] != "blind"]
+    if not seeing:
+        return
+    name = max(seeing, key=lambda n: rows[n]["test"]["all"])
+    way, seed = networks[name]
+    trainee = make_trainee(study.config, questions, way, seed)
+    params = best_params(study.workdir, name, trainee.lesson.state.params)
+    model = merge_model(split_model(make_model(study.config, way, questions, seed)), params)
+    shares = trainee.shares(params, questions.test)
+    about = f"{questions.name}: question and image are joined by “{way}”."
+    text = gallery(study.config, questions, model, shares, about=about)
+    write_atomically(study.workdir / "gallery.html", text)
 
 
 def figure(

@@ -13,7 +13,7 @@ from experiments.vqa.config import Config
 from seqjax.data.orders import padded
 from seqjax.data.sets.easy_vqa import AskedSplit, load_easy_vqa
 from seqjax.data.sets.sentences import tokenise
-from seqjax.tasks.scenes import ANSWERS, Pair, draw_questions, forms, render
+from seqjax.tasks.scenes import ANSWERS, Pair, Scene, draw_questions, forms, render
 from seqjax.training.labelling import Labelled
 
 HELD_OUT = 2000  # questions about scenes, in validation and in test
@@ -28,6 +28,7 @@ class Asked(NamedTuple):
     examples: Labelled  # inputs: "image" [M, Y, X, 3] and "tokens" [M, T]; labels [M]
     words: list[str]  # each question
     kinds: list[str]  # of each question; one kind where there are no others
+    scenes: list[Scene]  # of each question; [] where images are no scenes
 
 
 class Questions(NamedTuple):
@@ -78,13 +79,15 @@ def new_questions(config: Config, tokens: list[str], epoch: int) -> Labelled:
     return _asked(tokens, ANSWERS, *_draw(config.questions, key, without=UNSEEN)).examples
 
 
-def _draw(count: int, key: list[int], **pairs: frozenset[Pair]) -> tuple[AskedSplit, list[str]]:
+def _draw(
+    count: int, key: list[int], **pairs: frozenset[Pair]
+) -> tuple[AskedSplit, list[str], list[Scene]]:
     random = np.random.default_rng(key)
     questions = draw_questions(random, count, **pairs)
     pixels = render(random, [q.scene for q in questions])
     images = np.round(LARGEST_PIXEL * pixels).astype(np.uint8)
     rows = [(q.words, q.answer, place) for place, q in enumerate(questions)]
-    return AskedSplit(images, rows), [q.kind for q in questions]
+    return AskedSplit(images, rows), [q.kind for q in questions], [q.scene for q in questions]
 
 
 def _from_wheel(config: Config) -> Questions:
@@ -96,11 +99,17 @@ def _from_wheel(config: Config) -> Questions:
     ]
     answers = sorted({answer for _, answer, _ in train.questions})
     tokens = frequent(word for row in parts[0].questions for word in tokenise(row[0]))
-    made = [_asked(tokens, answers, part, []) for part in (*parts, test)]
+    made = [_asked(tokens, answers, part, [], []) for part in (*parts, test)]
     return Questions("easy-VQA", tokens, answers, made[0], made[1], made[2], None)
 
 
-def _asked(tokens: list[str], answers: Sequence[str], split: AskedSplit, kinds: list[str]) -> Asked:
+def _asked(
+    tokens: list[str],
+    answers: Sequence[str],
+    split: AskedSplit,
+    kinds: list[str],
+    scenes: list[Scene],
+) -> Asked:
     table, place = places(tokens), places(list(answers))
     words = [" ".join(tokenise(question)) for question, _, _ in split.questions]
     rows = [ids(w.split(), table) for w in words]
@@ -113,6 +122,5 @@ def _asked(tokens: list[str], answers: Sequence[str], split: AskedSplit, kinds: 
         "tokens": padded([*rows, np.zeros(longest, np.int32)])[:-1],
     }
     labels = np.array([place[answer] for _, answer, _ in split.questions], np.int32)
-    return Asked(
-        split.images, Labelled(inputs, lengths, labels), words, kinds or ["all"] * len(rows)
-    )
+    examples = Labelled(inputs, lengths, labels)
+    return Asked(split.images, examples, words, kinds or ["all"] * len(rows), scenes)

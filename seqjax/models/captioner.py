@@ -23,7 +23,8 @@ class Captioner(nnx.Module):
                    (the lectures; Mao et al., 2015)
         first      as the first input                                   (Vinyals et al., 2015)
         state      as the first state, tanh(W v + b)                    (Karpathy and Fei-Fei, 2015, in kind)
-        attention  a grid of features, read anew at every step          (Xu et al., 2015)
+        attention  a grid of features, read anew at every step          (Xu et al., 2015); to the features of each
+                   place a learned vector is added, that tells where it is
 
     Features are given, or made of pixels by a small convolutional network that is trained with the rest.
 
@@ -66,6 +67,9 @@ class Captioner(nnx.Module):
         self.encoder = encoder
         size = features[-1] if entry == "attention" else math.prod(features)
         self.project = nnx.Linear(size, embedding_size, rngs=rngs)
+        if entry == "attention":
+            drawn = jax.random.normal(rngs.params(), (features[0], embedding_size))
+            self.places = nnx.Param(drawn)
         self.drop = nnx.Dropout(dropout)
         self.decoder = Decoder(
             vocab_size,
@@ -105,7 +109,10 @@ class Captioner(nnx.Module):
             )
         if self.entry != "attention":
             found = found.reshape(len(found), -1)
-        values = jnp.tanh(self.project(found))
+        values = self.project(found)
+        if self.entry == "attention":
+            values = values + self.places.get_value()
+        values = jnp.tanh(values)
         if dropout_key is not None:
             values = self.drop(values, rngs=dropout_key, deterministic=False)
         summary = values.mean(1) if values.ndim == 3 else values

@@ -11,7 +11,6 @@ from flax import nnx
 from seqjax.errors import InputError, check_positive
 from seqjax.layers import pooling
 from seqjax.layers.stack import Stack
-from seqjax.models.decoder import EMBEDDING_INIT
 from seqjax.models.image_encoder import ImageEncoder
 from seqjax.types import Array, Cell
 
@@ -21,7 +20,7 @@ FUSIONS = ("product", "concat", "step")
 class QuestionAnswerer(nnx.Module):
     """p(answer | image, question), a softmax over the answers that there are.
 
-    With v the projected features of the image and q what the encoder of the question gives after its last word,
+    With v = tanh(norm(W features + b)), layer-normalised, and q what the encoder of the question gives after its last word,
 
         product  tanh(W q + b) * v            (Antol et al., 2015)
         concat   [q, v]
@@ -69,8 +68,12 @@ class QuestionAnswerer(nnx.Module):
             raise InputError(f"features must be (F,) or (S, F), got {features}.")
         self.features, self.fusion, self.encoder = tuple(features), fusion, encoder
         self.project = nnx.Linear(math.prod(features), hidden_size, rngs=rngs)
+        self.norm = nnx.LayerNorm(
+            hidden_size, rngs=rngs
+        )  # or else a few large steps fill up the tanh
+        # Entries of a deviation of 1: what reads a product learns nothing while a factor is near 0.
         self.embedding = nnx.Embed(
-            vocab_size, embedding_size, embedding_init=EMBEDDING_INIT, rngs=rngs
+            vocab_size, embedding_size, embedding_init=nnx.initializers.normal(1.0), rngs=rngs
         )
         input_size = embedding_size + (hidden_size if fusion == "step" else 0)
         self.stack = Stack(cells, input_size, dropout=dropout, rngs=rngs)
@@ -91,12 +94,7 @@ class QuestionAnswerer(nnx.Module):
           InputError: if the features are of another shape.
         """
         keys: Any = [None, None] if dropout_key is None else jax.random.split(dropout_key)
-        found = images if self.encoder is None else self.encoder(images)
-        if found.shape[1:] != self.features:
-            raise InputError(
-                f"features must be of shape {('B', *self.features)}, got {found.shape}."
-            )
-        v = jnp.tanh(self.project(found.reshape(len(found), -1)))
+        v = self.see(images)
         xs = self.embedding(tokens)
         if self.fusion == "step":
             beside = jnp.broadcast_to(v[:, None], (*xs.shape[:2], v.shape[-1]))
@@ -111,3 +109,16 @@ class QuestionAnswerer(nnx.Module):
         if keys[1] is not None:
             joined = self.drop(joined, rngs=keys[1], deterministic=False)
         return self.head(jax.nn.relu(self.hidden(joined)))
+
+    def see(self, images: Array) -> Array:
+        """v `[B, H]` of `images [B, ...]`.
+
+        Raises:
+          InputError: if the features are of another shape.
+        """
+        found = images if self.encoder is None else self.encoder(images)
+        if found.shape[1:] != self.features:
+            raise InputError(
+                f"features must be of shape {('B', *self.features)}, got {found.shape}."
+            )
+        return jnp.tanh(self.norm(self.project(found.reshape(len(found), -1))))

@@ -77,24 +77,28 @@ def render(random: np.random.Generator, scenes: list[Scene]) -> np.ndarray:
     """Pictures `[N, 32, 32, 3]` float32 in [0, 1]: things shifted by up to a pixel, colours with noise."""
     images = np.empty((len(scenes), SIDE, SIDE, 3), np.float32)
     images[:] = random.uniform(0, 0.1, size=(len(scenes), 1, 1, 1))
-    y, x = np.mgrid[:SIDE, :SIDE]
     for image, scene in zip(images, scenes, strict=True):
         for thing in scene:
             shift_y, shift_x = random.integers(-1, 2, size=2)
-            middle_y = 1 + CELL * thing.row + CELL // 2 + shift_y
-            middle_x = 1 + CELL * thing.column + CELL // 2 + shift_x
-            inside = _mask(thing.shape, y - middle_y, x - middle_x, PIXELS[thing.size] / 2)
-            image[inside] = np.array(RGB[thing.colour]) + random.normal(scale=0.05, size=3)
+            top, left = CELL * thing.row + shift_y + 1, CELL * thing.column + shift_x + 1
+            inside = image[top : top + CELL, left : left + CELL]
+            noise = random.normal(scale=0.05, size=3)
+            inside[_MASKS[thing.shape, thing.size]] = np.array(RGB[thing.colour]) + noise
     return np.clip(images, 0, 1)
 
 
-def _mask(shape: str, y: np.ndarray, x: np.ndarray, radius: float) -> np.ndarray:
+def _mask(shape: str, radius: float) -> np.ndarray:
+    """Which pixels `[10, 10]` of a place a thing covers, its middle at (5, 5)."""
+    y, x = np.mgrid[:CELL, :CELL] - CELL // 2
     if shape == "circle":
         return y**2 + x**2 <= radius**2
     inside = (np.abs(y) <= radius) & (np.abs(x) <= radius)
     if shape == "square":
         return inside
     return inside & (np.abs(x) <= (y + radius) / 2)  # its tip is up
+
+
+_MASKS = {(shape, size): _mask(shape, PIXELS[size] / 2) for shape in SHAPES for size in SIZES}
 
 
 def holds(relation: str, a: Thing, b: Thing) -> bool:
@@ -141,10 +145,10 @@ def entropy(distribution: dict[str, float]) -> float:
     return -sum(p * math.log(p) for p in distribution.values())
 
 
-def draw_caption(random: np.random.Generator, scene: Scene) -> str:
-    """A caption of a scene."""
+def draw_captions(random: np.random.Generator, scene: Scene, count: int) -> list[str]:
+    """Captions of a scene, independent of each other."""
     distribution = caption_distribution(scene)
-    return str(random.choice(list(distribution), p=list(distribution.values())))
+    return [str(c) for c in random.choice(list(distribution), count, p=list(distribution.values()))]
 
 
 def blind_entropy() -> float:

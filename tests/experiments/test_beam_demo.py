@@ -13,6 +13,7 @@ from experiments.beam_demo import program as beam_demo
 from experiments.beam_demo.chains import CHAINS, END
 from experiments.beam_demo.network import train
 from seqjax.decode import beam_search
+from tests.support import browser
 from tests.support.tiers import long_only
 
 
@@ -135,23 +136,10 @@ def test_forced_words_come_first_and_cost_what_they_cost(node, trained):
 
 @pytest.fixture(scope="module")
 def page(tmp_path_factory):
-    chromium = shutil.which("chromium") or shutil.which("chromium-browser")
-    driver = pytest.importorskip("playwright.sync_api")
-    if chromium is None:
-        pytest.skip("no Chromium")
     workdir = str(tmp_path_factory.mktemp("demo") / "run")
     path = beam_demo.run(beam_demo.Config(workdir=workdir, steps=20))
-    with driver.sync_playwright() as running:
-        browser = running.chromium.launch(executable_path=chromium, args=["--no-sandbox"])
-        opened = browser.new_page(viewport={"width": 400, "height": 800})
-        complaints = []
-        opened.on("console", lambda message: complaints.append(message.text))
-        opened.on("pageerror", lambda error: complaints.append(str(error)))
-        opened.on("request", lambda request: complaints.append(request.url))
-        opened.goto(path.as_uri())
+    with browser.opened(path) as opened:
         yield opened
-        browser.close()
-    assert complaints == [path.as_uri()]
 
 
 def test_one_can_touch_it(page):

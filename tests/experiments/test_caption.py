@@ -4,12 +4,12 @@ import dataclasses
 import io
 import json
 import math
-import shutil
 
 import numpy as np
 import pytest
 from PIL import Image
 
+from experiments.caption.config import OF_SCENES
 from experiments.caption.floors import floors
 from experiments.caption.gallery import gallery
 from experiments.caption.images import END, load_images
@@ -18,6 +18,7 @@ from experiments.caption.scores import scores_of, truth
 from seqjax import InputError
 from seqjax.data.sets.captions import load_captions, read_captions, read_features
 from seqjax.tasks.scenes import Thing, blind_entropy
+from tests.support import browser
 from tests.support.tiers import long_only
 
 SMALL = {
@@ -56,7 +57,12 @@ def write_captioned(folder):
     offsets = np.arange(len(names) + 1) * len(picture.getvalue())
     np.savez(features / "jpeg16.npz", data=data, offsets=offsets)
     np.savez(features / "pooled.npz", features=np.eye(3, dtype=np.float32)[kinds])
-    return {"data": str(captions), "features": str(features), "scenes": 30_000, "min_count": 1}
+    return {
+        "data": str(captions),
+        "features": str(features),
+        "scenes": OF_SCENES["scenes"],
+        "min_count": 1,
+    }
 
 
 @pytest.mark.parametrize("entries", [long_only("step"), long_only("state,blind")])
@@ -116,8 +122,9 @@ def test_truth_and_bleu():
         ({"entries": "last"}, "unknown name 'last' in --entries"),
         ({"data": "nowhere"}, "--data=PATH needs --features=PATH"),
         ({"features": "x"}, "--features is for a folder of captions"),
-        ({"data": "nowhere", "features": "x", "scenes": 30_000}, "there is no folder"),
+        ({"data": "nowhere", "features": "x", "scenes": 10_000}, "there is no folder"),
         ({"data": "nowhere", "features": "x"}, "--scenes has no use"),
+        ({"captions": 0}, "--captions must be"),
     ],
 )
 def test_bad_input_is_refused(tmp_path, changes, message):
@@ -145,10 +152,6 @@ def test_files_that_do_not_fit(tmp_path):
 @pytest.fixture(scope="module")
 def opened(tmp_path_factory):
     """A gallery in a browser, of captions that strangers wrote."""
-    chromium = shutil.which("chromium") or shutil.which("chromium-browser")
-    driver = pytest.importorskip("playwright.sync_api")
-    if chromium is None:
-        pytest.skip("no Chromium")
     images = load_images(Config(scenes=20))
     captions = [said[0] for said in images.test.captions]
     captions[0] = "<img src=x onerror=alert(1)></script><script>alert(2)</script>"
@@ -164,21 +167,8 @@ def opened(tmp_path_factory):
     )
     path = tmp_path_factory.mktemp("gallery") / "gallery.html"
     path.write_text(text, encoding="utf-8")
-    with driver.sync_playwright() as running:
-        browser = running.chromium.launch(executable_path=chromium, args=["--no-sandbox"])
-        page = browser.new_page(viewport={"width": 400, "height": 800})
-        complaints = []
-        page.on("console", lambda message: complaints.append(message.text))
-        page.on("pageerror", lambda error: complaints.append(str(error)))
-        page.on("dialog", lambda dialog: complaints.append(dialog.message))
-        page.on(
-            "request",
-            lambda request: request.url.startswith("data:") or complaints.append(request.url),
-        )
-        page.goto(path.as_uri())
+    with browser.opened(path) as page:
         yield page
-        browser.close()
-    assert complaints == [path.as_uri()]
 
 
 def test_the_gallery_shows_text_and_runs_none(opened):
@@ -192,10 +182,6 @@ def test_the_gallery_shows_text_and_runs_none(opened):
 
 
 def test_the_gallery_fits_a_telephone_and_has_alt_texts(opened):
-    assert opened.evaluate("document.documentElement.scrollWidth") <= 400
-    assert opened.evaluate("[...document.images].every(i => i.alt.length > 8 && i.naturalWidth)")
-    grounds = set()
-    for _ in range(2):
-        opened.click("#theme")
-        grounds.add(opened.evaluate("getComputedStyle(document.body).backgroundColor"))
-    assert len(grounds) == 2
+    assert browser.fits_a_telephone(opened)
+    assert opened.evaluate("[...document.images].every(i => i.naturalWidth)")
+    assert browser.has_two_themes(opened)

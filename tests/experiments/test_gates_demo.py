@@ -14,6 +14,7 @@ from seqjax import gru_reset_before, lstm
 from seqjax.cells.gru import GRUState
 from seqjax.cells.lstm import LSTMState
 from seqjax.recurrence.unroll import unroll_loop
+from tests.support import browser
 
 
 def logit(p):
@@ -75,22 +76,9 @@ def node():
 
 @pytest.fixture(scope="module")
 def page(tmp_path_factory):
-    chromium = shutil.which("chromium") or shutil.which("chromium-browser")
-    driver = pytest.importorskip("playwright.sync_api")
-    if chromium is None:
-        pytest.skip("no Chromium")
     path = gates_demo.run(gates_demo.Config(workdir=str(tmp_path_factory.mktemp("demo") / "run")))
-    with driver.sync_playwright() as running:
-        browser = running.chromium.launch(executable_path=chromium, args=["--no-sandbox"])
-        opened = browser.new_page(viewport={"width": 400, "height": 800})
-        complaints = []
-        opened.on("console", lambda message: complaints.append(message.text))
-        opened.on("pageerror", lambda error: complaints.append(str(error)))
-        opened.on("request", lambda request: complaints.append(request.url))
-        opened.goto(path.as_uri())
+    with browser.opened(path) as opened:
         yield opened
-        browser.close()
-    assert complaints == [path.as_uri()]
 
 
 def steps_of(preset):

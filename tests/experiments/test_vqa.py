@@ -10,13 +10,18 @@ import pytest
 from flax import nnx
 from PIL import Image
 
-from experiments.vqa.program import Config, accuracies, run
+from experiments.common import page as common
+from experiments.vqa import gallery
+from experiments.vqa.gallery import network_data
+from experiments.vqa.network import accuracies, make_model, make_trainee
+from experiments.vqa.program import Config, run
 from experiments.vqa.questions import UNSEEN, load_questions
 from seqjax import InputError, gru
 from seqjax.data.sets.easy_vqa import load_easy_vqa
 from seqjax.models import QuestionAnswerer
 from seqjax.models.question_answerer import FUSIONS
 from seqjax.training.modules import merge_model, split_model
+from tests.support import browser
 from tests.support.randomness import randomise
 from tests.support.tiers import long_only
 
@@ -50,6 +55,69 @@ def test_scenes_in_small(tmp_path):
     assert "ceiling of who sees nothing" in (tmp_path / "run" / "table.txt").read_text()
 
 
+@pytest.mark.parametrize(
+    ("cell", "fusion"),
+    [
+        ("gru", "product"),
+        pytest.param("lstm", "step", marks=pytest.mark.long),
+        pytest.param("rnn", "concat", marks=pytest.mark.long),
+        pytest.param("mgu", "product", marks=pytest.mark.long),
+    ],
+)
+def test_the_page_answers_as_the_network_does(cell, fusion):
+    config = Config(**SMALL | {"layers": 2}, cell=cell, questions=40)
+    questions = load_questions(config)
+    trainee = make_trainee(config, questions, fusion, 0)
+    params = randomise(trainee.lesson.state.params, 2)
+    model = merge_model(split_model(make_model(config, fusion, questions, 0)), params)
+    expected = trainee.shares(params, questions.test)[:6]
+    data = network_data(config, questions, model, questions.test.examples.inputs["image"][:6])
+    asked = [[words, place] for place, words in enumerate(questions.test.words[:6])]
+    asked.append(["Is there a Purple circle?", 0])
+    found = answers_of_page(data, asked)
+    np.testing.assert_allclose([row["shares"] for row in found[:-1]], expected, atol=2e-5)
+    assert [row["unknown"] for row in found] == [[]] * 6 + [["purple"]]
+
+
+def answers_of_page(data, asked):
+    scripts = [common.HERE / "cells.js", gallery.HERE / "gallery.js"]
+    ask = f"makeAnswerer({json.dumps(data)})"
+    code = f"{json.dumps(asked)}.map(([text, place]) => {ask}(text, place))"
+    return browser.evaluated(scripts, code)
+
+
+def test_one_can_ask_in_the_gallery(tmp_path):
+    """In Chromium: keyboard, text that is shown and not run, both themes, 400 pixels."""
+    config = Config(**SMALL, questions=40)
+    questions = load_questions(config)
+    questions.test.words[1] = "<img src=x onerror=alert(1)></script><script>alert(2)</script>"
+    trainee = make_trainee(config, questions, "product", 0)
+    model = make_model(config, "product", questions, 0)
+    shares = trainee.shares(trainee.lesson.state.params, questions.test)
+    path = tmp_path / "gallery.html"
+    text = gallery.gallery(config, questions, model, shares, about="A test.")
+    path.write_text(text, encoding="utf-8")
+    with browser.opened(path) as page:
+        assert page.locator("#cards button").count() == gallery.CARDS
+        assert page.input_value("#question") == questions.test.words[0]
+        first = page.inner_text("#answers li:first-child .share")
+        assert first == f"{100 * shares[0].max():.1f} %"
+        page.focus("#cards button:nth-child(3)")
+        page.keyboard.press("Enter")
+        assert page.input_value("#question") == questions.test.words[2]
+        page.fill("#question", "is there a Purple circle?")
+        assert page.inner_text("#unknown") == "Never seen in training: purple"
+        page.keyboard.press("Enter")
+        page.fill("#question", "")
+        assert page.inner_text("#unknown") == "Write a question."
+        page.click("#choices >> text=wrong")
+        wrong = shares.argmax(1) != questions.test.examples.labels
+        assert page.locator("#cards button").count() == wrong[: gallery.CARDS].sum()
+        page.click("#choices >> text=all")
+        assert browser.fits_a_telephone(page)
+        assert browser.has_two_themes(page)
+
+
 def test_a_wheel_is_read(tmp_path):
     questions = load_questions(Config(data=write_wheel(tmp_path)))
     assert questions.answers == ["blue", "red"]
@@ -78,8 +146,9 @@ def test_questions_without_pairs_that_are_held_out():
     named = {" ".join(pair) for pair in UNSEEN}
     assert all(any(name in words for name in named) for words in questions.unseen.words)
     assert not any(name in words for name in named for words in questions.train.words)
-    right = np.ones(len(questions.unseen.words), bool)
+    right = np.eye(len(questions.answers))[questions.unseen.examples.labels]
     assert accuracies(right, questions.unseen) == {"all": 1, "exists": 1, "relation": 1}
+    assert accuracies(1 - right, questions.unseen) == {"all": 0, "exists": 0, "relation": 0}
 
 
 @pytest.mark.parametrize("fusion", ["product", *map(long_only, sorted({*FUSIONS} - {"product"}))])

@@ -17,7 +17,7 @@ from seqjax.tasks.scenes import (
     answer_to,
     blind_entropy,
     caption_distribution,
-    draw_caption,
+    draw_captions,
     draw_questions,
     draw_scenes,
     entropy,
@@ -39,7 +39,7 @@ def test_captions_have_their_probabilities():
     assert one == {"a red circle": 0.5, "a large red circle": 0.5}
     assert entropy(one) == pytest.approx(math.log(2))
     random = np.random.default_rng(0)
-    drawn = Counter(draw_caption(random, SCENE) for _ in range(4000))
+    drawn = Counter(draw_captions(random, SCENE, 4000))
     assert set(drawn) == set(found)
     for caption, p in found.items():
         assert drawn[caption] / 4000 == pytest.approx(p, abs=5 * math.sqrt(p / 4000))
