@@ -4,9 +4,7 @@ from collections import Counter
 from pathlib import Path
 from typing import Any
 
-import matplotlib.pyplot as plt
-
-from experiments.common.plots import COLOURS, save
+from experiments.common.plots import COLOURS, pyplot, save
 from seqjax.cells.graph import ACTIVATIONS, DIAGONALS, ELEMENTWISE, INPUT, STATES, Graph
 
 SIGNS = {"+": "+", "-": "-", "*": "⊙"}
@@ -75,6 +73,7 @@ def draw_graph(path: Path, graph: Graph, title: str) -> None:
     places = _places(graph)
     width = max(x for x, _ in places) + 1
     height = max(y for _, y in places) + 1
+    plt = pyplot()
     figure, axes = plt.subplots(
         figsize=(max(5.0, 1.1 * width), max(2.6, 0.8 * height)), layout="constrained"
     )

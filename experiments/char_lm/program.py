@@ -51,6 +51,8 @@ def run(config: Config) -> dict[str, Any]:
     start = time.monotonic()
     use_cpu_devices(config.devices)
     data = load_data(config)
+    sizes = ", ".join(f"{len(ids):,} {split}" for split, ids in data.streams.items() if len(ids))
+    print(f"{config.data}: characters: {sizes}; {len(data.vocabulary)} kinds", flush=True)
     encode_prime(config.prime, config.data, data.vocabulary)  # an error comes now, not at the end
     steps_per_epoch = data.rows.inputs.shape[1] // config.seq_len
     num_steps = config.steps or config.epochs * steps_per_epoch or DEFAULT_STEPS
@@ -58,27 +60,13 @@ def run(config: Config) -> dict[str, Any]:
     program, data = placed(config, program, data)
     with open_run(config, name="char_lm") as workdir:
         write_json(workdir / "vocabulary.json", data.vocabulary.tokens)
-        announce(config, data, program, num_steps, steps_per_epoch, workdir)
+        count = sum(x.size for x in jax.tree.leaves(program.state.params))
+        print(f"{config.layers} x {config.hidden_size} {config.cell}, {count:,} parameters")
+        epochs = num_steps / steps_per_epoch
+        print(f"{num_steps:,} updates, {epochs:.2f} epochs; writing to {workdir}", flush=True)
         baseline = ngram_baseline(config, data)
         state = train(config, data, program, num_steps, baseline, workdir)
         return report(config, data, program, state, baseline, workdir, start)
-
-
-def announce(
-    config: Config,
-    data: Data,
-    program: Program,
-    num_steps: int,
-    steps_per_epoch: int,
-    workdir: Path,
-) -> None:
-    """Prints what is about to be done."""
-    sizes = ", ".join(f"{len(ids):,} {split}" for split, ids in data.streams.items() if len(ids))
-    count = sum(x.size for x in jax.tree.leaves(program.state.params))
-    print(f"{config.data}: characters: {sizes}; {len(data.vocabulary)} kinds")
-    print(f"{config.layers} x {config.hidden_size} {config.cell}, {count:,} parameters")
-    epochs = num_steps / steps_per_epoch
-    print(f"{num_steps:,} updates, {epochs:.2f} epochs; writing to {workdir}")
 
 
 def train(

@@ -16,6 +16,7 @@ from typing import Any, NoReturn
 from absl import app, flags, logging
 
 from experiments.common import process
+from experiments.common.compilation_cache import AUTO, use_compilation_cache
 from seqjax.errors import LARGEST_INT, InputError, RunError, one_line, shown
 from seqjax.files.json import read_object
 from seqjax.runs.stopping import Stopped
@@ -84,12 +85,18 @@ def run(main: Callable[..., Any], config_class: type, *, positional: bool = Fals
     sys.modules["__main__"].__doc__ = sys.modules[main.__module__].__doc__
     for field in dataclasses.fields(config_class):
         _define(field)
+    flags.DEFINE_string(
+        "compilation_cache",
+        AUTO,
+        "folder of compiled programs, for later runs; auto: the user's cache folder; none if empty",
+    )
 
     def program(arguments: list[str]) -> None:
         if not flags.FLAGS["verbosity"].present:
             logging.set_verbosity(logging.WARNING)  # Orbax reports every save
         with _sentences():
             process.raise_on_ctrl_c()
+            use_compilation_cache(flags.FLAGS.compilation_cache)
             if positional:
                 main(_config(config_class), arguments[1:])
             elif arguments[1:]:

@@ -6,11 +6,6 @@ from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
-import matplotlib
-
-matplotlib.use("Agg")
-import matplotlib.pyplot as plt
-
 from seqjax.files.writing import write_bytes
 
 # Okabe and Ito's colours, told apart by colour-blind readers; line styles tell them apart in grey.
@@ -57,6 +52,16 @@ def curve(
         axes.legend(frameon=False)
 
 
+def pyplot() -> Any:
+    """matplotlib.pyplot without windows; imported where something is drawn, since it takes a second."""
+    import matplotlib
+
+    matplotlib.use("Agg")
+    import matplotlib.pyplot as plt
+
+    return plt
+
+
 def save(figure: Any, path: Path) -> None:
     """Writes a figure to a PNG file, whole or not at all."""
     png = io.BytesIO()
@@ -67,6 +72,7 @@ def save(figure: Any, path: Path) -> None:
 @contextmanager
 def panels(path: Path, columns: int = 1) -> Iterator[Sequence[Any]]:
     """Axes side by side, to draw on within the `with`; the PNG file is written at its end."""
+    plt = pyplot()
     figure, axes = plt.subplots(
         1, columns, figsize=(7 if columns == 1 else 5.2 * columns, 4.2), layout="constrained"
     )

@@ -3,11 +3,10 @@
 from pathlib import Path
 from typing import Any, NamedTuple
 
-import matplotlib.pyplot as plt
 import numpy as np
 
 from experiments.common.intervals import half_width, interval
-from experiments.common.plots import COLOURS, LINES, label, level, panels
+from experiments.common.plots import COLOURS, LINES, label, level, panels, pyplot
 from experiments.common.tables import table
 from experiments.forget_bias.tasks import CHRONO, PUBLISHED
 
@@ -220,7 +219,7 @@ def draw_curves(path: Path, task: str, labels: Scores) -> None:
             for i, name in enumerate(names):
                 rate = best_rate(labels[name])
                 result = labels[name][rate]
-                shade = plt.get_cmap("cividis")(0.9 * i / max(1, len(names) - 1))
+                shade = pyplot().get_cmap("cividis")(0.9 * i / max(1, len(names) - 1))
                 by_bias = is_bias(name) and name != CHRONO
                 colour = shade if by_bias else "k" if name == CHRONO else COLOURS[i % len(COLOURS)]
                 if full(name) in published:
@@ -247,7 +246,9 @@ def draw_memory(path: Path, memory: dict[str, Any]) -> None:
         labels = memory["labels"]
         for i, name in enumerate(labels):
             chrono = name == CHRONO
-            shade = "k" if chrono else plt.get_cmap("cividis")(0.9 * i / max(1, len(labels) - 1))
+            shade = (
+                "k" if chrono else pyplot().get_cmap("cividis")(0.9 * i / max(1, len(labels) - 1))
+            )
             x = 1 + np.arange(len(memory["measured"][i]))
             axes.plot(
                 x,

@@ -23,7 +23,7 @@ COLOURS = {
 
 def draw(path: Path, levels: Sequence[tuple[str, Level]], *, columns: int = 120) -> None:
     """Draws the beginnings of named levels one below the other."""
-    figure, axes = plots.plt.subplots(
+    figure, axes = plots.pyplot().subplots(
         len(levels), 1, figsize=(12, 1.7 * len(levels)), layout="constrained", squeeze=False
     )
     for panel, (name, level) in zip(axes[:, 0], levels, strict=True):
@@ -37,4 +37,4 @@ def draw(path: Path, levels: Sequence[tuple[str, Level]], *, columns: int = 120)
         panel.set_xticks([])
         panel.set_yticks([])
     plots.save(figure, path)
-    plots.plt.close(figure)
+    plots.pyplot().close(figure)

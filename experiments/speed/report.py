@@ -125,7 +125,7 @@ def draw_ratios(path: Path, rows: list[dict[str, Any]]) -> None:
     peers = [p for p in PEERS if p != "seqjax" and any(p in row["ratios"] for row in rows)]
     if not peers:
         return
-    figure, panels = plots.plt.subplots(
+    figure, panels = plots.pyplot().subplots(
         1,
         len(cells),
         figsize=(3 + 3 * len(cells), 2 + len(shapes) * (0.1 * len(peers) + 0.3)),
@@ -149,7 +149,7 @@ def draw_ratios(path: Path, rows: list[dict[str, Any]]) -> None:
         *panels[0][0].get_legend_handles_labels(), loc="outside right upper", frameon=False
     )
     plots.save(figure, path)
-    plots.plt.close(figure)
+    plots.pyplot().close(figure)
 
 
 def draw_bars(axes: Any, ratios: dict[str, list[float]]) -> None:
@@ -179,7 +179,7 @@ def draw_growth(path: Path, lines: dict[str, list], exponents: dict[str, float])
     axes_names = [axis for axis in titles if any(name.startswith(axis) for name in lines)]
     if not lines:
         return
-    figure, panels = plots.plt.subplots(
+    figure, panels = plots.pyplot().subplots(
         1, len(axes_names), figsize=(4.5 * len(axes_names), 4), squeeze=False, layout="constrained"
     )
     for panel, axis in zip(panels[0], axes_names, strict=True):
@@ -192,4 +192,4 @@ def draw_growth(path: Path, lines: dict[str, list], exponents: dict[str, float])
         panel.spines[["top", "right"]].set_visible(False)
         panel.legend(frameon=False)
     plots.save(figure, path)
-    plots.plt.close(figure)
+    plots.pyplot().close(figure)

@@ -7,7 +7,7 @@ from typing import Any
 
 import numpy as np
 
-from experiments.common.plots import COLOURS, LINES, plt, save
+from experiments.common.plots import COLOURS, LINES, pyplot, save
 
 FLOOR = 1e-12  # lower end of the gradient axis
 LECTURES = {"RNN: about 7": 7, "about 20": 20, "LSTM: about 100": 100}
@@ -76,7 +76,7 @@ def scalar_decay(path: Path, curves: dict[str, list[float]]) -> None:
 
 def gradient_by_lag(path: Path, networks: dict[str, Any]) -> None:
     """The gradient of nine networks: a panel before training and one after."""
-    figure, panels = plt.subplots(
+    figure, panels = pyplot().subplots(
         1, 2, figsize=(11, 4.8), layout="constrained", sharey=True, sharex=True
     )
     for axes, when in zip(panels, ("initial", "trained"), strict=True):
@@ -96,12 +96,12 @@ def gradient_by_lag(path: Path, networks: dict[str, Any]) -> None:
     handles, labels = panels[0].get_legend_handles_labels()
     figure.legend(handles, labels, loc="outside right upper", frameon=False)
     save(figure, path)
-    plt.close(figure)
+    pyplot().close(figure)
 
 
 def memory_horizon(path: Path, networks: dict[str, Any]) -> None:
     """Each network's horizon before and after training, and the numbers of lectures as lines."""
-    figure, axes = plt.subplots(figsize=(8, 4.8), layout="constrained")
+    figure, axes = pyplot().subplots(figsize=(8, 4.8), layout="constrained")
     places = np.arange(len(networks))[::-1]
     for when, label, marker, shift in (
         ("initial", "at initialisation", "o", 0.12),
@@ -138,12 +138,12 @@ def memory_horizon(path: Path, networks: dict[str, Any]) -> None:
     axes.spines[["top", "right"]].set_visible(False)
     figure.legend(loc="outside lower center", ncols=2, frameon=False)
     save(figure, path)
-    plt.close(figure)
+    pyplot().close(figure)
 
 
 def accuracy_by_lag(path: Path, networks: dict[str, Any]) -> None:
     """The accuracy of the trained networks, averaged over five neighbouring lags."""
-    figure, axes = plt.subplots(figsize=(8, 4.6), layout="constrained")
+    figure, axes = pyplot().subplots(figsize=(8, 4.6), layout="constrained")
     for name, network in networks.items():
         accuracy = np.array(network["trained"]["accuracy"])
         width = min(5, len(accuracy))
@@ -159,7 +159,7 @@ def accuracy_by_lag(path: Path, networks: dict[str, Any]) -> None:
     axes.spines[["top", "right"]].set_visible(False)
     figure.legend(loc="outside right upper", frameon=False)
     save(figure, path)
-    plt.close(figure)
+    pyplot().close(figure)
 
 
 def _style(name: str) -> dict[str, Any]:
@@ -186,7 +186,7 @@ def _linear(log_norm: Any) -> np.ndarray:
 
 
 def _axes() -> tuple[Any, Any]:
-    return plt.subplots(figsize=(7, 4.2), layout="constrained")
+    return pyplot().subplots(figsize=(7, 4.2), layout="constrained")
 
 
 def _save(figure: Any, axes: Any, path: Path) -> None:
@@ -194,4 +194,4 @@ def _save(figure: Any, axes: Any, path: Path) -> None:
     axes.spines[["top", "right"]].set_visible(False)
     axes.legend(frameon=False)
     save(figure, path)
-    plt.close(figure)
+    pyplot().close(figure)

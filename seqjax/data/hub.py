@@ -1,9 +1,9 @@
 """Data sets of the Hugging Face hub, by name."""
 
 import re
+from collections.abc import Iterator
+from contextlib import contextmanager
 from typing import Any
-
-import datasets
 
 from seqjax.errors import InputError
 
@@ -17,6 +17,8 @@ def load_hub(name: str) -> dict[str, Any]:
     Raises:
       InputError: if it is no such name, or cannot be loaded.
     """
+    import datasets  # it takes a second, which programs that read files need not wait
+
     # `datasets` would take a path or a URL, too; no such name is one. From version 4 on it runs no
     # code of a data set.
     parts = name.split("/")
@@ -36,13 +38,15 @@ def load_hub(name: str) -> dict[str, Any]:
     raise InputError(f"data=hf:{name}: cannot load it ({'; '.join(errors)}).")
 
 
-class _quiet:
+@contextmanager
+def _quiet() -> Iterator[None]:
     """Hides the progress bars of `datasets` for a moment."""
+    import datasets
 
-    def __enter__(self) -> None:
-        self.disabled = datasets.are_progress_bars_disabled()
-        datasets.disable_progress_bars()
-
-    def __exit__(self, *_: object) -> None:
-        if not self.disabled:
+    disabled = datasets.are_progress_bars_disabled()
+    datasets.disable_progress_bars()
+    try:
+        yield
+    finally:
+        if not disabled:
             datasets.enable_progress_bars()

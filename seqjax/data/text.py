@@ -14,9 +14,7 @@ import zlib
 from collections.abc import Iterator
 from contextlib import suppress
 from pathlib import Path
-from typing import NamedTuple
-
-import datasets
+from typing import Any, NamedTuple
 
 from seqjax.data.hub import load_hub
 from seqjax.errors import InputError, check_fraction, shown
@@ -214,7 +212,7 @@ def _load_hub(name: str) -> dict[str, str]:
     return {SPLIT_WORDS.get(split, split): _column(d) for split, d in loaded.items()}
 
 
-def _column(dataset: datasets.Dataset) -> str:
+def _column(dataset: Any) -> str:
     strings = [k for k, v in dataset.features.items() if getattr(v, "dtype", "") == "string"]
     if not strings:
         raise InputError(f"the data set has no text column, only {list(dataset.features)}.")

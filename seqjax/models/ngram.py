@@ -41,64 +41,62 @@ def witten_bell(train: np.ndarray, test: np.ndarray, vocab_size: int, order: int
             raise InputError(f"the ids of {name} must be integers from 0 to {vocab_size - 1}.")
     train, test = train.astype(np.int64), test.astype(np.int64)
     probability = np.full(len(test), 1.0 / vocab_size)
-    # A context is named by a small integer: 0 for the empty one, then the place of the pair
-    # (shorter context, one token further back) among those seen in training, -1 for unseen.
-    train_context = np.zeros(len(train), np.int64)
-    test_context = np.zeros(len(test), np.int64)
-    for length in range(min(order, len(train))):
-        if length:
-            names, train_context = _extend(train_context, train, length, vocab_size)
-            test_context = _look_up(names, test_context, test, length, vocab_size)
+    # A context is named by a small integer: 0 for the empty one, then the place of its tokens among all that
+    # training has of this length; -1 for one that is not there.
+    contexts = np.zeros(len(train), np.int64), np.zeros(len(test), np.int64)
+    for _ in range(min(order, len(train))):
+        known = contexts[0] >= 0
+        grams, places, counts = _count((contexts[0] * vocab_size + train)[known])
+        keys = np.where(contexts[1] < 0, -1, contexts[1] * vocab_size + test)
+        test_places = _place(grams, keys)
         probability = _interpolate(
-            (train_context, train), (test_context, test), probability, vocab_size
+            grams // vocab_size, counts, contexts[1], test_places, probability
         )
+        # What ends at one token, its context included, is the context of the next.
+        train_places = np.full(len(train), -1)
+        train_places[known] = places
+        contexts = _moved(train_places), _moved(test_places)
     return float(-np.mean(np.log(probability[1:])))
 
 
-def _extend(
-    context: np.ndarray, tokens: np.ndarray, length: int, vocab_size: int
-) -> tuple[np.ndarray, np.ndarray]:
-    """Lengthens every context by one token to the left; returns the names and the new ids."""
-    names, ids = np.unique(_pairs(context, tokens, length, vocab_size), return_inverse=True)
-    if names[0] == -1:  # positions without so long a past
-        names, ids = names[1:], ids - 1
-    return names, ids
-
-
-def _look_up(
-    names: np.ndarray, context: np.ndarray, tokens: np.ndarray, length: int, vocab_size: int
-) -> np.ndarray:
-    return _place(names, _pairs(context, tokens, length, vocab_size))
-
-
-def _pairs(context: np.ndarray, tokens: np.ndarray, length: int, vocab_size: int) -> np.ndarray:
-    pairs = np.full(len(tokens), -1, np.int64)
-    pairs[length:] = context[length:] * vocab_size + tokens[: max(len(tokens) - length, 0)]
-    return np.where(context < 0, -1, pairs)
+def _count(keys: np.ndarray) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
+    """The different keys in order, the place of each key among them, and how often each occurs."""
+    if len(keys) and keys.max() < 4 * len(keys):  # by a table: far faster than to sort
+        table = np.bincount(keys)
+        found = np.flatnonzero(table)
+        return found, (np.cumsum(table > 0) - 1)[keys], table[found]
+    return np.unique(keys, return_inverse=True, return_counts=True)
 
 
 def _interpolate(
-    train: tuple[np.ndarray, np.ndarray],
-    test: tuple[np.ndarray, np.ndarray],
+    parents: np.ndarray,
+    counts: np.ndarray,
+    contexts: np.ndarray,
+    places: np.ndarray,
     shorter: np.ndarray,
-    vocab_size: int,
 ) -> np.ndarray:
-    """One level of the formula, at every test position; an unseen context leaves p as it is."""
-    (context, token), (test_context, test_token) = train, test
-    seen = context >= 0
-    context, token = context[seen], token[seen]
-    if not len(context):
-        return shorter
-    grams, gram_counts = np.unique(context * vocab_size + token, return_counts=True)
-    num_contexts = int(context.max()) + 1
-    context_counts = np.bincount(context, minlength=num_contexts)
-    kinds = np.bincount(grams // vocab_size, minlength=num_contexts)
+    """One level of the formula, at every test position; an unseen context leaves p as it is.
 
-    place = _place(grams, test_context * vocab_size + test_token)
-    count = np.where(place >= 0, gram_counts[place], 0)
-    known = test_context >= 0
-    total, kind = context_counts[test_context], kinds[test_context]
-    return np.where(known, (count + kind * shorter) / (total + kind), shorter)
+    Args:
+      parents: `[G]`, the context of each n-gram of the training text.
+      counts: `[G]`, how often it occurs.
+      contexts: `[M]`, of the test text; -1 for none.
+      places: `[M]`, which n-gram stands there; -1 for none of training's.
+      shorter: `[M]`, p given the shorter context.
+    """
+    if not len(parents):
+        return shorter
+    size = max(int(parents.max()), int(contexts.max(initial=0))) + 1
+    total = np.bincount(parents, weights=counts, minlength=size)[contexts]
+    kinds = np.bincount(parents, minlength=size)[contexts]
+    count = np.where(places >= 0, counts[places], 0)
+    seen = (contexts >= 0) & (total > 0)  # the text's last tokens are followed by none
+    return np.where(seen, (count + kinds * shorter) / np.where(seen, total + kinds, 1), shorter)
+
+
+def _moved(places: np.ndarray) -> np.ndarray:
+    """Each value one position later; -1 at the first."""
+    return np.concatenate([[-1], places[:-1]])
 
 
 def _place(sorted_values: np.ndarray, values: np.ndarray) -> np.ndarray:
