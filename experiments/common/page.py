@@ -14,24 +14,32 @@ CELLS = ("lstm", "gru", "rnn", "mgu")  # of cells.js
 
 
 def page(folder: Path, name: str, data: Any = None, *, scripts: Sequence[str] = ()) -> str:
-    """The page NAME.html of a folder, with NAME.css and NAME.js and the style and script of all pages in it.
+    """A page of NAME.html, NAME.css and NAME.js of a folder, within page.html, page.css and page.js of all pages.
+
+    NAME.html begins with the heading, `<h1>`, which is the title, too; what follows the first empty line is the body.
 
     Args:
-      folder: where the three files are.
+      folder: where its three files are.
       name: of them.
       data: JSON values that the script finds as `DATA`; None for none.
       scripts: of this folder, that come before: "cells".
     """
-    html, css, js = (
+    body, css, js = (
         (folder / f"{name}.{kind}").read_text("utf-8") for kind in ("html", "css", "js")
     )
-    base = [(HERE / f"page.{kind}").read_text("utf-8") for kind in ("css", "js")]
+    heading, _, body = body.partition("\n\n")
+    frame, base, script = (
+        (HERE / f"page.{kind}").read_text("utf-8") for kind in ("html", "css", "js")
+    )
     if data is not None:
         # (no text in the data can end the script that it stands in)
         text = json.dumps(data, ensure_ascii=False, allow_nan=False).replace("<", "\\u003c")
-        base[1] += f"\nconst DATA = {text};\n"
-    base[1] += "".join((HERE / f"{script}.js").read_text("utf-8") for script in scripts)
-    return html.replace("{{style}}", base[0] + css).replace("{{script}}", base[1] + js)
+        script += f"\nconst DATA = {text};\n"
+    script += "".join((HERE / f"{part}.js").read_text("utf-8") for part in scripts)
+    title = heading.partition("</h1>")[0].removeprefix("<h1>")
+    frame = frame.replace("{{title}}", title).replace("{{heading}}", heading)
+    frame = frame.replace("{{body}}", body.strip()).replace("{{style}}", base + css)
+    return frame.replace("{{script}}", script + js)
 
 
 def packed(array: Any) -> dict[str, Any]:
