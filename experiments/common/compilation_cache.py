@@ -10,6 +10,8 @@ from pathlib import Path
 
 import jax
 
+from seqjax.errors import InputError
+
 AUTO = "auto"
 LARGEST = 1 << 30  # bytes that are kept; what was read longest ago goes first
 
@@ -17,13 +19,15 @@ LARGEST = 1 << 30  # bytes that are kept; what was read longest ago goes first
 def use_compilation_cache(folder: str) -> Path | None:
     """Lets JAX keep what it compiles in a folder; returns where, or None where nothing is kept.
 
-    A folder that cannot be written, or that another user can write to, is not used: what stands in it is run.
-    Entries are named by JAX by all that they depend on, the versions among them; each kind of processor has a folder
+    A folder that cannot be written, or that another user can write to, is not used: what stands in it is run. Entries are named by JAX by all that they depend on, the versions among them; each kind of processor has a folder
     of its own below. An entry that cannot be read is compiled anew.
 
     Args:
       folder: "auto", the user's own cache folder; a path; or "" for none. Where JAX_COMPILATION_CACHE_DIR is
         set, "auto" leaves it to JAX.
+
+    Raises:
+      InputError: if a path is given and cannot be used.
     """
     if not folder or (folder == AUTO and getattr(jax.config, "jax_compilation_cache_dir", None)):
         return None
@@ -32,10 +36,14 @@ def use_compilation_cache(folder: str) -> Path | None:
     try:
         own = root.expanduser() / processor()
         own.mkdir(mode=0o700, parents=True, exist_ok=True)
-        if not _is_ours(own):
-            return None
-        _make_room(own)
-    except (OSError, RuntimeError, ValueError):  # read-only, full, nobody's home, no path
+        reason = _reason_against(own)
+        if not reason:
+            _make_room(own)
+    except (OSError, RuntimeError, ValueError) as error:  # read-only, full, nobody's home, no path
+        reason = str(error)
+    if reason and folder != AUTO:
+        raise InputError(f"compilation_cache={folder} cannot be used: {reason}.")
+    if reason:
         return None
     jax.config.update("jax_compilation_cache_dir", str(own))
     jax.config.update("jax_persistent_cache_min_compile_time_secs", 0.0)
@@ -55,12 +63,14 @@ def processor() -> str:
     return hashlib.sha256(text.encode()).hexdigest()[:16]
 
 
-def _is_ours(folder: Path) -> bool:
-    """Whether this user alone can write to the folder, and can."""
+def _reason_against(folder: Path) -> str:
+    """Why programs should not be kept there; "" where this user alone can write to it, and can."""
     status = folder.stat()
-    others = status.st_mode & (stat.S_IWGRP | stat.S_IWOTH)
-    owned = not hasattr(os, "getuid") or status.st_uid == os.getuid()
-    return owned and not others and os.access(folder, os.W_OK)
+    if hasattr(os, "getuid") and status.st_uid != os.getuid():
+        return "it is another user's, who could put programs there"
+    if status.st_mode & (stat.S_IWGRP | stat.S_IWOTH):
+        return "others can write to it, and so put programs there"
+    return "" if os.access(folder, os.W_OK) else "it cannot be written to"
 
 
 def _make_room(folder: Path) -> None:

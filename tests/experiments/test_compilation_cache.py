@@ -9,6 +9,7 @@ import pytest
 
 from experiments.common import compilation_cache
 from experiments.common.compilation_cache import use_compilation_cache
+from seqjax import InputError
 from tests.support.tiers import long_only
 
 ROOT = Path(__file__).parents[2]
@@ -72,15 +73,24 @@ def settings(monkeypatch):
 def test_folders_that_are_not_used(tmp_path, settings, monkeypatch):
     assert use_compilation_cache("") is None
     (tmp_path / "file").write_text("")
-    assert use_compilation_cache(str(tmp_path / "file")) is None
-    assert use_compilation_cache("\0") is None
+    refused(tmp_path / "file", "cannot be used: .*[Nn]ot a directory")
+    refused("\0", "cannot be used: .*null byte")
     shared = use_compilation_cache(str(tmp_path / "shared"))
     assert settings.pop("jax_compilation_cache_dir") == str(shared)
-    shared.chmod(0o777)  # others could put programs there
-    assert use_compilation_cache(str(tmp_path / "shared")) is None
+    shared.chmod(0o777)
+    refused(tmp_path / "shared", "others can write to it")
     monkeypatch.setattr(compilation_cache.os, "access", lambda *_: False)
-    assert use_compilation_cache(str(tmp_path / "read_only")) is None
+    refused(tmp_path / "read_only", "it cannot be written to")
+    monkeypatch.setenv("XDG_CACHE_HOME", str(tmp_path))
+    assert (
+        use_compilation_cache("auto") is None
+    )  # which nobody has asked for, so that it is no error
     assert "jax_compilation_cache_dir" not in settings
+
+
+def refused(folder, reason):
+    with pytest.raises(InputError, match=reason):
+        use_compilation_cache(str(folder))
 
 
 def test_what_was_read_longest_ago_makes_room(tmp_path, settings, monkeypatch):
