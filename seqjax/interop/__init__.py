@@ -12,13 +12,19 @@ from seqjax.interop.exporting import (
     register_states,
 )
 from seqjax.interop.keras import from_keras, read_keras, to_keras
-from seqjax.interop.onnx import from_onnx, language_model_to_onnx, to_onnx
+from seqjax.interop.onnx import (
+    classifier_to_onnx,
+    from_onnx,
+    language_model_to_onnx,
+    to_onnx,
+)
 from seqjax.interop.safetensors import read_safetensors, write_safetensors
 from seqjax.interop.torch import from_torch, to_torch
 from seqjax.interop.weights import Layers
 
 __all__ = [
     "Layers",
+    "classifier_to_onnx",
     "export_sequence",
     "export_step",
     "export_token_step",

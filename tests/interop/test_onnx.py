@@ -7,9 +7,15 @@ import pytest
 from flax import nnx
 
 from seqjax import CELLS, InputError
-from seqjax.interop import Layers, from_onnx, language_model_to_onnx, to_onnx
+from seqjax.interop import (
+    Layers,
+    classifier_to_onnx,
+    from_onnx,
+    language_model_to_onnx,
+    to_onnx,
+)
 from seqjax.interop.onnx import OPERATORS
-from seqjax.models import LanguageModel
+from seqjax.models import LanguageModel, SequenceClassifier
 from seqjax.training.modules import split_model
 from tests.interop.test_torch import run_layers
 from tests.support.randomness import randomise
@@ -93,6 +99,53 @@ def test_a_language_model_speaks_the_same(name, tied):
     found = session_of(graph).run(["logits"], {"tokens": tokens, **feeds})[0]
     _, expected = model(jnp.asarray(tokens.T))
     np.testing.assert_allclose(found.swapaxes(0, 1), expected, rtol=1e-4, atol=1e-5)
+
+
+@pytest.mark.parametrize(
+    ("pooling", "name", "directions", "num_layers"),
+    [
+        ("last", "lstm", 2, 2),
+        ("max", "gru", 1, 1),
+        pytest.param("mean", "lstm", 1, 2, marks=pytest.mark.long),
+        pytest.param("mean", "gru_reset_before", 2, 1, marks=pytest.mark.long),
+        pytest.param("max", "rnn", 2, 2, marks=pytest.mark.long),
+        pytest.param("last", "lstm_peephole", 1, 1, marks=pytest.mark.long),
+    ],
+)
+def test_a_classifier_as_a_graph(pooling, name, directions, num_layers):
+    """... over lengths, 0 among them; what stands in the padding counts for nothing."""
+    cells = [CELLS[name](H)] * num_layers
+    model = SequenceClassifier(
+        11,
+        3,
+        cells,
+        embedding_size=D,
+        pooling=pooling,
+        bidirectional=directions == 2,
+        rngs=nnx.Rngs(0),
+    )
+    graphdef, params, *_ = split_model(model)
+    model = nnx.merge(graphdef, randomise(params, 5))
+    session = session_of(classifier_to_onnx(model, name))
+    for steps, lengths in ((7, [7, 3, 0, 1]), (1, [1, 0]), (30, [30])):
+        tokens = np.random.default_rng(steps).integers(0, 11, (steps, len(lengths)))
+        lengths = np.array(lengths, np.int32)
+        found = session.run(None, {"tokens": tokens, "lengths": lengths})[0]
+        expected = model(jnp.asarray(tokens.T), jnp.asarray(lengths))
+        np.testing.assert_allclose(found, expected, rtol=1e-4, atol=1e-5)
+        other = np.where(np.arange(steps)[:, None] < lengths, tokens, 5)
+        again = session.run(None, {"tokens": other, "lengths": lengths})[0]
+        np.testing.assert_allclose(again, found, atol=1e-6)
+
+
+def test_classifiers_that_no_graph_is():
+    how = {"embedding_size": H, "rngs": nnx.Rngs(0)}
+    model = SequenceClassifier(11, 3, [CELLS["mgu"](H)], **how)
+    with pytest.raises(InputError, match="ONNX has no mgu"):
+        classifier_to_onnx(model, "mgu")
+    model = SequenceClassifier(11, 3, [CELLS["lstm"](H)] * 2, connections="residual", **how)
+    with pytest.raises(InputError, match="only plain layers can be written"):
+        classifier_to_onnx(model, "lstm")
 
 
 def node(operator="LSTM", **attributes):
