@@ -5,17 +5,20 @@ import json
 import jax
 import numpy as np
 import pytest
+from flax import nnx
 
 from experiments.char_lm import Config as CharConfig
 from experiments.char_lm import run as train
 from experiments.common import page as common
-from experiments.export import Config, program, run
-from seqjax import InputError
+from experiments.export import Config, latency, program, run
+from seqjax import InputError, lstm
 from seqjax.interop.pretrained import from_pretrained, save_pretrained
+from seqjax.models import LanguageModel
 from seqjax.training.language_modelling import make_sample
-from seqjax.training.modules import split_model
+from seqjax.training.modules import merge_model, split_model
 from seqjax.training.saved_models import load_language_model
 from tests.support import browser
+from tests.support.randomness import randomise
 from tests.support.tiers import long_only
 
 PRIME = "the "
@@ -123,3 +126,16 @@ def test_what_is_no_run_is_refused(tmp_path):
         Config()
     with pytest.raises(InputError):
         run(Config(checkpoint=str(tmp_path), workdir=str(tmp_path / "out")))
+
+
+@pytest.mark.long
+def test_every_way_that_is_timed_chooses_the_same_tokens(monkeypatch):
+    pytest.importorskip("onnxruntime")
+    pytest.importorskip("torch")
+    monkeypatch.setattr(latency, "TURNS", 1)
+    monkeypatch.setattr(latency, "CALLS", 10)
+    model = LanguageModel(latency.VOCAB, [lstm(8)], embedding_size=8, rngs=nnx.Rngs(0))
+    split = split_model(model)
+    model = merge_model(split, randomise(split.params, 1))
+    times = latency.microseconds({name: make(model) for name, make in latency.WAYS.items()})
+    assert all(len(calls) == 10 and min(calls) > 0 for calls in times.values())
