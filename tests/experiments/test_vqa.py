@@ -14,12 +14,13 @@ from experiments.common import page as common
 from experiments.vqa import gallery
 from experiments.vqa.gallery import network_data
 from experiments.vqa.network import accuracies, make_model, make_trainee
-from experiments.vqa.program import Config, run
+from experiments.vqa.program import GUESSES, Config, run
 from experiments.vqa.questions import UNSEEN, load_questions
 from seqjax import InputError, gru
 from seqjax.data.sets.easy_vqa import load_easy_vqa
 from seqjax.models import QuestionAnswerer
 from seqjax.models.question_answerer import FUSIONS
+from seqjax.tasks.scenes import draw_questions
 from seqjax.training.modules import merge_model, split_model
 from tests.support import browser
 from tests.support.randomness import randomise
@@ -139,6 +140,18 @@ def test_wheels_that_are_none(tmp_path):
     write_wheel(tmp_path, side=32)
     with pytest.raises(InputError, match="not 64 x 64"):
         load_easy_vqa(tmp_path)
+
+
+def test_the_ceiling_of_who_sees_nothing():
+    """... is what the best guess from the words alone reaches on many questions."""
+    exact = {"exists": 1 / 2, "count": 1 / 4, "colour": (1 / 3 + 1 / 3 + 1 / 4) / 3}
+    assert pytest.approx(exact | {"relation": 1 / 2}) == GUESSES
+    answers = {}
+    for question in draw_questions(np.random.default_rng(0), 6000, without=UNSEEN):
+        if question.kind == "colour":
+            answers.setdefault(question.words, []).append(question.answer)
+    best = sum(max(map(found.count, set(found))) for found in answers.values())
+    assert best / sum(map(len, answers.values())) == pytest.approx(GUESSES["colour"], abs=0.04)
 
 
 def test_questions_without_pairs_that_are_held_out():
