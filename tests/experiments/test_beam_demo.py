@@ -1,8 +1,7 @@
 """The page of beams: its JavaScript against the library's search and LSTM, and the page in a browser."""
 
 import json
-import shutil
-import subprocess
+from functools import partial
 
 import jax
 import jax.numpy as jnp
@@ -30,18 +29,8 @@ def data(trained):
 @pytest.fixture(scope="module")
 def node(data):
     """Evaluates an expression after the page's script, without a page."""
-    path = shutil.which("node")
-    if path is None:
-        pytest.skip("no node")
-    script = (beam_demo.HERE / "beam_demo.js").read_text(encoding="utf-8")
-
-    def evaluate(expression):
-        code = f"const DATA = {json.dumps(data)};\n{script};\nconsole.log(JSON.stringify({expression}))"
-        done = subprocess.run([path, "-"], input=code, capture_output=True, text=True, timeout=60)
-        assert done.returncode == 0, done.stderr
-        return json.loads(done.stdout)
-
-    return evaluate
+    # (beside its script, a page has its data)
+    return partial(browser.evaluated, [beam_demo.HERE / "beam_demo.js"], data=data)
 
 
 def search_in_page(node, name, options):

@@ -1,8 +1,7 @@
 """The page of gates: its JavaScript against the library's cells, and its sliders in a browser."""
 
 import json
-import shutil
-import subprocess
+from functools import partial
 
 import jax
 import jax.numpy as jnp
@@ -60,18 +59,7 @@ def library_gru(steps, h0, u):
 @pytest.fixture(scope="module")
 def node():
     """Evaluates an expression after the page's script, without a page."""
-    path = shutil.which("node")
-    if path is None:
-        pytest.skip("no node")
-    script = (gates_demo.HERE / "gates_demo.js").read_text(encoding="utf-8")
-
-    def evaluate(expression):
-        code = f"{script};\nconsole.log(JSON.stringify({expression}))"
-        done = subprocess.run([path, "-"], input=code, capture_output=True, text=True, timeout=60)
-        assert done.returncode == 0, done.stderr
-        return json.loads(done.stdout)
-
-    return evaluate
+    return partial(browser.evaluated, [gates_demo.HERE / "gates_demo.js"])
 
 
 @pytest.fixture(scope="module")

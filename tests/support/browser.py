@@ -46,12 +46,13 @@ def has_two_themes(page: Any) -> bool:
     return len(grounds) == 2
 
 
-def evaluated(scripts: Sequence[Path], code: str) -> Any:
-    """What an expression is after some scripts, by Node."""
+def evaluated(scripts: Sequence[Path], code: str, *, data: Any = None) -> Any:
+    """What an expression is after some scripts, by Node; DATA is there for them."""
     node = shutil.which("node")
     if node is None:
         pytest.skip("no Node")
-    text = "\n".join(path.read_text("utf-8") for path in scripts)
+    text = f"const DATA = {json.dumps(data)};\n"
+    text += "\n".join(path.read_text("utf-8") for path in scripts)
     text += f"\nconsole.log(JSON.stringify({code}));"
     done = subprocess.run([node, "-"], input=text, capture_output=True, text=True, timeout=60)
     assert done.returncode == 0, done.stderr
