@@ -15,7 +15,7 @@ from tests.support.tiers import long_only
 ROOT = Path(__file__).parents[2]
 
 
-def small_run(folder, workdir, *flags):
+def small_run(folder, workdir, *flags, more=None):
     """A run of char_lm in a process of its own; its metrics, and what it wrote to its error stream."""
     text = folder / "text.txt"
     text.write_text("the cat sat on the mat. the dog ate the cat's hat. " * 40)
@@ -23,6 +23,7 @@ def small_run(folder, workdir, *flags):
     command = [sys.executable, "-m", "experiments.char_lm", f"--data={text}", "--length=5"]
     environment = {**os.environ, "XDG_CACHE_HOME": str(folder / "cache")}
     environment.pop("JAX_COMPILATION_CACHE_DIR", None)
+    environment |= more or {}
     done = subprocess.run(
         [*command, *sizes, f"--workdir={folder / workdir}", *flags],
         cwd=ROOT, env=environment, capture_output=True, text=True, timeout=200,
@@ -35,8 +36,18 @@ def entries(folder):
     return sorted((folder / "cache" / "seqjax" / compilation_cache.processor()).glob("*-cache"))
 
 
+def test_a_second_start_compiles_nothing(tmp_path):
+    """JAX says of every program that it does not find that it does not."""
+    tell = {"JAX_EXPLAIN_CACHE_MISSES": "1"}
+    misses = [
+        small_run(tmp_path, name, more=tell)[1].count("COMPILATION CACHE MISS") for name in "ab"
+    ]
+    assert misses[0] > 5
+    assert misses[1] == 0
+
+
 @pytest.mark.parametrize("harm", ["none", *map(long_only, ("truncated", "other bytes", "emptied"))])
-def test_a_second_start_compiles_nothing_and_gives_the_same(tmp_path, harm):
+def test_a_second_start_gives_the_same(tmp_path, harm):
     first, complaint = small_run(tmp_path, "first")
     assert complaint == ""
     kept = entries(tmp_path)
@@ -82,9 +93,7 @@ def test_folders_that_are_not_used(tmp_path, settings, monkeypatch):
     monkeypatch.setattr(compilation_cache.os, "access", lambda *_: False)
     refused(tmp_path / "read_only", "it cannot be written to")
     monkeypatch.setenv("XDG_CACHE_HOME", str(tmp_path))
-    assert (
-        use_compilation_cache("auto") is None
-    )  # which nobody has asked for, so that it is no error
+    assert use_compilation_cache("auto") is None  # nobody has asked for it: no error
     assert "jax_compilation_cache_dir" not in settings
 
 
