@@ -37,9 +37,18 @@ def page(folder: Path, name: str, data: Any = None, *, scripts: Sequence[str] = 
         script += f"\nconst DATA = {text};\n"
     script += "".join((HERE / f"{part}.js").read_text("utf-8") for part in scripts)
     title = heading.partition("</h1>")[0].removeprefix("<h1>")
-    frame = frame.replace("{{title}}", title).replace("{{heading}}", heading)
-    frame = frame.replace("{{body}}", body.strip()).replace("{{style}}", base + css)
-    return frame.replace("{{script}}", script + js)
+    parts = {"title": title, "heading": heading, "body": body.strip()}
+    return fill(frame, **parts, style=base + css, script=script + js)
+
+
+def fill(template: str, **parts: str) -> str:
+    """The template with every `{{name}}` replaced; braces within the parts stay as they are."""
+    pieces = template.split("{{")
+    out = [pieces[0]]
+    for piece in pieces[1:]:
+        name, text = piece.split("}}", 1)
+        out += [parts[name], text]
+    return "".join(out)
 
 
 def packed(array: Any) -> dict[str, Any]:

@@ -15,6 +15,7 @@ from typing import Any, NamedTuple
 
 import numpy as np
 
+from experiments.common.page import fill
 from experiments.look_inside.model import CANDIDATES
 from experiments.look_inside.text import Property
 
@@ -112,16 +113,6 @@ def build(
         series="".join(elements[1:]),
     )
     return page, len(elements)
-
-
-def fill(template: str, **parts: str) -> str:
-    """The template with every `{{name}}` replaced; braces within the parts stay as they are."""
-    pieces = template.split("{{")
-    out = [pieces[0]]
-    for piece in pieces[1:]:
-        name, text = piece.split("}}", 1)
-        out += [parts[name], text]
-    return "".join(out)
 
 
 def _as_bytes(p: Property) -> np.ndarray:
