@@ -250,4 +250,4 @@ def perplexity(loss: float) -> float:
 
 
 if __name__ == "__main__":
-    cli.run(run, Config)
+    cli.run(run, Config, processes=True)

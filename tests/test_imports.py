@@ -26,7 +26,7 @@ ALLOWED = {  # from the ground floor up; every room may import CORE and itself
     "data": {"files"},
     "wrappers": {"fast_scan"},
     "recurrence": {"fast_scan"},
-    "runs": {"files"},
+    "runs": {"files", "devices"},
     "decode": {"fast_scan"},
     "diagnose": {"recurrence"},
     "layers": {"fast_scan", "recurrence", "wrappers"},

@@ -2,4 +2,4 @@ from experiments.classify.program import Config, main
 from experiments.common import cli
 
 if __name__ == "__main__":
-    cli.run(main, Config)
+    cli.run(main, Config, processes=True)

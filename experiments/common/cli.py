@@ -15,7 +15,7 @@ from typing import Any, NoReturn
 
 from absl import app, flags, logging
 
-from experiments.common import process
+from experiments.common import process, several
 from experiments.common.compilation_cache import AUTO, use_compilation_cache
 from seqjax.errors import LARGEST_INT, InputError, RunError, one_line, shown
 from seqjax.files.json import read_object
@@ -69,10 +69,17 @@ def chosen(flag: str, text: str, names: Collection[str]) -> tuple[str, ...]:
     return found
 
 
-def run(main: Callable[..., Any], config_class: type, *, positional: bool = False) -> None:
+def run(
+    main: Callable[..., Any],
+    config_class: type,
+    *,
+    positional: bool = False,
+    processes: bool = False,
+) -> None:
     """Parses the command line into a config and calls `main(config)`.
 
-    With `positional`, `main(config, arguments)` also gets what is no flag.
+    With `positional`, `main(config, arguments)` also gets what is no flag. With `processes`, the
+    program can be one of several that train one network.
 
     With `--resume`, flags that are not on the command line take the values of the run that is
     resumed, from `config.json` in `--workdir`.
@@ -91,12 +98,17 @@ def run(main: Callable[..., Any], config_class: type, *, positional: bool = Fals
         "folder of compiled programs, for later runs; auto: the user's cache folder; none if empty",
     )
 
+    if processes:
+        several.define_flags()
+
     def program(arguments: list[str]) -> None:
         if not flags.FLAGS["verbosity"].present:
             logging.set_verbosity(logging.WARNING)  # Orbax reports every save
         with _sentences():
             process.raise_on_ctrl_c()
             use_compilation_cache(flags.FLAGS.compilation_cache)
+            if processes:
+                several.join_as_flags_say()
             if positional:
                 main(_config(config_class), arguments[1:])
             elif arguments[1:]:
@@ -141,18 +153,22 @@ def _sentences() -> Iterator[None]:
         where = f"{error.filename}: " if error.filename else ""
         _fail(one_line(f"{where}{error.strerror or error}."), 1)
     except Exception as error:
+        if several.has_lost_another(error):
+            _fail(several.LOST, 1)
         if isinstance(error, MemoryError) or _OUT_OF_MEMORY.search(str(error)):
             _fail("out of memory: choose smaller sizes.", 1)
         if _NO_BACKEND.search(str(error)):
             platforms = os.environ.get("JAX_PLATFORMS", "")
             reason = str(error).splitlines()[0].rstrip(".")
             _fail(one_line(f"JAX cannot start with JAX_PLATFORMS={platforms}: {reason}."), 2)
+        several.leave_after(error)
         raise
 
 
 def _fail(message: str, code: int) -> NoReturn:
     with suppress(OSError):
         print(f"error: {_with_flags(message)}", file=sys.stderr, flush=True)
+    several.leave(code)
     sys.exit(code)
 
 

@@ -6,9 +6,10 @@ from pathlib import Path
 from typing import Any, NamedTuple
 
 from experiments.common.study_run import StudyRun
-from seqjax.runs.checkpoint import Checkpoints
+from seqjax.devices.processes import told
 from seqjax.runs.ledger import Ledger
 from seqjax.runs.session import Session
+from seqjax.runs.shared_checkpoints import checkpoints
 from seqjax.runs.stopping import Stopped
 from seqjax.runs.workdir import identity_of
 from seqjax.training.fit import MOST_IN_A_ROW, fit
@@ -123,7 +124,8 @@ def train_networks(
                         name=name,
                     )
                 except Stopped as stop:  # what goes on is the run, not this network alone
-                    advice = f"{name} is saved; go on with resume=True workdir={study.workdir}"
+                    kept_in = told(lambda: str(study.workdir))
+                    advice = f"{name} is saved; go on with resume=True workdir={kept_in}"
                     raise Stopped(stop.asked, advice) from stop
                 row = ledger.write(name, network.row(best.params))
             rows[name] = row
@@ -137,4 +139,4 @@ def directory_of(workdir: Path, name: str) -> Path:
 
 def best_params(workdir: Path, name: str, like: Params) -> Params:
     """The parameters of a trained network's best state."""
-    return Checkpoints(directory_of(workdir, name) / "checkpoints" / "best").restore_params(like)
+    return checkpoints(directory_of(workdir, name) / "checkpoints" / "best").restore_params(like)

@@ -1,4 +1,4 @@
-"""The batch over local devices: GPUs, TPU cores, or the cores of a CPU.
+"""The batch over devices: GPUs, TPU cores, or the cores of a CPU; of one process, or of several.
 
 Parameters are copied to every device, batches and carried states are split. `jax.jit` does the
 rest: the one product that makes a weight gradient sums over devices, once per update. Results equal
@@ -13,6 +13,7 @@ import jax
 import numpy as np
 from jax.sharding import AxisType, Mesh, NamedSharding, PartitionSpec
 
+from seqjax.devices.processes import several
 from seqjax.errors import InputError, check_positive
 from seqjax.types import Array, Params, State
 
@@ -29,7 +30,7 @@ def use_cpu_devices(count: int) -> None:
 
 
 def batch_mesh(count: int) -> Mesh:
-    """A mesh of the first `count` local devices.
+    """A mesh of the first `count` devices of this process; of several (see `processes`), of each.
 
     Raises:
       InputError: if there are fewer.
@@ -41,7 +42,14 @@ def batch_mesh(count: int) -> Mesh:
             f"devices={count}, but this machine shows {len(devices)}"
             f" {devices[0].platform} device(s)."
         )
-    return jax.make_mesh((count,), (AXIS,), devices=devices[:count], axis_types=(AxisType.Auto,))
+    if several():
+        of_each = [jax.local_devices(process_index=i)[:count] for i in range(jax.process_count())]
+        if any(len(found) < count for found in of_each):
+            raise InputError(f"devices={count}, but one of the processes shows fewer.")
+        devices = [device for found in of_each for device in found]
+    else:
+        devices = devices[:count]
+    return jax.make_mesh((len(devices),), (AXIS,), devices=devices, axis_types=(AxisType.Auto,))
 
 
 def split_batch(tree: Any, mesh: Mesh, axis: int) -> Any:

@@ -333,12 +333,18 @@ class Checkpoints:
     def _open(self) -> ocp.Checkpointer:
         # No CheckpointManager: it reads all steps' files before one, and fails with the worst.
         if self._orbax is None:
+            # Of several processes (see `shared_checkpoints`) the first one is alone here.
+            options = ocp.options.MultiprocessingOptions(primary_host=0, active_processes={0})
+            alone: dict[str, Any] = {"multiprocessing_options": options}
             handlers = {
-                "params": ocp.StandardCheckpointHandler(),
-                "state": ocp.StandardCheckpointHandler(),
-                "record": ocp.JsonCheckpointHandler(),
+                "params": ocp.StandardCheckpointHandler(**alone),
+                "state": ocp.StandardCheckpointHandler(**alone),
+                "record": ocp.JsonCheckpointHandler(**alone),
             }
-            self._orbax = ocp.Checkpointer(ocp.CompositeCheckpointHandler(**handlers))
+            composite = ocp.CompositeCheckpointHandler(
+                composite_options=ocp.CompositeOptions(**alone), **handlers
+            )
+            self._orbax = ocp.Checkpointer(composite, **alone)
         return self._orbax
 
 

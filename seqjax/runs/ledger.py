@@ -4,6 +4,7 @@ import json
 from pathlib import Path
 from typing import Any
 
+from seqjax.devices.processes import told
 from seqjax.errors import InputError, RunError, shown
 from seqjax.files.json import finite, read_lines
 from seqjax.files.writing import append, start_file
@@ -31,7 +32,7 @@ class Ledger:
     def __init__(self, path: Path, resume: bool, *, of: str = ""):
         self.path, self._of = path, of
         self.rows: dict[str, dict[str, Any]] = {}
-        for number, row in enumerate(read_lines(path) if resume else (), 1):
+        for number, row in enumerate(told(lambda: list(read_lines(path))) if resume else (), 1):
             key = row.pop("key", None)
             if not isinstance(key, str) or key in self.rows:
                 raise InputError(

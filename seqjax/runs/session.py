@@ -2,17 +2,22 @@
 
 import dataclasses
 import math
+import os
+import signal
+import tempfile
 import time
 from collections.abc import Iterator
-from contextlib import ExitStack, closing, contextmanager
+from contextlib import ExitStack, closing, contextmanager, redirect_stdout
 from pathlib import Path
 from typing import Any, Generic
 
+from seqjax.devices.processes import is_first, most, told
 from seqjax.errors import InputError, RunError
 from seqjax.files.json import read_object, write_json
 from seqjax.runs.checkpoint import Checkpoints, State
 from seqjax.runs.metrics import Records
 from seqjax.runs.progress import Progress
+from seqjax.runs.shared_checkpoints import SharedCheckpoints, checkpoints
 from seqjax.runs.stopping import Stopped, Stopper
 from seqjax.runs.traces import check_never_began
 from seqjax.runs.workdir import check_same, open_workdir
@@ -21,6 +26,9 @@ from seqjax.runs.workdir import check_same, open_workdir
 @contextmanager
 def open_run(config: Any, *, name: str, version: int | None = None) -> Iterator[Path]:
     """The directory of a run, locked until the end of the `with`, its config in config.json.
+
+    Of several processes (see `seqjax.devices.processes`) only the first one has it: the others are
+    silent, and write to a directory that is removed in the end.
 
     Args:
       config: a dataclass with the field `workdir`, and `resume` if a run can go on.
@@ -35,9 +43,10 @@ def open_run(config: Any, *, name: str, version: int | None = None) -> Iterator[
     resume = getattr(config, "resume", False)
     if resume and not config.workdir:
         raise InputError("resume=True needs the workdir= of an earlier run, got ''.")
-    with open_workdir(config.workdir, name=name, resume=resume) as workdir:
+    with open_workdir(config.workdir, name=name, resume=resume) if is_first() else _silent() as workdir:
+        check_alike(config)
         if resume:
-            saved = read_object(workdir / "config.json")
+            saved = told(lambda: read_object(workdir / "config.json"))
             if saved.get("version") != version:
                 raise InputError(
                     f"the run in {workdir} has records of version {saved.get('version')}, this"
@@ -47,6 +56,28 @@ def open_run(config: Any, *, name: str, version: int | None = None) -> Iterator[
         written = dataclasses.asdict(config) | ({} if version is None else {"version": version})
         write_json(workdir / "config.json", written)
         yield workdir
+
+
+@contextmanager
+def _silent() -> Iterator[Path]:
+    """A directory for what nobody needs; what is printed meanwhile is lost."""
+    with (
+        tempfile.TemporaryDirectory(prefix="seqjax-") as workdir,
+        open(os.devnull, "w", encoding="utf-8") as nowhere,
+        redirect_stdout(nowhere),
+    ):
+        yield Path(workdir)
+
+
+def check_alike(config: Any) -> None:
+    """Raises InputError if the first of several processes has another config."""
+    first = told(lambda: dataclasses.asdict(config))
+    for name, value in dataclasses.asdict(config).items():
+        if name not in ("workdir", "resume") and first[name] != value:
+            raise InputError(
+                f"{name}={value} here, and {name}={first[name]} in the first process: give all"
+                " processes the same."
+            )
 
 
 class Session(Generic[State]):
@@ -88,15 +119,16 @@ class Session(Generic[State]):
     ):
         self.workdir, self.state = workdir, state
         self.best_loss = math.inf
+        self._kept_in = told(lambda: str(workdir))
         self._num_steps, self._save_seconds = num_steps, config.save_seconds
         self._saved_with = {"config": dataclasses.asdict(config), **(identity or {})}
-        self._last = Checkpoints(workdir / "checkpoints" / "last")
-        self._best = Checkpoints(workdir / "checkpoints" / "best")
+        self._last = checkpoints(workdir / "checkpoints" / "last")
+        self._best = checkpoints(workdir / "checkpoints" / "best")
         if config.resume:
             if self._last.exists():
                 self._go_on(config, identity or {})
             else:  # it was killed before its first save
-                check_never_began(workdir)
+                told(lambda: check_never_began(workdir))
         self._best.drop_after(int(self.state.step))  # of a run that was killed between two saves
 
     def _go_on(self, config: Any, identity: dict[str, Any]) -> None:
@@ -110,11 +142,11 @@ class Session(Generic[State]):
         self.state = self._last.restore(self.state)
 
     def _read_own(
-        self, checkpoints: Checkpoints, config: Any, identity: dict[str, Any]
+        self, kept: Checkpoints | SharedCheckpoints, config: Any, identity: dict[str, Any]
     ) -> dict[str, Any]:
         """The record of what was saved; an InputError if another run saved it."""
-        record = checkpoints.read_record()
-        check_same(record.get("config", {}), config, checkpoints.directory)
+        record = kept.read_record()
+        check_same(record.get("config", {}), config, kept.directory)
         for name, value in identity.items():
             if record.get(name, value) != value:  # older versions saved less
                 raise InputError(
@@ -138,8 +170,8 @@ class Session(Generic[State]):
                 self._last.save(self.state, self._record())
             self._records = stack.enter_context(closing(Records(self.workdir, resume_step=step)))
             self._progress = stack.enter_context(closing(Progress(self._num_steps, step)))
-            for checkpoints in (self._best, self._last):
-                stack.enter_context(closing(checkpoints))
+            for kept in (self._best, self._last):
+                stack.enter_context(closing(kept))
             self._stopper = stack.enter_context(Stopper())
             self._stack = stack.pop_all()
         self._saved_at = time.monotonic()
@@ -186,13 +218,14 @@ class Session(Generic[State]):
         """
         asked = self._stopper.requested  # looked at once: what comes later is for the next save
         long_ago = time.monotonic() - self._saved_at > self._save_seconds > 0
+        asked, long_ago = most(asked or 0, long_ago)  # of several processes, all do the same
         if due or long_ago or asked:
             self._last.save(state, self._record())
             self._saved_at = time.monotonic()
         if asked:
             raise Stopped(
-                asked,
-                f"step {int(state.step)} is saved; go on with resume=True workdir={self.workdir}",
+                signal.Signals(asked),
+                f"step {int(state.step)} is saved; go on with resume=True workdir={self._kept_in}",
             )
 
     def _record(self) -> dict[str, Any]:
