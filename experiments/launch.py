@@ -19,7 +19,7 @@ import threading
 import time
 
 from experiments.common import cli
-from seqjax.errors import InputError, RunError, check_not_negative, check_positive
+from seqjax.errors import InputError, check_not_negative, check_positive
 from seqjax.runs.stopping import ASKING
 
 GRACE_SECONDS = 20  # in which the others may say why they end, before they are ended

@@ -18,7 +18,8 @@ Every step is a line of candidates.jsonl: the cell as a graph, its parent, all s
 A step is a function of the seed, its number and the lines before it, so that a killed search goes on
 with `--resume --workdir=...`, also with more --steps; a damaged line is named, left out and computed
 again. An evaluation is a function of one JSON record: `--evaluate=RECORD.json` makes one and prints its
-result, and each search writes an example, record.json.
+result, and each search writes an example, record.json. With `--engine=local --at_once=8` eight steps are made at
+once, all from what was known before them, on as many cores as there are.
 
 Unlike the paper: 4 settings a task instead of 20, one layer, 20,000 parameters instead of 250,000 and a
 million, sums and tags only (`--tasks=arithmetic,xml,words --parameters=1000000` adds words), numbers of
@@ -28,8 +29,6 @@ failed is not tried again. Cells are ranked by validation accuracy; the table ha
 
 import dataclasses
 import json
-from contextlib import closing
-from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -55,15 +54,14 @@ from experiments.architectures.jobs import Job, Setting, draw_setting, job_from_
 from experiments.architectures.tasks import RECALL, STREAMS, WORDS, Sizes
 from experiments.architectures.training import evaluate, prepare
 from experiments.common import cli
+from experiments.common.engines import EngineConfig, drive, engine_of
 from experiments.common.study_run import open_study
-from seqjax.cells.graph import Graph, graph_to_json
+from seqjax.cells.graph import Graph, graph_from_json, graph_to_json
 from seqjax.cells.graphs import GRAPHS
 from seqjax.devices.mesh import use_cpu_devices
 from seqjax.errors import InputError, check_fraction, check_not_negative, check_positive
 from seqjax.files.json import read_json, write_json
 from seqjax.runs.ledger import Ledger
-from seqjax.runs.progress import Progress
-from seqjax.runs.stopping import Stopper
 from seqjax.tasks.sums import MOST_DIGITS
 
 NAME = "architecture_search"
@@ -73,12 +71,15 @@ RECALL_NEEDED, SHARE_NEEDED = 0.95, 0.9  # published
 
 
 @dataclasses.dataclass(frozen=True)
-class Config:
+class Config(EngineConfig):
     steps: int = cli.option(
         20, "steps of the search; the first two evaluate the GRU and the LSTM", may_differ=True
     )
     tasks: str = cli.option(
         "arithmetic,xml", f"tasks, separated by commas: some of {', '.join((*STREAMS, WORDS))}"
+    )
+    at_once: int = cli.option(
+        1, "steps that are made at once, from what was known before all of them, for --engine"
     )
     settings: int = cli.option(4, "settings at which a cell is tried on a task; published: 20")
     again: float = cli.option(0.25, "share of the steps that try a cell of the list again")
@@ -103,6 +104,7 @@ class Config:
     resume: bool = cli.resume_option()
 
     def __post_init__(self) -> None:
+        super().__post_init__()
         for name in (
             "settings",
             "parameters",
@@ -112,6 +114,7 @@ class Config:
             "recall_epochs",
             "held_out",
             "devices",
+            "at_once",
         ):
             check_positive(f"--{name}", getattr(self, name))
         if check_positive("--steps", self.steps) < len(SEEDS):
@@ -155,33 +158,91 @@ def tried(config: Config, graph: Graph, task: str, settings: list[Setting]) -> l
     ]
 
 
-def next_step(config: Config, step: int, records: dict[int, Record]) -> dict[str, Any]:
-    """The row of a step, a function of the config and of the records before it."""
-    rng = np.random.default_rng((config.seed, step))
-    candidates = candidates_of(records, before=step)
+def propose(config: Config, step: int, records: dict[int, Record]) -> dict[str, Any]:
+    """What a step is to try, as JSON values: a function of the config and of what was known before it.
+
+    Of a cell: its graph, its parent, the settings by task, in their order, and the least accuracy on a task
+    with which the next one is tried.
+    """
     if step < len(SEEDS):
-        return seed_step(config, step)
+        return _proposal(GRAPHS[SEEDS[step]], seed_settings(config, step))
+    rng = np.random.default_rng((config.seed, step))
+    candidates = candidates_of(records, before=known_before(config, step))
     members = ranked(candidates)
     member = members[rng.integers(len(members))]
     if rng.random() < config.again:
-        settings = [draw_setting(rng) for _ in range(config.settings)]
-        scores = {task: tried(config, member.graph, task, settings) for task in config.task_names()}
-        return {"candidate": member.number, "tried": as_json(scores)}
+        settings = {
+            task: [draw_setting(rng) for _ in range(config.settings)]
+            for task in config.task_names()
+        }
+        return _proposal(member.graph, settings) | {"again": member.number}
     known = {candidate.graph for candidate in candidates.values()}
     graph = mutate(member.graph, rng)
     while graph in known:
         graph = mutate(member.graph, rng)
-    return child_step(config, step, rng, member, graph, candidates[BASELINE])
+    return propose_child(config, rng, member, graph, candidates[BASELINE])
 
 
-def seed_step(config: Config, step: int) -> dict[str, Any]:
-    """The row of a step that tries a known cell on every task."""
-    graph = GRAPHS[SEEDS[step]]
-    scores = {
-        task: tried(config, graph, task, settings)
-        for task, settings in seed_settings(config, step).items()
+def propose_child(
+    config: Config,
+    rng: np.random.Generator,
+    parent: Candidate,
+    graph: Graph,
+    baseline: Candidate,
+) -> dict[str, Any]:
+    """A new cell, to be tried task by task until it fails one."""
+    settings = {}
+    for task in (RECALL, *config.task_names()):
+        settings[task] = [draw_setting(rng) for _ in range(config.settings)]
+        if task in parent.best:
+            settings[task][0] = parent.best[task].setting
+    first = config.task_names()[0]
+    least = {RECALL: RECALL_NEEDED, first: SHARE_NEEDED * baseline.best[first].valid}
+    return _proposal(graph, settings) | {"parent": parent.number, "least": least}
+
+
+def _proposal(graph: Graph, settings: dict[str, list[Setting]]) -> dict[str, Any]:
+    return {
+        "graph": graph_to_json(graph),
+        "settings": {task: [s._asdict() for s in drawn] for task, drawn in settings.items()},
+        "again": None,  # the number of the candidate that is tried again
+        "parent": None,
+        "least": {},
     }
-    return candidate_row(step, None, graph, scores, "evaluated")
+
+
+def known_before(config: Config, step: int) -> int:
+    """The steps below this number are known when `step` is proposed: its batch is made at once."""
+    first = len(SEEDS)
+    return first + (step - first) // config.at_once * config.at_once
+
+
+def carry_out(config: Config, step: int, proposal: dict[str, Any]) -> dict[str, Any]:
+    """The row of a step: what came of its proposal."""
+    graph = graph_from_json(proposal["graph"])
+    scores: dict[str, list[Scored]] = {}
+    end = "evaluated"
+    for task, drawn in proposal["settings"].items():
+        scores[task] = tried(config, graph, task, [Setting(**setting) for setting in drawn])
+        if max(scored.valid for scored in scores[task]) < proposal["least"].get(task, 0.0):
+            end = "recall" if task == RECALL else "first task"
+            break
+    tried_json = {task: [scored_to_json(s) for s in of_task] for task, of_task in scores.items()}
+    if proposal["again"] is not None:
+        return {"candidate": proposal["again"], "tried": tried_json}
+    return {
+        "candidate": step,
+        "name": name_of(step, proposal["parent"]),
+        "parent": proposal["parent"],
+        "graph": proposal["graph"],
+        "tried": tried_json,
+        "end": end,
+    }
+
+
+def evaluate_record(record: dict[str, Any]) -> dict[str, Any]:
+    """The row of a step, on whatever machine."""
+    return carry_out(Config(**record["config"]), record["step"], record["proposal"])
 
 
 def seed_settings(config: Config, step: int) -> dict[str, list[Setting]]:
@@ -206,53 +267,6 @@ def check_drawn_here(config: Config, records: dict[int, Record], path: Path) -> 
                 )
 
 
-def child_step(
-    config: Config,
-    step: int,
-    rng: np.random.Generator,
-    parent: Candidate,
-    graph: Graph,
-    baseline: Candidate,
-) -> dict[str, Any]:
-    """The row of a step that tries a new cell, task by task until it fails one."""
-    scores: dict[str, list[Scored]] = {}
-    row = partial(candidate_row, step, parent.number, graph, scores)
-    for task in (RECALL, *config.task_names()):
-        settings = [draw_setting(rng) for _ in range(config.settings)]
-        settings[0] = parent.best[task].setting if task in parent.best else settings[0]
-        scores[task] = tried(config, graph, task, settings)
-        best = max(scored.valid for scored in scores[task])
-        if task == RECALL and best < RECALL_NEEDED:
-            return row("recall")
-        first = task == config.task_names()[0]
-        if first and best < SHARE_NEEDED * baseline.best[task].valid:
-            return row("first task")
-    return row("evaluated")
-
-
-def candidate_row(
-    step: int,
-    parent: int | None,
-    graph: Graph,
-    scores: dict[str, list[Scored]],
-    end: str,
-) -> dict[str, Any]:
-    """The row of a step that made a candidate."""
-    return {
-        "candidate": step,
-        "name": name_of(step, parent),
-        "parent": parent,
-        "graph": graph_to_json(graph),
-        "tried": as_json(scores),
-        "end": end,
-    }
-
-
-def as_json(scores: dict[str, list[Scored]]) -> dict[str, list[dict[str, float]]]:
-    """Scores by task as JSON values."""
-    return {task: [scored_to_json(s) for s in of_task] for task, of_task in scores.items()}
-
-
 def search(config: Config, workdir: Path) -> dict[int, Record]:
     """Makes the steps that candidates.jsonl lacks; returns the records of all steps."""
     path = workdir / "candidates.jsonl"
@@ -262,21 +276,43 @@ def search(config: Config, workdir: Path) -> dict[int, Record]:
     if problems:
         print(f"{len(problems)} damaged lines are left out; their steps are made again", flush=True)
     check_drawn_here(config, records, path)
-    with (
-        Ledger(path, config.resume) as ledger,
-        Stopper() as stopper,
-        closing(Progress(config.steps)) as progress,
-    ):
-        for step in range(config.steps):
-            if step in records:
-                progress.pass_over()
-                continue
-            stopper.check(f"go on with --resume --workdir={workdir}")
-            key = f"step {step}"
-            row = ledger.write(key, next_step(config, step, records))
-            records[step] = record_of({"key": key, **row}, config.task_names())
-            progress.update(step + 1, told(records, step))
-    return records
+    own = dataclasses.asdict(dataclasses.replace(config, workdir="", resume=False))
+    if config.engine != "here":
+        own["devices"] = 1  # a process has a core of its own
+    with Ledger(path, config.resume) as ledger:
+
+        def write(key: str, row: dict[str, Any]) -> str:
+            record = record_of({"key": key, **ledger.write(key, row)}, config.task_names())
+            records[record.step] = record
+            return told(records, record.step)
+
+        for batch in batches(config):
+            missing = [step for step in batch if step not in records]
+            asked = {
+                f"step {step}": {
+                    "config": own,
+                    "step": step,
+                    "proposal": propose(config, step, records),
+                }
+                for step in missing
+            }
+            drive(
+                engine_of(config, workdir),
+                "experiments.architecture_search.program:evaluate_record",
+                asked,
+                write=write,
+                advice=f"go on with resume=True workdir={workdir}",
+                before=min(batch.stop, config.steps) - len(missing),
+                total=config.steps,
+            )
+    return dict(sorted(records.items()))
+
+
+def batches(config: Config) -> list[range]:
+    """The steps of the search, those that are made at once in one range."""
+    first = len(SEEDS)
+    starts = range(first, config.steps, config.at_once)
+    return [range(first), *(range(s, min(s + config.at_once, config.steps)) for s in starts)]
 
 
 def told(records: dict[int, Record], step: int) -> str:

@@ -29,29 +29,30 @@ from typing import Any
 
 import numpy as np
 
-from experiments.architectures.jobs import Job, Setting, draw_setting
+from experiments.architectures.jobs import Job, Setting, draw_setting, job_from_json, job_to_json
 from experiments.architectures.networks import NETWORKS
 from experiments.architectures.report import report
 from experiments.architectures.tasks import STREAMS, WORDS, Sizes
 from experiments.architectures.training import evaluate, prepare
 from experiments.common import cli
+from experiments.common.engines import EngineConfig
 from experiments.common.flag_lists import whole_numbers
 from experiments.common.jozefowicz import NETWORKS as PUBLISHED
 from experiments.common.study_run import open_study
 from seqjax.devices.mesh import use_cpu_devices
 from seqjax.errors import InputError, check_not_negative, check_positive
-from seqjax.runs.study import Unit
+from seqjax.search.engines import Record
 from seqjax.tasks.sums import MOST_DIGITS
-from seqjax.types import Array
 
 NAME = "architectures"
+EVALUATE = "experiments.architectures.program:evaluate_record"
 BATCH_SIZE, WINDOW = 20, 35
 Row = dict[str, Any]
 FIELDS = {"task", "network", "layers", "parameters", "units", "settings"}  # of a row
 
 
 @dataclasses.dataclass(frozen=True)
-class Config:
+class Config(EngineConfig):
     tasks: str = cli.option(
         "arithmetic,xml", f"tasks, separated by commas: some of {', '.join((*STREAMS, WORDS))}"
     )
@@ -80,6 +81,7 @@ class Config:
     resume: bool = cli.resume_option()
 
     def __post_init__(self) -> None:
+        super().__post_init__()
         for name in ("draws", "updates", "epochs", "held_out", "devices"):
             check_positive(f"--{name}", getattr(self, name))
         if check_positive("--seeds", self.seeds) < 2:
@@ -136,20 +138,24 @@ def job_of(
     )
 
 
-def unit_of(job: Job, devices: int) -> Unit:
-    """The unit that evaluates a job; its row has the settings with their scores."""
+def record_of(config: Config, job: Job) -> Record:
+    """What `evaluate_record` computes the row of a job from, on whatever machine.
 
-    def compute(key: Array) -> Row:
-        del key  # the job has its own seed
-        evaluation = evaluate(job, devices)
-        rows = [
-            {**setting._asdict(), **scores}
-            for setting, scores in zip(job.settings, evaluation["settings"], strict=True)
-        ]
-        shape = {"layers": job.layers, "parameters": job.parameters, "units": evaluation["units"]}
-        return {"task": job.task, "network": job.network, **shape, "settings": rows}
+    A process of its own has one core, and one device.
+    """
+    return {"job": job_to_json(job), "devices": config.devices if config.engine == "here" else 1}
 
-    return compute
+
+def evaluate_record(record: Record) -> Row:
+    """The row of a job: its settings with their scores."""
+    job = job_from_json(record["job"])
+    evaluation = evaluate(job, record["devices"])
+    rows = [
+        {**setting._asdict(), **scores}
+        for setting, scores in zip(job.settings, evaluation["settings"], strict=True)
+    ]
+    shape = {"layers": job.layers, "parameters": job.parameters, "units": evaluation["units"]}
+    return {"task": job.task, "network": job.network, **shape, "settings": rows}
 
 
 def first_jobs(config: Config) -> dict[str, Job]:
@@ -184,16 +190,16 @@ def best_of(rows: dict[str, Row], task: str, network: str) -> tuple[Row, Row]:
     return max(pairs, key=lambda pair: pair[1]["valid"])
 
 
-def second_units(config: Config, rows: dict[str, Row]) -> dict[str, Unit]:
-    """The units of the second part: every cell at its best setting, from new weights."""
-    units = {}
+def second_jobs(config: Config, rows: dict[str, Row]) -> dict[str, Job]:
+    """The jobs of the second part: every cell at its best setting, from new weights."""
+    jobs = {}
     for task, network in product(config.task_names(), config.networks()):
         row, best = best_of(rows, task, network)
         setting = Setting(*(best[name] for name in Setting._fields))
         shape = (row["layers"], row["parameters"])
         job = job_of(config, task, network, shape, (setting,) * config.seeds)
-        units[f"{task}, {network}"] = unit_of(job._replace(seed=config.seed + 1), config.devices)
-    return units
+        jobs[f"{task}, {network}"] = job._replace(seed=config.seed + 1)
+    return jobs
 
 
 def run(config: Config) -> dict[str, Any]:
@@ -208,10 +214,14 @@ def run(config: Config) -> dict[str, Any]:
         " flags"
     )
     with open_study(NAME, config, expect=expect) as study:
-        first = {name: unit_of(job, config.devices) for name, job in jobs.items()}
-        rows = study.rows(first, "settings.jsonl")
+
+        def evaluated(jobs: dict[str, Job], ledger: str) -> dict[str, Row]:
+            records = {name: record_of(config, job) for name, job in jobs.items()}
+            return study.evaluated(EVALUATE, records, ledger)
+
+        rows = evaluated(jobs, "settings.jsonl")
         check_rows(rows, study.workdir / "settings.jsonl")
-        repeats = study.rows(second_units(config, rows), "repeats.jsonl")
+        repeats = evaluated(second_jobs(config, rows), "repeats.jsonl")
         check_rows(repeats, study.workdir / "repeats.jsonl")
         text, tests = report(study.workdir, repeats)
         results = {"settings": rows, "repeats": repeats, **tests}

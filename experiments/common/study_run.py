@@ -6,11 +6,14 @@ from contextlib import contextmanager
 from pathlib import Path
 from typing import Any, NamedTuple
 
+from experiments.common.engines import drive, engine_of
 from seqjax.files.writing import write_atomically
+from seqjax.runs.ledger import Ledger
 from seqjax.runs.results import write_results
 from seqjax.runs.session import open_run
 from seqjax.runs.study import Unit, work_through
 from seqjax.runs.workdir import identity_of
+from seqjax.search.engines import Record
 
 
 class StudyRun(NamedTuple):
@@ -26,6 +29,34 @@ class StudyRun(NamedTuple):
         resume, seed = self.config.resume, self.config.seed
         of = identity_of(self.config)
         return work_through(units, self.workdir / ledger, seed=seed, resume=resume, of=of)
+
+    def evaluated(
+        self, function: str, records: Mapping[str, Record], ledger: str
+    ) -> dict[str, dict[str, Any]]:
+        """The rows of all records by name: read from the ledger file, or computed as --engine says.
+
+        Args:
+          function: "module:name" of a function `record -> row`.
+          records: by name.
+          ledger: the name of the file.
+        """
+        of = identity_of(self.config)
+        with Ledger(self.workdir / ledger, self.config.resume, of=of) as kept:
+            missing = {name: r for name, r in records.items() if kept.get(name) is None}
+
+            def write(name: str, row: dict[str, Any]) -> str:
+                kept.write(name, row)
+                return name
+
+            drive(
+                engine_of(self.config, self.workdir),
+                function,
+                missing,
+                write=write,
+                advice=f"go on with resume=True workdir={self.workdir}",
+                before=len(records) - len(missing),
+            )
+            return {name: kept.rows[name] for name in records}
 
     def finish(self, results: dict[str, Any], table: str) -> None:
         """Prints the table and writes table.txt and results.json."""

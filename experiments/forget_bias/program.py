@@ -31,6 +31,7 @@ paper's grid; inputs are one-hot, which an LSTM's and a GRU's own kernel embeds.
 """
 
 import dataclasses
+from collections.abc import Callable
 from functools import partial
 from itertools import product
 from typing import Any, NamedTuple
@@ -38,14 +39,14 @@ from typing import Any, NamedTuple
 import jax
 
 from experiments.common import cli
+from experiments.common.engines import EngineConfig
 from experiments.common.study_run import open_study
 from experiments.forget_bias.memory import retained
 from experiments.forget_bias.report import report
 from experiments.forget_bias.tasks import CHRONO, OTHERS, Task, tasks
 from experiments.forget_bias.training import Setting, train
 from seqjax.errors import InputError, check_positive, check_rate
-from seqjax.runs.study import Unit
-from seqjax.types import Array
+from seqjax.search.engines import Record
 
 OWN = "0 for the study's own"
 
@@ -68,7 +69,7 @@ STUDIES = {
 
 
 @dataclasses.dataclass(frozen=True)
-class Config:
+class Config(EngineConfig):
     study: str = cli.option("toys", "which tasks to train on, see above", choices=tuple(STUDIES))
     biases: str = cli.option(
         "-2,-1,0,1,2,3,4,5,chrono", "forget biases: numbers and chrono, separated by commas"
@@ -89,6 +90,7 @@ class Config:
     resume: bool = cli.resume_option()
 
     def __post_init__(self) -> None:
+        super().__post_init__()
         for name in ("length", "hidden_size", "updates", "seeds"):
             if getattr(self, name):
                 check_positive(f"--{name}", getattr(self, name))
@@ -151,18 +153,17 @@ class Config:
 
 
 def one_unit(
-    config: Config, task: str, network: str, labels: tuple[str, ...], rate: float, key: Array
+    config: Config, task: str, network: str, labels: tuple[str, ...], rate: float
 ) -> dict[str, Any]:
     """The row of a unit; all start from the same key, so that they share weights and sequences."""
-    del key
     shared = jax.random.key(config.seed)
     row = train(config.setting(), config.tasks()[task], network, labels, rate, shared)
     return {"task": task, **row}
 
 
-def units(config: Config) -> dict[str, Unit]:
+def units(config: Config) -> dict[str, Callable[[], dict[str, Any]]]:
     """The units by name. Toys train all biases in one unit; a stream's bias, minutes long, is one."""
-    by_name: dict[str, Unit] = {}
+    by_name: dict[str, Callable[[], dict[str, Any]]] = {}
     for (name, task), rate in product(config.tasks().items(), config.learning_rates()):
         biases = config.bias_labels()
         for labels in [(label,) for label in biases] if task.carried else [biases]:
@@ -174,6 +175,11 @@ def units(config: Config) -> dict[str, Unit]:
     return by_name
 
 
+def evaluate(record: Record) -> dict[str, Any]:
+    """The row of the unit that a record names, with the config of its study."""
+    return units(Config(**record["config"]))[record["unit"]]()
+
+
 def run(config: Config) -> dict[str, Any]:
     """Trains what is not trained yet; writes results.json, table.txt and the figures."""
     setting = config.setting()
@@ -183,7 +189,9 @@ def run(config: Config) -> dict[str, Any]:
         f" {setting.seeds} seeds"
     )
     with open_study("forget_bias", config, expect=expect) as study:
-        rows = study.rows(units(config), "units.jsonl")
+        own = dataclasses.asdict(dataclasses.replace(config, workdir="", resume=False))
+        records = {name: {"config": own, "unit": name} for name in units(config)}
+        rows = study.evaluated("experiments.forget_bias.program:evaluate", records, "units.jsonl")
         first = next(iter(config.tasks().values()))
         memory = retained(setting, first, config.bias_labels(), jax.random.key(config.seed))
         steps = f", T = {config.steps()}" if config.study in ("toys", "copying") else ""

@@ -28,7 +28,8 @@ block of any, so that at any time all variants have about as many trials. Within
 sorted by size and trained side by side in chunks; a chunk is one compiled program (whose arrays have
 the size of its largest trial, from which a smaller one's first weights are cut). Every trial is a line
 of trials.jsonl. A killed run goes on with `--resume --workdir=...`; `--analyse_only --workdir=...`
-analyses a run, finished or under way, and trains nothing.
+analyses a run, finished or under way, and trains nothing. `--engine=local` trains a chunk on every core,
+`ray` and `slurm` on a cluster; there a chunk that is cut off begins again.
 """
 
 import dataclasses
@@ -37,6 +38,7 @@ import time
 import zlib
 from collections.abc import Callable
 from contextlib import closing
+from functools import lru_cache
 from pathlib import Path
 from typing import Any
 
@@ -44,6 +46,7 @@ import jax
 import numpy as np
 
 from experiments.common import cli
+from experiments.common.engines import EngineConfig, drive, engine_of
 from experiments.common.study_run import open_study, write_table
 from experiments.lstm_variants import analysis, figures, tasks, training
 from seqjax import CELLS
@@ -55,6 +58,7 @@ from seqjax.runs.ledger import Ledger
 from seqjax.runs.progress import Progress
 from seqjax.runs.stopping import Stopped, Stopper
 from seqjax.runs.workdir import check_same
+from seqjax.search.engines import Record
 from seqjax.search.population import Population
 from seqjax.types import Array
 
@@ -63,7 +67,7 @@ BLOCK = 32  # trials of each variant that are trained before the next of any
 
 
 @dataclasses.dataclass(frozen=True)
-class Config:
+class Config(EngineConfig):
     task: str = cli.option("harmony", "the task to learn", choices=tasks.TASKS)
     data_dir: str = cli.option("", "file or directory of the data; harmony needs none")
     variants: str = cli.option(
@@ -94,6 +98,7 @@ class Config:
     resume: bool = cli.resume_option()
 
     def __post_init__(self) -> None:
+        super().__post_init__()
         for name in ("trials", "patience", "max_epochs", "chunk", "devices", "save_seconds"):
             check_positive(f"--{name}", getattr(self, name))
         for name in ("hidden_min", "hidden_max"):
@@ -167,6 +172,53 @@ def in_order(config: Config) -> list[tuple[tuple[int, ...], training.Chunk]]:
     """All chunks with the numbers of their trials: a block of every variant before the next block."""
     work = [item for name in config.names() for item in chunks_of(config, name).items()]
     return sorted(work, key=lambda item: min(item[0]) // BLOCK)
+
+
+def evaluate(record: Record) -> dict[str, Any]:
+    """The rows of a chunk, a function of the config and of the numbers of its trials."""
+    config = Config(**record["config"])
+    chunk = chunks_of(config, record["variant"])[tuple(record["numbers"])]
+    task = _task(config.task, config.data_dir, config.seed, config.skip)
+    plan = training.Plan(config.seed, config.patience, config.max_epochs, mesh=None)
+    population, hyper = training.begin(chunk, task, plan)
+    population, seconds = training.train(chunk, task, plan, population, hyper, lambda _: None)
+    rows = training.report(chunk, task, population)
+    jax.clear_caches()  # no other chunk runs these programs
+    return {"rows": [row | {"seconds_per_epoch": seconds} for row in rows]}
+
+
+_task = lru_cache(maxsize=1)(tasks.load)  # one process computes many chunks
+
+
+def search_elsewhere(config: Config, task: tasks.Task, workdir: Path) -> None:
+    """As `search`, in the processes of an engine; a chunk that is cut off begins again."""
+    work = in_order(config)
+    with Ledger(workdir / "trials.jsonl", config.resume) as ledger:
+        check_drawn_here(config, work, ledger)
+        if ledger.get("task") is None:
+            ledger.write("task", {"task": config.task, "unit": task.unit} | task.levels)
+        own = dataclasses.asdict(dataclasses.replace(config, workdir="", resume=False))
+        records, names = {}, {}
+        for numbers, chunk in work:
+            name = f"{chunk.variant}/{','.join(map(str, numbers))}"
+            names[name] = [f"{chunk.variant}/{number}" for number in numbers]
+            if any(ledger.get(trial) is None for trial in names[name]):
+                records[name] = {"config": own, "variant": chunk.variant, "numbers": numbers}
+
+        def write(name: str, row: dict[str, Any]) -> str:
+            for trial, own_row in zip(names[name], row["rows"], strict=True):
+                if ledger.get(trial) is None:
+                    ledger.write(trial, own_row)
+            return name
+
+        drive(
+            engine_of(config, workdir),
+            "experiments.lstm_variants.program:evaluate",
+            records,
+            write=write,
+            advice=f"go on with resume=True workdir={workdir}",
+            before=len(work) - len(records),
+        )
 
 
 def search(config: Config, task: tasks.Task, workdir: Path) -> None:
@@ -289,7 +341,7 @@ def run(config: Config) -> dict[str, Any]:
     use_cpu_devices(config.devices)
     task = tasks.load(config.task, config.data_dir, config.seed, config.skip)
     with open_study(NAME, config, expect=expectation(config, task)) as study:
-        search(config, task, study.workdir)
+        (search if config.engine == "here" else search_elsewhere)(config, task, study.workdir)
         table, results = analyse(study.workdir, dataclasses.asdict(config))
         study.finish(results, table)
     return results

@@ -120,9 +120,11 @@ def whole(tree: Any) -> Any:
     if not several():
         return tree
     return jax.tree.map(
-        lambda x: multihost_utils.process_allgather(x, tiled=True)
-        if isinstance(x, jax.Array) and not x.is_fully_addressable
-        else np.asarray(x),
+        lambda x: (
+            multihost_utils.process_allgather(x, tiled=True)
+            if isinstance(x, jax.Array) and not x.is_fully_addressable
+            else np.asarray(x)
+        ),
         tree,
     )
 
@@ -153,7 +155,9 @@ def _raise(name: str, message: str) -> NoReturn:
 
 def _told_bytes(text: bytes) -> bytes:
     size = int(multihost_utils.broadcast_one_to_all(np.int32(len(text))))
-    padded = np.zeros(-(-size // PAGE) * PAGE, np.uint8)  # few sizes: a program is compiled for each
+    padded = np.zeros(
+        -(-size // PAGE) * PAGE, np.uint8
+    )  # few sizes: a program is compiled for each
     if is_first():
         padded[:size] = np.frombuffer(text, np.uint8)
     # Whole words: the sum with the others' zeros must not touch a bit, as it would of a -0.0.

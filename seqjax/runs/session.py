@@ -43,7 +43,11 @@ def open_run(config: Any, *, name: str, version: int | None = None) -> Iterator[
     resume = getattr(config, "resume", False)
     if resume and not config.workdir:
         raise InputError("resume=True needs the workdir= of an earlier run, got ''.")
-    with open_workdir(config.workdir, name=name, resume=resume) if is_first() else _silent() as workdir:
+    with (
+        open_workdir(config.workdir, name=name, resume=resume)
+        if is_first()
+        else _silent() as workdir
+    ):
         check_alike(config)
         if resume:
             saved = told(lambda: read_object(workdir / "config.json"))
@@ -216,9 +220,9 @@ class Session(Generic[State]):
           Stopped: after the save, if a signal did.
           RunError: if it cannot be written.
         """
-        asked = self._stopper.requested  # looked at once: what comes later is for the next save
+        requested = self._stopper.requested  # looked at once: what comes later is for the next save
         long_ago = time.monotonic() - self._saved_at > self._save_seconds > 0
-        asked, long_ago = most(asked or 0, long_ago)  # of several processes, all do the same
+        asked, long_ago = most(requested or 0, long_ago)  # of several processes, all do the same
         if due or long_ago or asked:
             self._last.save(state, self._record())
             self._saved_at = time.monotonic()

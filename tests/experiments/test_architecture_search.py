@@ -24,7 +24,14 @@ from experiments.architecture_search.candidates import (
 )
 from experiments.architecture_search.mutations import mutate
 from experiments.architecture_search.pictures import draw_graph, equations
-from experiments.architecture_search.program import Config, child_step, next_step, run, search
+from experiments.architecture_search.program import (
+    Config,
+    carry_out,
+    propose,
+    propose_child,
+    run,
+    search,
+)
 from experiments.architecture_search.report import report
 from experiments.architectures.jobs import Setting, job_from_json
 from experiments.common import cli
@@ -143,7 +150,8 @@ def test_a_child_is_tried_until_it_fails(trained, accuracies, end, tasks):
     own = Setting(2.8, 0.1, 20.0)
     parent = candidate(5)._replace(best={"arithmetic": scored(0.9, own)})
     rng = np.random.default_rng(0)
-    found = child_step(Config(), 9, rng, parent, GRAPHS["MUT1"], baseline)
+    proposal = propose_child(Config(), rng, parent, GRAPHS["MUT1"], baseline)
+    found = carry_out(Config(), 9, json.loads(json.dumps(proposal)))
     assert (found["end"], [task for task, _, _ in asked]) == (end, tasks)
     assert found["parent"] == 5
     for task, settings, graph in asked:
@@ -152,6 +160,24 @@ def test_a_child_is_tried_until_it_fails(trained, accuracies, end, tasks):
         assert graph == GRAPHS["MUT1"]
     record = record_of({"key": "step 9", **json.loads(json.dumps(found))}, Config().task_names())
     assert record.new.graph == GRAPHS["MUT1"]
+
+
+def next_step(config, step, records):
+    return carry_out(config, step, propose(config, step, records))
+
+
+def test_steps_that_are_made_at_once_know_what_was_before_them_all(trained):
+    _, given = trained
+    given.update(memorisation=0.5, arithmetic=0.5, xml=0.5)
+    config, records = Config(at_once=4), {}
+    for step in range(20):
+        records[step] = record_of(
+            {"key": f"step {step}", **next_step(config, step, records)}, config.task_names()
+        )
+    for step in range(2, 20):
+        start = 2 + (step - 2) // 4 * 4
+        known = {n: r for n, r in records.items() if n < start}
+        assert propose(config, step, known) == propose(config, step, records)
 
 
 def test_a_step_is_a_function_of_its_number_and_what_came_before(trained):

@@ -11,7 +11,7 @@ from scipy import stats
 
 from experiments.architectures import program as architectures
 from experiments.architectures import report as architectures_report
-from experiments.architectures.program import Config, draws_of, first_jobs, second_units
+from experiments.architectures.program import Config, draws_of, first_jobs, second_jobs
 from experiments.common.jozefowicz import TABLE_1, TABLE_1_TASKS
 from seqjax import InputError
 
@@ -54,8 +54,8 @@ def test_the_best_by_validation_is_trained_again():
     }
     _, best = architectures.best_of(rows, "xml", "GRU")
     assert best["scale"] == 0.7
-    units = second_units(Config(tasks="xml", cells="GRU"), rows)
-    assert [*units] == ["xml, GRU"]
+    jobs = second_jobs(Config(tasks="xml", cells="GRU"), rows)
+    assert [*jobs] == ["xml, GRU"]
 
 
 def test_report_against_scipy(tmp_path):

@@ -10,11 +10,13 @@ import time
 
 import jax
 import numpy as np
+import optax
 import pytest
 
 from experiments import launch
 from seqjax.runs.checkpoint import Checkpoints
 from seqjax.runs.shared_checkpoints import SharedCheckpoints
+from seqjax.training.step import init_train_state
 from tests.support.tiers import long_only
 
 STEPS = 30
@@ -184,9 +186,6 @@ def test_the_launcher_ends_as_its_processes_do(code, tmp_path, capfd):
 
 def test_one_process_shares_with_itself(tmp_path):
     """Without others, shared checkpoints are checkpoints."""
-    from seqjax.training.step import init_train_state
-    import optax
-
     state = init_train_state({"w": np.arange(3.0)}, optax.sgd(0.1))
     shared = SharedCheckpoints(tmp_path / "shared")
     shared.save(state, {"a": 1})
