@@ -116,7 +116,7 @@ def run(config: Config) -> dict[str, float]:
     start = time.monotonic()
     use_cpu_devices(config.devices)
     data = load_data(config)
-    steps_per_epoch = data.rows.inputs.shape[1] // config.seq_len
+    steps_per_epoch = data.updates_per_epoch(config.seq_len)
     program = build(config, len(data.vocabulary), steps_per_epoch)
     program, data = placed(config, program, data)
     with open_run(config, name="word_lm") as workdir:

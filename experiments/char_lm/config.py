@@ -37,7 +37,9 @@ class Config:
         "draw all parameters from U(-init_scale, init_scale); 0: each cell's own initialisation",
     )
     # the data
-    data: str = cli.option("stdlib", "stdlib, hf:NAME[/CONFIG], or a path to text files")
+    data: str = cli.option(
+        "stdlib", "stdlib, hf:NAME[/CONFIG], a path to text files, or a folder of shards"
+    )
     validation_fraction: float = cli.option(
         0.05, "share of the text that is held out for validation"
     )

@@ -31,6 +31,7 @@ from experiments.char_lm.report import report
 from experiments.char_lm.sampling import encode_prime, sample_only, sample_text
 from experiments.char_lm.text import Baseline, load_data, ngram_baseline, shown, units
 from experiments.common.language_models import (
+    MOST_AT_ONCE,
     Data,
     Program,
     go_back_from_spikes,
@@ -54,7 +55,7 @@ def run(config: Config) -> dict[str, Any]:
     sizes = ", ".join(f"{len(ids):,} {split}" for split, ids in data.streams.items() if len(ids))
     print(f"{config.data}: characters: {sizes}; {len(data.vocabulary)} kinds", flush=True)
     encode_prime(config.prime, config.data, data.vocabulary)  # an error comes now, not at the end
-    steps_per_epoch = data.rows.inputs.shape[1] // config.seq_len
+    steps_per_epoch = data.updates_per_epoch(config.seq_len)
     num_steps = config.steps or config.epochs * steps_per_epoch or DEFAULT_STEPS
     program = build(config, len(data.vocabulary), num_steps, steps_per_epoch)
     program, data = placed(config, program, data)
@@ -79,7 +80,7 @@ def train(
 ) -> TrainState:
     """Trains from the start or the last checkpoint; returns the state of the best validation."""
     evaluate = make_evaluate(program.graphdef, config.seq_len)
-    log_every = max(1, min(config.eval_every // 10, 50))
+    log_every = max(1, min(config.eval_every // 10, MOST_AT_ONCE))
     chunks: dict[str, Any] = {
         "num_steps": num_steps,
         "ends": (log_every, config.eval_every, config.sample_every, config.save_every),

@@ -1,16 +1,24 @@
 """The text of a character model: its characters as ids, and the n-gram model of it."""
 
 import math
+from pathlib import Path
 from typing import NamedTuple
+
+import numpy as np
 
 from experiments.char_lm.config import Config
 from experiments.common.language_models import Data, digest_of
 from seqjax.data import build_vocabulary, evaluation_rows, load_text, training_rows
+from seqjax.data.shards import MANIFEST, Shards, Windows
 from seqjax.models import witten_bell
+
+MOST_HELD_OUT = 1_000_000  # characters of a text in shards
 
 
 def load_data(config: Config) -> Data:
     """The text that the config names; prints which characters training never shows."""
+    if (Path(config.data) / MANIFEST).is_file():
+        return load_shards(config)
     splits = load_text(
         config.data,
         validation_fraction=config.validation_fraction,
@@ -37,6 +45,26 @@ def load_data(config: Config) -> Data:
     return Data(vocabulary, streams, rows, held_out, digest_of(splits))
 
 
+def load_shards(config: Config) -> Data:
+    """A text in shards, which stays on the disk but for what is held out of it, at its end."""
+    shards = Shards(Path(config.data))
+    total = min(len(shards), config.max_chars or len(shards))
+    held_out, end = {}, total
+    streams: dict[str, np.ndarray | range] = {}
+    for split in ("test", "validation"):
+        count = min(round(total * getattr(config, f"{split}_fraction")), MOST_HELD_OUT)
+        if count > 1:
+            ids = shards.read(end - count, end)
+            held_out[split] = evaluation_rows(ids, config.batch_size, config.seq_len)
+            streams[split] = ids
+            end -= count
+    windows = Windows(shards, end, config.batch_size, config.seq_len)
+    windows.check()
+    return Data(
+        shards.vocabulary, {"train": range(end), **streams}, windows, held_out, shards.digest
+    )
+
+
 class Baseline(NamedTuple):
     units: dict[str, float]  # loss and bits per character on the validation text; {} for none
     text: str  # to stand behind the model's own number
@@ -44,11 +72,11 @@ class Baseline(NamedTuple):
 
 def ngram_baseline(config: Config, data: Data) -> Baseline:
     """The n-gram model of the training text, on the validation text."""
-    validation = data.streams["validation"]
-    if not config.ngram_order or len(validation) < 2:
+    train, validation = (np.asarray(data.streams.get(s, ())) for s in ("train", "validation"))
+    if isinstance(data.rows, Windows) or not config.ngram_order or len(validation) < 2:
         return Baseline({}, "")
     order = config.ngram_order
-    loss = witten_bell(data.streams["train"], validation, len(data.vocabulary), order)
+    loss = witten_bell(train, validation, len(data.vocabulary), order)
     print(f"baseline on validation: {shown(loss)} ({order}-gram, interpolated Witten-Bell)")
     return Baseline(units(loss), f"   (validation {order}-gram: {shown(loss)})")
 

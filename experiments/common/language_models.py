@@ -3,7 +3,7 @@
 import hashlib
 import inspect
 import math
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from typing import Any, NamedTuple
 
 import numpy as np
@@ -12,6 +12,7 @@ from flax import nnx
 
 from seqjax.cells import CELLS
 from seqjax.data import Rows, TextSplits, Vocabulary, batch_at
+from seqjax.data.shards import Piece, Windows, piece_batch
 from seqjax.devices import batch_mesh
 from seqjax.errors import InputError, check_fraction, check_not_negative, check_positive
 from seqjax.models import LanguageModel
@@ -19,7 +20,7 @@ from seqjax.runs.session import Session
 from seqjax.training.fit import MOST_IN_A_ROW, Chunk
 from seqjax.training.language_modelling import make_loss
 from seqjax.training.modules import split_model
-from seqjax.training.place import place_training
+from seqjax.training.place import place_piece, place_training
 from seqjax.training.step import (
     TrainState,
     fault_of,
@@ -39,14 +40,25 @@ RECURRENT_DROPOUT: dict[str, Callable[[Cell, float], Cell]] = {
 }
 
 
+MOST_AT_ONCE = 50  # updates in one dispatch, of the programs that train language models
+
+
 class Data(NamedTuple):
     """A text, ready to be trained on."""
 
     vocabulary: Vocabulary
-    streams: dict[str, np.ndarray]  # each split as ids
-    rows: Rows  # for training
+    streams: Mapping[
+        str, np.ndarray | range
+    ]  # each split as ids; of shards, the positions for training
+    rows: Rows | Windows  # for training; windows of a text in shards
     held_out: dict[str, Rows]  # the other splits
     digest: str  # of the text itself
+
+    def updates_per_epoch(self, seq_len: int) -> int:
+        """How many batches the training text has."""
+        if isinstance(self.rows, Windows):
+            return self.rows.per_epoch
+        return self.rows.inputs.shape[1] // seq_len
 
     def identity(self) -> dict[str, Any]:
         """What must be the same when a run goes on, and what its model cannot be read without."""
@@ -61,7 +73,7 @@ class Program(NamedTuple):
     """What a config compiles to."""
 
     graphdef: Any
-    steps: Callable[[TrainState, Rows, int], tuple[TrainState, Any]]
+    steps: Callable[[TrainState, Any, int], tuple[TrainState, Any]]
     schedule: optax.Schedule
     state: TrainState  # the first
 
@@ -83,8 +95,20 @@ def check_config(config: Any) -> None:
 
 
 def placed(config: Any, program: Program, data: Data) -> tuple[Program, Data]:
-    """The first state and the training rows on the devices that share each batch."""
-    state, rows = place_training(batch_mesh(config.devices), program.state, data.rows)
+    """The first state and the training rows on the devices that share each batch.
+
+    Of a text in shards, the updates read their rows themselves.
+    """
+    mesh, windows = batch_mesh(config.devices), data.rows
+    if isinstance(windows, Windows):
+        state, _ = place_training(mesh, program.state, ())
+
+        def steps(state: TrainState, windows: Windows, num_steps: int) -> tuple[TrainState, Any]:
+            piece = place_piece(mesh, windows, int(state.step), num_steps, MOST_AT_ONCE)
+            return program.steps(state, piece, num_steps)
+
+        return program._replace(state=state, steps=steps), data
+    state, rows = place_training(mesh, program.state, windows)
     return program._replace(state=state), data._replace(rows=rows)
 
 
@@ -135,7 +159,9 @@ def make_program(
     split = split_model(model)
     steps = make_train_steps(
         make_train_step(make_loss(split.graphdef), optimizer, config.seed),
-        lambda rows, step: batch_at(rows, config.seq_len, step),
+        lambda rows, step: (piece_batch if isinstance(rows, Piece) else batch_at)(
+            rows, config.seq_len, step
+        ),
     )
     carry = model.initial_state(config.batch_size)
     state = init_train_state(split.params, optimizer, carry)

@@ -169,26 +169,42 @@ def _load_files(paths: list[Path], max_chars: int) -> str:
     return "".join(texts)
 
 
+def stream_text(source: str) -> Iterator[str]:
+    """The text of the files that a path means, piece by piece, however long it is.
+
+    Raises:
+      InputError: as `load_text`.
+    """
+    for path in _find_files(source):
+        yield from _decoded(path)
+
+
 def _read(path: Path, most: int) -> str:
-    """Up to `most` characters of a UTF-8 text file, every line end made a line feed."""
+    """Up to `most` characters of a UTF-8 text file."""
+    texts: list[str] = []
+    for piece in _decoded(path):
+        texts.append(piece[:most])
+        most -= len(texts[-1])
+        if not most:
+            break
+    return "".join(texts)
+
+
+def _decoded(path: Path) -> Iterator[str]:
+    """The text of a UTF-8 file in pieces, every line end made a line feed."""
     # Asked for a large piece at once, Python sets memory aside for it.
     utf8 = codecs.getincrementaldecoder("utf-8")()
     lines = io.IncrementalNewlineDecoder(utf8, translate=True)
-    texts: list[str] = []
     try:
         for piece in _pieces(path):
             if b"\0" in piece:
                 raise _binary(path)
-            texts.append(lines.decode(piece)[:most])
-            most -= len(texts[-1])
-            if not most:
-                return "".join(texts)
-        texts.append(lines.decode(b"", final=True)[:most])
+            yield lines.decode(piece)
+        yield lines.decode(b"", final=True)
     except UnicodeDecodeError as error:
         raise InputError(f"{path}: cannot read it as UTF-8 text ({error.reason}).") from error
     except (OSError, EOFError, zlib.error) as error:
         raise InputError(f"cannot read {path}: {error}.") from error
-    return "".join(texts)
 
 
 def _pieces(path: Path) -> Iterator[bytes]:

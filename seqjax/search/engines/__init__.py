@@ -11,10 +11,10 @@ An engine takes a function by its name and records by theirs, and gives results 
 What is done stands in the driver's ledger (`seqjax.runs.Ledger`); engines remember nothing.
 """
 
-from seqjax.search.engines.here import here
-from seqjax.search.engines.local import local
-from seqjax.search.engines.on_ray import on_ray
-from seqjax.search.engines.on_slurm import on_slurm
+from seqjax.search.engines.in_process import here
+from seqjax.search.engines.processes import local
+from seqjax.search.engines.ray_cluster import on_ray
 from seqjax.search.engines.records import Engine, Record, Result
+from seqjax.search.engines.slurm_cluster import on_slurm
 
 __all__ = ["Engine", "Record", "Result", "here", "local", "on_ray", "on_slurm"]
