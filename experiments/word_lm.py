@@ -102,6 +102,7 @@ class Config:
         300.0, "longest time between saves, in seconds; 0: after epochs only", may_differ=True
     )
     seed: int = cli.option(0, "seed of the parameters and the dropout masks")
+    log_to: str = cli.log_to_option()
     workdir: str = cli.workdir_option("word_lm")
     resume: bool = cli.resume_option()
 

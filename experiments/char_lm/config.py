@@ -92,6 +92,7 @@ class Config:
     )
     seed: int = cli.option(0, "seed of the parameters, the dropout masks and the samples")
     # files and reports
+    log_to: str = cli.log_to_option()
     workdir: str = cli.workdir_option("char_lm")
     resume: bool = cli.resume_option()
     eval_every: int = cli.option(

@@ -19,6 +19,7 @@ from experiments.common import process, several
 from experiments.common.compilation_cache import AUTO, use_compilation_cache
 from seqjax.errors import LARGEST_INT, InputError, RunError, one_line, shown
 from seqjax.files.json import read_object
+from seqjax.runs.sinks import NAMES
 from seqjax.runs.stopping import Stopped
 
 _OUT_OF_MEMORY = re.compile(  # by the names that XLA, NumPy and C++ have for it
@@ -54,6 +55,13 @@ def workdir_option(name: str) -> Any:
 def resume_option() -> Any:
     """The field `resume`, of a program whose runs go on after a stop."""
     return option(False, "go on with the run in --workdir", may_differ=True)
+
+
+def log_to_option() -> Any:
+    """The field `log_to`, of a program that trains."""
+    return option(
+        "", f"where metrics go as well: {', '.join(NAMES)}, separated by commas", may_differ=True
+    )
 
 
 def chosen(flag: str, text: str, names: Collection[str]) -> tuple[str, ...]:

@@ -23,6 +23,7 @@ from seqjax.errors import (
     check_rate,
 )
 from seqjax.layers.stack import CONNECTIONS
+from seqjax.runs.sinks import sinks_of
 from seqjax.training.labelling import Labelled, at_length
 from seqjax.training.modules import merge_model, split_model
 from seqjax.training.optimizers import OPTIMIZERS, SCHEDULES, make_optimizer, make_schedule
@@ -68,6 +69,7 @@ class NetworkConfig:
         "what to do with an update whose loss or gradient is not finite",
         choices=("skip", "stop"),
     )
+    log_to: str = cli.log_to_option()
     save_seconds: float = cli.option(
         300.0, "longest time between saves, in seconds; 0: after epochs only", may_differ=True
     )
@@ -82,6 +84,7 @@ class NetworkConfig:
                 f"--batch_size={self.batch_size} cannot be shared by --devices={self.devices}."
             )
         check_positive("--seeds", self.seeds, at_most=1000)
+        sinks_of(self.log_to)
         check_fraction("--dropout", self.dropout)
         check_rate("--learning_rate", self.learning_rate)
         for name in ("clip_norm", "decay_after", "weight_decay", "save_seconds"):

@@ -17,6 +17,7 @@ from seqjax.devices import batch_mesh
 from seqjax.errors import InputError, check_fraction, check_not_negative, check_positive
 from seqjax.models import LanguageModel
 from seqjax.runs.session import Session
+from seqjax.runs.sinks import sinks_of
 from seqjax.training.fit import MOST_IN_A_ROW, Chunk
 from seqjax.training.language_modelling import make_loss
 from seqjax.training.modules import split_model
@@ -84,6 +85,7 @@ def check_config(config: Any) -> None:
         check_positive(f"--{name}", getattr(config, name))
     check_positive("--layers", config.layers, at_most=64)
     check_positive("--hidden_size", config.hidden_size, at_most=2**16)
+    sinks_of(config.log_to)
     for name in ("dropout", "recurrent_dropout"):
         check_fraction(f"--{name}", getattr(config, name))
     for name in ("save_seconds", "init_scale"):

@@ -7,6 +7,7 @@ import platform
 import secrets
 import struct
 import time
+from collections.abc import Sequence
 from pathlib import Path
 
 from tensorboardX.proto.event_pb2 import Event, SessionLog
@@ -16,6 +17,7 @@ from tensorboardX.summary import scalar
 from seqjax.errors import InputError, RunError
 from seqjax.files.json import read_lines
 from seqjax.files.writing import append, make_folder, make_new, start_file
+from seqjax.runs.sinks import Sink
 
 
 class Records:
@@ -23,6 +25,7 @@ class Records:
 
     Args:
       workdir: where both are written.
+      sinks: where rows go as well; it closes them.
       resume_step: rows of later steps are removed first, so that a resumed run leaves the same
         file as an uninterrupted one; 0 starts afresh.
 
@@ -31,7 +34,8 @@ class Records:
       RunError: if one of them cannot be written.
     """
 
-    def __init__(self, workdir: Path, resume_step: int = 0):
+    def __init__(self, workdir: Path, resume_step: int = 0, sinks: Sequence[Sink] = ()):
+        self._sinks = sinks
         path = workdir / "metrics.jsonl"
         rows = read_lines(path) if resume_step else []
         for number, row in enumerate(rows, 1):
@@ -60,10 +64,15 @@ class Records:
             if value is not None:
                 self._events.write(step=step, summary=scalar(f"{split}/{name}", value))
         self._events.flush()
+        known = {f"{split}/{name}": value for name, value in finite.items() if value is not None}
+        for sink in self._sinks:
+            sink.write(step, known)
 
     def close(self) -> None:
         self._file.close()
         self._events.close()
+        for sink in self._sinks:
+            sink.close()
 
 
 class _Events:

@@ -18,6 +18,7 @@ from seqjax.runs.checkpoint import Checkpoints, State
 from seqjax.runs.metrics import Records
 from seqjax.runs.progress import Progress
 from seqjax.runs.shared_checkpoints import SharedCheckpoints, checkpoints
+from seqjax.runs.sinks import open_sinks, sinks_of
 from seqjax.runs.stopping import Stopped, Stopper
 from seqjax.runs.traces import check_never_began
 from seqjax.runs.workdir import check_same, open_workdir
@@ -96,7 +97,8 @@ class Session(Generic[State]):
 
     Args:
       workdir: from `open_run`.
-      config: the run's dataclass; its `resume` and `save_seconds` are read.
+      config: the run's dataclass; its `resume` and `save_seconds` are read, and `log_to`, the names of
+        `seqjax.runs.sinks`, if it has it.
       state: before the first update; it has a `step`.
       num_steps: the last update.
       identity: JSON values that are saved with every state, and must be the same when the run goes
@@ -124,6 +126,7 @@ class Session(Generic[State]):
         self.workdir, self.state = workdir, state
         self.best_loss = math.inf
         self._kept_in = told(lambda: str(workdir))
+        self._sinks = sinks_of(getattr(config, "log_to", "")) if is_first() else ()
         self._num_steps, self._save_seconds = num_steps, config.save_seconds
         self._saved_with = {"config": dataclasses.asdict(config), **(identity or {})}
         self._last = checkpoints(workdir / "checkpoints" / "last")
@@ -172,7 +175,9 @@ class Session(Generic[State]):
         with ExitStack() as stack:
             if not self._last.exists():  # a row without a state to go on from would be a loss
                 self._last.save(self.state, self._record())
-            self._records = stack.enter_context(closing(Records(self.workdir, resume_step=step)))
+            sinks = open_sinks(self._sinks, self.workdir, self._saved_with["config"])
+            records = Records(self.workdir, resume_step=step, sinks=sinks)
+            self._records = stack.enter_context(closing(records))
             self._progress = stack.enter_context(closing(Progress(self._num_steps, step)))
             for kept in (self._best, self._last):
                 stack.enter_context(closing(kept))

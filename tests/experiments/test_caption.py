@@ -56,7 +56,8 @@ def write_captioned(folder):
     data = np.frombuffer(picture.getvalue() * len(names), np.uint8)
     offsets = np.arange(len(names) + 1) * len(picture.getvalue())
     np.savez(features / "jpeg16.npz", data=data, offsets=offsets)
-    np.savez(features / "pooled.npz", features=np.eye(3, dtype=np.float32)[kinds])
+    pooled = 200 * np.eye(3, dtype=np.uint8)[kinds]
+    np.savez(features / "pooled.npz", features=pooled, scale=np.float32(0.005))
     return {
         "data": str(captions),
         "features": str(features),

@@ -11,10 +11,12 @@ import pytest
 from tensorboardX.crc32c import crc32c
 from tensorboardX.proto.event_pb2 import Event
 
-from seqjax.errors import RunError
+from seqjax.errors import InputError, RunError
 from seqjax.files.json import read_lines, write_json
 from seqjax.files.writing import write_atomically
 from seqjax.runs.metrics import Records
+from seqjax.runs.sinks import open_sinks, sinks_of
+from tests.support.tiers import long_only
 
 
 def write_rows(workdir, steps, resume_step=0):
@@ -134,3 +136,31 @@ def test_rows_of_a_run_that_was_removed_are_an_error(tmp_path):
     with pytest.raises(RunError, match=r"metrics\.jsonl was removed, moved or replaced"):
         records.write(2, "train", loss=1.0)
     records.close()
+
+
+@pytest.mark.parametrize("name", ["nothing", "wandb,nothing"])
+def test_an_unknown_sink_is_refused(name):
+    with pytest.raises(InputError, match=r"unknown sink 'nothing'|needs wandb"):
+        sinks_of(name)
+
+
+@long_only
+@pytest.mark.filterwarnings("ignore")
+def test_rows_go_to_wandb_and_mlflow_without_a_network(tmp_path, monkeypatch):
+    pytest.importorskip("wandb")
+    tracking = pytest.importorskip("mlflow.tracking")
+    for name in ("WANDB_MODE", "MLFLOW_TRACKING_URI"):
+        monkeypatch.delenv(name, raising=False)
+    sinks = open_sinks(sinks_of("wandb, mlflow"), tmp_path, {"seed": 3})
+    records = Records(tmp_path, sinks=sinks)
+    for step in (1, 2):
+        records.write(step, "train", loss=1.0 / step, other=math.nan)
+    records.close()
+    client = tracking.MlflowClient(f"sqlite:///{tmp_path / 'mlflow.db'}")
+    where = client.get_experiment_by_name("seqjax").experiment_id
+    (run,) = client.search_runs([where])
+    assert run.data.params == {"seed": "3"}
+    history = client.get_metric_history(run.info.run_id, "train/loss")
+    assert [(m.step, m.value) for m in history] == [(1, 1.0), (2, 0.5)]
+    (file,) = (tmp_path / "wandb").glob("offline-run-*/run-*.wandb")
+    assert file.stat().st_size > 100
