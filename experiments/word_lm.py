@@ -24,6 +24,7 @@ from pathlib import Path
 from typing import Any
 
 from experiments.common import cli, plots
+from experiments.common.devices import devices_option, with_devices
 from experiments.common.language_models import (
     RECURRENT_DROPOUT,
     Data,
@@ -40,7 +41,6 @@ from experiments.common.language_models import (
 from seqjax import init
 from seqjax.cells import CELLS
 from seqjax.data import build_vocabulary, evaluation_rows, load_text, training_rows
-from seqjax.devices import use_cpu_devices
 from seqjax.errors import check_positive, check_rate
 from seqjax.files.json import read_lines, write_json
 from seqjax.runs.results import write_results
@@ -95,9 +95,7 @@ class Config:
     max_vocabulary: int = cli.option(10000, "number of most frequent words to keep, <unk> included")
     data: str = cli.option("stdlib", "stdlib, hf:NAME[/CONFIG], or a path to text files")
     max_chars: int = cli.option(1_000_000, "number of characters of each split to use; 0 for all")
-    devices: int = cli.option(
-        1, "number of local devices (CPU cores, GPUs) that share each batch", may_differ=True
-    )
+    devices: int = devices_option()
     save_seconds: float = cli.option(
         300.0, "longest time between saves, in seconds; 0: after epochs only", may_differ=True
     )
@@ -115,7 +113,7 @@ class Config:
 def run(config: Config) -> dict[str, float]:
     """Trains, evaluates after each epoch, and returns the numbers of results.json."""
     start = time.monotonic()
-    use_cpu_devices(config.devices)
+    config = with_devices(config)
     data = load_data(config)
     steps_per_epoch = data.updates_per_epoch(config.seq_len)
     program = build(config, len(data.vocabulary), steps_per_epoch)

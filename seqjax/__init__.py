@@ -38,7 +38,15 @@ from seqjax.wrappers import (
     zoneout,
 )
 
-__version__ = "0.1.0"
+__version__ = "0.2.0"
+
+_NEEDS = {
+    "layers": "flax",
+    "models": "flax",
+    "losses": "train",
+    "runs": "train",
+    "training": "train",
+}
 
 _PACKAGES = (
     "cells",
@@ -106,7 +114,14 @@ __all__ = [
 
 def __getattr__(name: str) -> Any:
     if name in _PACKAGES:
-        return importlib.import_module(f"seqjax.{name}")
+        try:
+            return importlib.import_module(f"seqjax.{name}")
+        except ModuleNotFoundError as error:
+            if name not in _NEEDS or str(error.name).startswith("seqjax"):
+                raise
+            raise ImportError(
+                f"seqjax.{name} needs {error.name}: pip install 'seqjax[{_NEEDS[name]}]'."
+            ) from error
     if name in CELLS:  # every cell is `seqjax.NAME`, those above and all others
         return CELLS[name]
     raise AttributeError(f"module 'seqjax' has no attribute {name!r}")

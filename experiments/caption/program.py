@@ -31,9 +31,9 @@ from experiments.caption.images import Images, load_images
 from experiments.caption.network import make_trainee
 from experiments.caption.scores import scores_of, truth
 from experiments.common import cli
+from experiments.common.devices import with_devices
 from experiments.common.epochs import Network, best_params, train_networks
 from experiments.common.study_run import StudyRun, open_study
-from seqjax.devices import use_cpu_devices
 from seqjax.files.writing import write_atomically
 from seqjax.types import Params
 
@@ -43,7 +43,7 @@ SHOWN = 10
 
 def run(config: Config) -> dict[str, Any]:
     """Trains every network from every seed, and compares; returns the numbers of results.json."""
-    use_cpu_devices(config.devices)
+    config = with_devices(config)
     ways = cli.chosen("--entries", config.entries, WAYS)
     seen: dict[bool, Images] = {}
     for way in ways:

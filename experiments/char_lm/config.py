@@ -4,6 +4,7 @@ import dataclasses
 import math
 
 from experiments.common import cli
+from experiments.common.devices import devices_option
 from experiments.common.language_models import RECURRENT_DROPOUT, check_config
 from seqjax.cells import CELLS
 from seqjax.errors import InputError, check_not_negative, check_positive, check_rate
@@ -87,9 +88,7 @@ class Config:
     epochs: int = cli.option(
         0, "number of passes over the training text, in the place of --steps", may_differ=True
     )
-    devices: int = cli.option(
-        1, "number of local devices (CPU cores, GPUs) that share each batch", may_differ=True
-    )
+    devices: int = devices_option()
     seed: int = cli.option(0, "seed of the parameters, the dropout masks and the samples")
     # files and reports
     log_to: str = cli.log_to_option()

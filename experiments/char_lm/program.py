@@ -30,6 +30,7 @@ from experiments.char_lm.network import build
 from experiments.char_lm.report import report
 from experiments.char_lm.sampling import encode_prime, sample_only, sample_text
 from experiments.char_lm.text import Baseline, load_data, ngram_baseline, shown, units
+from experiments.common.devices import with_devices
 from experiments.common.language_models import (
     MOST_AT_ONCE,
     Data,
@@ -39,7 +40,6 @@ from experiments.common.language_models import (
     placed,
     say_skipped,
 )
-from seqjax.devices import use_cpu_devices
 from seqjax.files.json import write_json
 from seqjax.runs.session import Session, open_run
 from seqjax.training.fit import fit
@@ -50,7 +50,7 @@ from seqjax.training.step import TrainState, check_applied
 def run(config: Config) -> dict[str, Any]:
     """Trains, and returns the numbers of results.json."""
     start = time.monotonic()
-    use_cpu_devices(config.devices)
+    config = with_devices(config)
     data = load_data(config)
     sizes = ", ".join(f"{len(ids):,} {split}" for split, ids in data.streams.items() if len(ids))
     print(f"{config.data}: characters: {sizes}; {len(data.vocabulary)} kinds", flush=True)

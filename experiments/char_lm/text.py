@@ -72,8 +72,10 @@ class Baseline(NamedTuple):
 
 def ngram_baseline(config: Config, data: Data) -> Baseline:
     """The n-gram model of the training text, on the validation text."""
-    train, validation = (np.asarray(data.streams.get(s, ())) for s in ("train", "validation"))
-    if isinstance(data.rows, Windows) or not config.ngram_order or len(validation) < 2:
+    if isinstance(data.rows, Windows) or not config.ngram_order:
+        return Baseline({}, "")
+    train, validation = (np.asarray(data.streams[split]) for split in ("train", "validation"))
+    if len(validation) < 2:
         return Baseline({}, "")
     order = config.ngram_order
     loss = witten_bell(train, validation, len(data.vocabulary), order)

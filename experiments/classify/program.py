@@ -34,6 +34,7 @@ from experiments.classify.network import (
     scores,
 )
 from experiments.classify.text import Text, load_text
+from experiments.common.devices import with_devices
 from experiments.common.epochs import Network, best_params, train_networks
 from experiments.common.examples import confusion
 from experiments.common.labelling import make_predict
@@ -41,7 +42,6 @@ from experiments.common.saved_networks import best_network
 from experiments.common.study_run import StudyRun, open_study
 from experiments.common.words import ids, places
 from seqjax.data.sets.sentences import tokenise
-from seqjax.devices import use_cpu_devices
 from seqjax.files.writing import write_atomically
 from seqjax.layers.pooling import POOLINGS
 from seqjax.training.labelling import Labelled
@@ -53,7 +53,7 @@ Networks = dict[str, tuple[Kind, int]]  # by name: what kind it is, and its seed
 
 def run(config: Config) -> dict[str, Any]:
     """Trains every network from every seed, and compares; returns the numbers of results.json."""
-    use_cpu_devices(config.devices)
+    config = with_devices(config)
     text = load_text(config)
     networks: Networks = {
         f"{kind.name(config.cell)}, seed {seed}": (kind, seed)

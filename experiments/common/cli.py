@@ -8,7 +8,7 @@ import dataclasses
 import os
 import re
 import sys
-from collections.abc import Callable, Collection, Iterator
+from collections.abc import Callable, Collection, Iterator, Mapping
 from contextlib import contextmanager, suppress
 from pathlib import Path
 from typing import Any, NoReturn
@@ -33,7 +33,12 @@ flags.disclaim_key_flags()  # so that --help lists them under the experiment
 
 
 def option(
-    default: Any, help: str, choices: tuple[str, ...] = (), *, may_differ: bool = False
+    default: Any,
+    help: str,
+    choices: tuple[str, ...] = (),
+    *,
+    may_differ: bool = False,
+    words: Mapping[str, int] | None = None,
 ) -> Any:
     """A field of a config that becomes the flag of the same name.
 
@@ -42,8 +47,9 @@ def option(
       help: what `--help` says of it.
       choices: its only values; any if empty.
       may_differ: whether a run may be resumed with another value than it began with.
+      words: that an integer may be written as.
     """
-    metadata = {"help": help, "choices": choices, "may_differ": may_differ}
+    metadata = {"help": help, "choices": choices, "may_differ": may_differ, "words": words or {}}
     return dataclasses.field(default=default, metadata=metadata)
 
 
@@ -193,6 +199,20 @@ def _flag_for(argument: re.Match[str]) -> str:
     return f"--{text.removesuffix('=True') if argument[1] else text}"
 
 
+class _IntegerOrWord(flags.IntegerParser):
+    """An integer, or a word that stands for one."""
+
+    def __init__(self, words: Mapping[str, int]):
+        super().__init__()
+        self._words = words
+        self.syntactic_help = f"an integer, or {' or '.join(words)}"
+
+    def convert(self, argument: Any) -> int:
+        if argument in self._words:
+            return self._words[argument]
+        return super().convert(argument)
+
+
 def _define(field: dataclasses.Field) -> None:
     name, help = field.name, field.metadata["help"]
     default: Any = field.default
@@ -200,6 +220,11 @@ def _define(field: dataclasses.Field) -> None:
         flags.DEFINE_enum(name, default, list(field.metadata["choices"]), help)
     elif field.type is bool:
         flags.DEFINE_boolean(name, default, help)
+    elif field.metadata["words"]:
+        words = field.metadata["words"]
+        parser = _IntegerOrWord(words)
+        shown = next((word for word, value in words.items() if value == default), default)
+        flags.DEFINE(parser, name, shown, help)
     elif field.type is int:
         flags.DEFINE_integer(name, default, help)
     elif field.type is float:

@@ -10,6 +10,7 @@ import numpy as np
 from flax import nnx
 
 from experiments.common import cli
+from experiments.common.devices import devices_option
 from experiments.common.epochs import Lesson
 from seqjax.cells import CELLS
 from seqjax.data.buckets import bucket_tops
@@ -58,9 +59,7 @@ class NetworkConfig:
         5.0, "norm to which a larger gradient is scaled down; 0 for no clipping"
     )
     batch_size: int = cli.option(32, "number of sentences in a batch")
-    devices: int = cli.option(
-        1, "number of local devices (CPU cores, GPUs) that share each batch", may_differ=True
-    )
+    devices: int = devices_option()
     epochs: int = cli.option(8, "number of passes over the training sentences")
     seeds: int = cli.option(1, "number of networks of each kind, from different seeds")
     seed: int = cli.option(0, "the first seed")
@@ -75,11 +74,12 @@ class NetworkConfig:
     )
 
     def __post_init__(self) -> None:
-        for name in ("hidden_size", "layers", "batch_size", "epochs", "seeds", "devices"):
+        for name in ("hidden_size", "layers", "batch_size", "epochs", "seeds"):
             check_positive(f"--{name}", getattr(self, name))
+        check_not_negative("--devices", self.devices)
         check_positive("--layers", self.layers, at_most=64)
         check_positive("--hidden_size", self.hidden_size, at_most=2**16)
-        if self.batch_size % self.devices:
+        if self.devices and self.batch_size % self.devices:
             raise InputError(
                 f"--batch_size={self.batch_size} cannot be shared by --devices={self.devices}."
             )
@@ -179,7 +179,7 @@ def make_lesson(
       sample: what is shown after each epoch.
     """
     split = split_model(model)
-    mesh = batch_mesh(config.devices)
+    mesh = batch_mesh(config.devices or 1)
     train = replicate(sets.train, mesh)
     steps_per_epoch = -(-len(train.lengths) // config.batch_size)
     schedule = make_schedule(

@@ -81,8 +81,9 @@ class Program(NamedTuple):
 
 def check_config(config: Any) -> None:
     """Raises InputError for a number out of range among what both programs have as flags."""
-    for name in ("hidden_size", "layers", "seq_len", "batch_size", "devices"):
+    for name in ("hidden_size", "layers", "seq_len", "batch_size"):
         check_positive(f"--{name}", getattr(config, name))
+    check_not_negative("--devices", config.devices)
     check_positive("--layers", config.layers, at_most=64)
     check_positive("--hidden_size", config.hidden_size, at_most=2**16)
     sinks_of(config.log_to)
@@ -101,7 +102,7 @@ def placed(config: Any, program: Program, data: Data) -> tuple[Program, Data]:
 
     Of a text in shards, the updates read their rows themselves.
     """
-    mesh, windows = batch_mesh(config.devices), data.rows
+    mesh, windows = batch_mesh(config.devices or 1), data.rows
     if isinstance(windows, Windows):
         state, _ = place_training(mesh, program.state, ())
 

@@ -24,13 +24,13 @@ from flax import nnx
 from sklearn.metrics import f1_score
 
 from experiments.common import cli, plots, tables
+from experiments.common.devices import with_devices
 from experiments.common.epochs import Network, train_networks
 from experiments.common.intervals import half_width, interval
 from experiments.common.labelling import make_cells, make_lesson, make_predict
 from experiments.common.study_run import StudyRun, open_study
 from experiments.frames.config import SIGHTS, Config
 from experiments.frames.films import Filmed, load_films, new_films
-from seqjax.devices import use_cpu_devices
 from seqjax.models import FrameLabeller, ImageEncoder
 from seqjax.training.labelling import Labelled, label_losses
 from seqjax.types import Array, Params
@@ -40,7 +40,7 @@ Networks = dict[str, tuple[Filmed, str, int]]  # by name: its films, what it see
 
 def run(config: Config) -> dict[str, Any]:
     """Trains every network from every seed, and compares; returns the numbers of results.json."""
-    use_cpu_devices(config.devices)
+    config = with_devices(config)
     networks: Networks = {
         f"{filmed.name}, {sight}, seed {seed}": (filmed, sight, seed)
         for filmed in load_films(config)

@@ -23,6 +23,7 @@ from typing import Any
 
 import numpy as np
 
+from experiments.common.devices import with_devices
 from experiments.common.epochs import Network, best_params, directory_of, train_networks
 from experiments.common.examples import confusion
 from experiments.common.labelling import make_predict
@@ -44,7 +45,6 @@ from experiments.tag.network import (
 from experiments.tag.text import Text, load_text, unseen_tags
 from seqjax.data.sets.columns import TaggedSentence
 from seqjax.data.sets.sentences import tokenise
-from seqjax.devices import use_cpu_devices
 from seqjax.errors import InputError
 from seqjax.files.json import read_lines
 from seqjax.files.writing import write_atomically
@@ -57,7 +57,7 @@ Networks = dict[str, tuple[Kind, int]]  # by name: what kind it is, and its seed
 
 def run(config: Config) -> dict[str, Any]:
     """Trains every network from every seed, and compares; returns the numbers of results.json."""
-    use_cpu_devices(config.devices)
+    config = with_devices(config)
     text = load_text(config)
     networks: Networks = {
         f"{kind.name(config.cell)}, seed {seed}": (kind, seed)

@@ -27,6 +27,7 @@ from typing import Any
 
 import numpy as np
 
+from experiments.common.devices import with_devices
 from experiments.common.epochs import Network, best_params, train_networks
 from experiments.common.study_run import StudyRun, open_study
 from experiments.translate import report
@@ -38,7 +39,6 @@ from experiments.translate.saved import translate_line, translate_lines
 from experiments.translate.scores import by_length, scores_of, signature
 from experiments.translate.text import Text, load_texts
 from seqjax.data.tokens import END, PAD, START, encode
-from seqjax.devices import use_cpu_devices
 from seqjax.files.writing import write_atomically
 from seqjax.types import Params
 
@@ -47,7 +47,7 @@ Networks = dict[str, tuple[Text, Kind, int]]  # by name: what it learns, its kin
 
 def run(config: Config) -> dict[str, Any]:
     """Trains every network from every seed, and compares; returns the numbers of results.json."""
-    use_cpu_devices(config.devices)
+    config = with_devices(config)
     networks: Networks = {
         f"{text.name}, {kind.name()}, seed {seed}": (text, kind, seed)
         for text in load_texts(config)

@@ -23,6 +23,7 @@ from typing import Any
 import numpy as np
 
 from experiments.common import cli, plots, tables
+from experiments.common.devices import with_devices
 from experiments.common.epochs import Network, best_params, train_networks
 from experiments.common.intervals import half_width, interval
 from experiments.common.study_run import StudyRun, open_study
@@ -30,7 +31,6 @@ from experiments.vqa.config import WAYS, Config
 from experiments.vqa.gallery import gallery
 from experiments.vqa.network import accuracies, make_model, make_trainee
 from experiments.vqa.questions import UNSEEN, Questions, load_questions
-from seqjax.devices import use_cpu_devices
 from seqjax.files.writing import write_atomically
 from seqjax.tasks.scenes import forms
 from seqjax.training.modules import merge_model, split_model
@@ -45,7 +45,7 @@ GUESSES = {
 
 def run(config: Config) -> dict[str, Any]:
     """Trains every network from every seed, and compares; returns the numbers of results.json."""
-    use_cpu_devices(config.devices)
+    config = with_devices(config)
     questions = load_questions(config)
     networks = {
         f"{way}, seed {seed}": (way, seed)

@@ -74,6 +74,10 @@ def _read(archive: zipfile.ZipFile, path: Path, name: str, dtype: str, axes: int
                 f" got {len(shape)} of {found}."
             )
         size = math.prod(shape) * found.itemsize
-        if min(shape, default=0) < 0 or size + file.tell() != entry.file_size or size > LARGEST_ARRAY:
+        if (
+            min(shape, default=0) < 0
+            or size + file.tell() != entry.file_size
+            or size > LARGEST_ARRAY
+        ):
             raise InputError(f"{path}: {shown(name)} says shape {shape}, which is not its size.")
         return np.frombuffer(file.read(size), found).reshape(shape)

@@ -18,6 +18,8 @@ from seqjax.errors import InputError
         (Architectures, {"data": "x"}, "--data is the text for --tasks=words, got 'x'"),
         (Architectures, {"tasks": ","}, "unknown name ''"),
         (Search, {"data": "x"}, "--data is the text for --tasks=words, got 'x'"),
+        (Search, {"engine": "local", "cluster": "x"}, "--cluster is for --engine=ray or slurm"),
+        (Search, {"workers": 2}, "--workers is for --engine=local or slurm"),
     ],
 )
 def test_flags_without_an_effect_are_refused(config, fields, named):

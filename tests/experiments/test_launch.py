@@ -17,7 +17,6 @@ from experiments import launch
 from seqjax.runs.checkpoint import Checkpoints
 from seqjax.runs.shared_checkpoints import SharedCheckpoints
 from seqjax.training.step import init_train_state
-from tests.support.tiers import long_only
 
 STEPS = 30
 FLAGS = [
@@ -74,7 +73,7 @@ def test_two_processes_train_the_network_of_one(text, tmp_path):
     assert both.stdout.count("updates") == 1
 
 
-@long_only
+@pytest.mark.long
 def test_any_number_goes_on_with_what_another_saved(text, tmp_path):
     for name, processes, devices in [("1x1", 0, 1), ("1x4", 0, 4), ("2x1", 2, 1), ("2x2", 2, 2)]:
         for repeat in "ab":
@@ -101,7 +100,7 @@ def stopped_at_20(run, copy):
     assert Checkpoints(copy / "checkpoints" / "last").newest() == 20
 
 
-@long_only
+@pytest.mark.long
 def test_sigkill_of_either_process_at_random_moments(text, tmp_path):
     """Twenty times; and the run that went on is bit for bit the one that was not killed."""
     assert train(text, tmp_path / "whole", processes=2).returncode == 0

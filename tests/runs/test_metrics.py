@@ -16,7 +16,6 @@ from seqjax.files.json import read_lines, write_json
 from seqjax.files.writing import write_atomically
 from seqjax.runs.metrics import Records
 from seqjax.runs.sinks import open_sinks, sinks_of
-from tests.support.tiers import long_only
 
 
 def write_rows(workdir, steps, resume_step=0):
@@ -144,7 +143,7 @@ def test_an_unknown_sink_is_refused(name):
         sinks_of(name)
 
 
-@long_only
+@pytest.mark.long
 @pytest.mark.filterwarnings("ignore")
 def test_rows_go_to_wandb_and_mlflow_without_a_network(tmp_path, monkeypatch):
     pytest.importorskip("wandb")

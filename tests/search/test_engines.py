@@ -13,7 +13,6 @@ import pytest
 from seqjax.errors import InputError, RunError
 from seqjax.search.engines import here, local, on_ray, on_slurm
 from seqjax.search.engines.records import evaluate, versions_here
-from tests.support.tiers import long_only
 
 SQUARE, SOMETIMES = ("tests.support.evaluations:" + name for name in ("square", "sometimes"))
 
@@ -97,7 +96,7 @@ def test_other_versions_and_no_function_are_refused():
         list(here("tests.support.evaluations:nothing", {"a": {}}))
 
 
-@long_only
+@pytest.mark.long
 def test_sigkill_of_workers_at_random_moments():
     rng, done, kills = np.random.default_rng(0), {}, 0
     records = {str(x): {"x": x, "seconds": 0.2} for x in range(60)}
@@ -115,10 +114,10 @@ def test_sigkill_of_workers_at_random_moments():
     assert {name: r.row["square"] for name, r in done.items()} == {str(x): x**2 for x in range(60)}
 
 
-@long_only
+@pytest.mark.long
 def test_a_driver_that_is_killed_asks_only_for_what_is_missing(tmp_path):
     """The study of the forget bias on two processes, killed and resumed, has the rows of one here."""
-    flags = ["--updates=100", "--hidden_size=4", "--length=8", "--seeds=2", "--networks=GRU;tanh"]
+    flags = ["--updates=100", "--hidden_size=4", "--length=10", "--seeds=2", "--networks=GRU;tanh"]
 
     def study(workdir, *more, kill_after=0.0):
         command = [sys.executable, "-m", "experiments.forget_bias", *flags, *more]
@@ -142,7 +141,7 @@ def test_a_driver_that_is_killed_asks_only_for_what_is_missing(tmp_path):
     assert lines(tmp_path / "local") == lines(tmp_path / "here")
 
 
-@long_only
+@pytest.mark.long
 def test_on_slurms_interface_cancelled_jobs_are_begun_again(tmp_path):
     """By submitit's own processes of this machine; its interface to Slurm is the same."""
     pytest.importorskip("submitit")
@@ -161,7 +160,7 @@ def test_on_slurms_interface_cancelled_jobs_are_begun_again(tmp_path):
         on_slurm(folder)
 
 
-@long_only
+@pytest.mark.long
 @pytest.mark.filterwarnings("ignore")
 def test_on_a_cluster_of_two_nodes_whatever_dies(tmp_path):
     """100 records; a worker is killed, then a node, and a third node joins."""

@@ -1,5 +1,6 @@
 """The engine of a Ray cluster, whoever made it. It needs the package `ray`."""
 
+import socket
 from collections.abc import Generator, Mapping
 from typing import Any
 
@@ -58,9 +59,14 @@ def on_ray(address: str = "", *, cpus: float = 1, gpus: float = 0) -> Engine:
 
 
 def _connect(ray: Any, address: str) -> None:
+    place = address.removeprefix("ray://")
+    host, _, port = place.rpartition(":")
     try:
+        if port.isdecimal():  # Ray itself would try for minutes
+            with socket.create_connection((host, int(port)), timeout=10):
+                pass
         ray.init(address=address or "local", log_to_driver=False, logging_level="ERROR")
-    except (ConnectionError, RuntimeError, ValueError, OSError) as error:
+    except (RuntimeError, ValueError, OSError, OverflowError) as error:
         reason = one_line(str(error)).rstrip(".")
         raise RunError(f"cannot reach Ray at {address or 'this machine'}: {reason}.") from error
 

@@ -1,0 +1,69 @@
+"""How many devices share a batch, where no flag says.
+
+Two CPU cores that each have a half of the rows beat one program on both, as long as a half is enough for a
+product of matrices: measured in docs/speed.md. What is chosen stands in the run's config, so that a run that
+goes on, or is made again, has the same.
+"""
+
+import dataclasses
+import os
+from contextlib import suppress
+from typing import Any, TypeVar
+
+import jax
+
+from experiments.common import cli
+from seqjax.cells import CELLS
+from seqjax.devices import use_cpu_devices
+
+AUTO = 0
+ROWS = 8  # the fewest rows of a device
+LARGE = 2 << 20  # bytes of a weight; from here on a device needs more rows
+ROWS_OF_LARGE = 32
+
+Config = TypeVar("Config")
+
+
+def devices_option() -> Any:
+    """The field `devices` of a program that trains."""
+    return cli.option(
+        AUTO,
+        "number of local devices (CPU cores, GPUs) that share each batch; auto: as many CPU cores as pay",
+        may_differ=True,
+        words={"auto": AUTO},
+    )
+
+
+def with_devices(config: Config) -> Config:
+    """The config with a number in the place of auto, and JAX with as many CPU devices.
+
+    Call it before anything is computed.
+
+    Args:
+      config: has `devices`, `batch_size`, `cell` and `hidden_size`.
+    """
+    values: Any = config
+    if values.devices != AUTO:
+        use_cpu_devices(values.devices)
+        return config
+    sizes = (values.cell, values.hidden_size, values.batch_size)
+    with suppress(RuntimeError):  # something was computed before, as in a notebook
+        use_cpu_devices(chosen(*sizes, cores()))
+    there = jax.local_device_count() if jax.default_backend() == "cpu" else 1
+    return dataclasses.replace(values, devices=chosen(*sizes, min(cores(), there)))
+
+
+def chosen(cell: str, hidden_size: int, batch_size: int, cores: int) -> int:
+    """The most devices, up to one for each core, that share the batch evenly and have enough rows."""
+    if jax.distributed.is_initialized():
+        return 1  # the processes may share the cores
+    shapes = jax.eval_shape(lambda: CELLS[cell](hidden_size).init(jax.random.key(0), hidden_size))
+    largest = max(x.size * x.dtype.itemsize for x in jax.tree.leaves(shapes))
+    rows = ROWS_OF_LARGE if largest >= LARGE else ROWS
+    counts = range(1, min(cores, batch_size // rows) + 1)
+    return max((n for n in counts if batch_size % n == 0), default=1)
+
+
+def cores() -> int:
+    """The CPU cores that this process may use."""
+    return len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
