@@ -20,7 +20,7 @@ import optax
 from jax import lax
 
 from experiments.common import cli
-from seqjax.cells import CELLS
+from experiments.common.cells import cell_option, factory_of
 from seqjax.errors import check_positive, check_rate
 from seqjax.recurrence.unroll import unroll
 
@@ -30,7 +30,7 @@ WORD = "hello"
 
 @dataclasses.dataclass(frozen=True)
 class Config:
-    cell: str = cli.option("rnn", "the recurrent cell", choices=tuple(CELLS))
+    cell: str = cell_option("rnn")
     hidden_size: int = cli.option(3, "hidden units; the slide has 3")
     steps: int = cli.option(300, "updates of Adam")
     learning_rate: float = cli.option(0.05, "learning rate of Adam")
@@ -51,7 +51,7 @@ class Results(NamedTuple):
 
 def run(config: Config) -> Results:
     """Trains on the one word and lets the network spell it."""
-    cell = CELLS[config.cell](config.hidden_size)
+    cell = factory_of(config.cell)(config.hidden_size)
     cell_key, head_key = jax.random.split(jax.random.key(config.seed))
     params = {
         "cell": cell.init(cell_key, len(LETTERS)),

@@ -26,6 +26,7 @@ import numpy as np
 from jax import lax
 
 from experiments.common import cli, plots
+from experiments.common.cells import cell_option, factory_of
 from experiments.common.flag_lists import whole_numbers
 from experiments.common.study_run import open_study
 from experiments.common.tables import table
@@ -52,7 +53,7 @@ WAYS = ("lax.scan", "lax.scan, checkpoint", "gates", "products", "blocks")
 
 @dataclasses.dataclass(frozen=True)
 class Config:
-    cell: str = cli.option("lstm", "the recurrent cell", choices=tuple(CELLS))
+    cell: str = cell_option()
     hidden_size: int = cli.option(256, "number of hidden units, and of inputs")
     batch_size: int = cli.option(1, "number of sequences in a batch")
     steps: str = cli.option("100,1000,10000,100000", "lengths T, separated by commas")
@@ -82,7 +83,7 @@ def runner(way: str, cell: Cell) -> Callable[[Any, Any], Any]:
 
 def measure(config: Config, num_steps: int) -> dict[str, dict[str, float]]:
     """The bytes of each way at one length, and the seconds of those that are run."""
-    cell = CELLS[config.cell](config.hidden_size)
+    cell = factory_of(config.cell)(config.hidden_size)
     params = cell.init(jax.random.key(0), config.hidden_size)
     shape = (num_steps, config.batch_size, config.hidden_size)
     xs = jax.random.normal(jax.random.key(1), shape)

@@ -24,6 +24,7 @@ from pathlib import Path
 from typing import Any
 
 from experiments.common import cli, plots
+from experiments.common.cells import cell_option
 from experiments.common.devices import devices_option, with_devices
 from experiments.common.language_models import (
     RECURRENT_DROPOUT,
@@ -39,7 +40,6 @@ from experiments.common.language_models import (
     say_skipped,
 )
 from seqjax import init
-from seqjax.cells import CELLS
 from seqjax.data import build_vocabulary, evaluation_rows, load_text, training_rows
 from seqjax.errors import check_positive, check_rate
 from seqjax.files.json import read_lines, write_json
@@ -56,7 +56,7 @@ PUBLISHED = {"validation_perplexity": 120.7, "test_perplexity": 114.5}
 
 @dataclasses.dataclass(frozen=True)
 class Config:
-    cell: str = cli.option("lstm", "the recurrent cell", choices=tuple(CELLS))
+    cell: str = cell_option()
     hidden_size: int = cli.option(
         200, "number of units in each layer, and the size of a word's vector"
     )

@@ -84,7 +84,7 @@ def takes(field, value):
     if value is None or field.type is bool:
         return value is None
     if choices:
-        return value in choices
+        return value in choices or bool(field.metadata["check"] and ":" in value)
     try:
         field.type(value)
     except ValueError:

@@ -3,8 +3,8 @@
 import dataclasses
 
 from experiments.common import cli
+from experiments.common.cells import cell_option
 from experiments.common.labelling import NetworkConfig
-from seqjax.cells import CELLS
 from seqjax.decode.beam import LENGTH_PENALTIES
 from seqjax.errors import InputError, check_positive
 from seqjax.models.captioner import ENTRIES
@@ -29,7 +29,7 @@ class Config(NetworkConfig):
         "step,blind",
         f"how the image enters, some of {', '.join(WAYS)}; blind: images are exchanged at random",
     )
-    cell: str = cli.option("lstm", "the recurrent cell", choices=tuple(CELLS))
+    cell: str = cell_option()
     hidden_size: int = cli.option(128, "number of units of each layer")
     embedding_size: int = cli.option(256, "size of a word's vector, and of the projected image")
     min_count: int = cli.option(5, "how often a word must occur in training, for a folder")

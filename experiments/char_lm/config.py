@@ -4,9 +4,9 @@ import dataclasses
 import math
 
 from experiments.common import cli
+from experiments.common.cells import cell_option
 from experiments.common.devices import devices_option
 from experiments.common.language_models import RECURRENT_DROPOUT, check_config
-from seqjax.cells import CELLS
 from seqjax.errors import InputError, check_not_negative, check_positive, check_rate
 from seqjax.training.optimizers import OPTIMIZERS, SCHEDULES
 
@@ -16,7 +16,7 @@ DEFAULT_STEPS = 3000
 @dataclasses.dataclass(frozen=True)
 class Config:
     # the model
-    cell: str = cli.option("lstm", "the recurrent cell", choices=tuple(CELLS))
+    cell: str = cell_option()
     layers: int = cli.option(1, "number of recurrent layers")
     hidden_size: int = cli.option(
         256, "number of units in each layer, and the size of a character's vector"

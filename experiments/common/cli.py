@@ -39,6 +39,7 @@ def option(
     *,
     may_differ: bool = False,
     words: Mapping[str, int] | None = None,
+    check: Callable[[str], object] | None = None,
 ) -> Any:
     """A field of a config that becomes the flag of the same name.
 
@@ -48,8 +49,16 @@ def option(
       choices: its only values; any if empty.
       may_differ: whether a run may be resumed with another value than it began with.
       words: that an integer may be written as.
+      check: raises InputError for a value that is none; the command line may then have others than
+        `choices`, a file may not.
     """
-    metadata = {"help": help, "choices": choices, "may_differ": may_differ, "words": words or {}}
+    metadata = {
+        "help": help,
+        "choices": choices,
+        "may_differ": may_differ,
+        "words": words or {},
+        "check": check,
+    }
     return dataclasses.field(default=default, metadata=metadata)
 
 
@@ -216,7 +225,9 @@ class _IntegerOrWord(flags.IntegerParser):
 def _define(field: dataclasses.Field) -> None:
     name, help = field.name, field.metadata["help"]
     default: Any = field.default
-    if field.metadata["choices"]:
+    if field.metadata["check"]:
+        flags.DEFINE_string(name, default, f"{help}; one of {', '.join(field.metadata['choices'])}")
+    elif field.metadata["choices"]:
         flags.DEFINE_enum(name, default, list(field.metadata["choices"]), help)
     elif field.type is bool:
         flags.DEFINE_boolean(name, default, help)
@@ -237,15 +248,18 @@ def _config(config_class: type) -> Any:
     names = [field.name for field in dataclasses.fields(config_class)]
     values: dict[str, Any] = {name: flags.FLAGS[name].value for name in names}
     if values.get("resume"):
-        saved = _saved_config(config_class, values["workdir"])
-        values |= {k: v for k, v in saved.items() if not flags.FLAGS[k].present}
+        given = {name for name in names if flags.FLAGS[name].present}
+        values |= _saved_config(config_class, values["workdir"], given)
         values["resume"] = True
     for field in dataclasses.fields(config_class):
         _check_range(f"--{field.name}", values[field.name])
+        if field.metadata["check"]:
+            field.metadata["check"](values[field.name])
     return config_class(**values)
 
 
-def _saved_config(config_class: type, workdir: str) -> dict[str, Any]:
+def _saved_config(config_class: type, workdir: str, given: set[str]) -> dict[str, Any]:
+    """The config of the run in a directory, but for the fields that the command line gives."""
     try:
         path = Path(workdir).expanduser() / "config.json"
         there = bool(workdir) and path.is_file()
@@ -256,7 +270,10 @@ def _saved_config(config_class: type, workdir: str) -> dict[str, Any]:
             f"--resume needs the --workdir of an earlier run, got {workdir!r}"
             + (", which has no config.json." if workdir else ".")
         )
-    return checked(config_class, read_object(path), str(path))
+    saved = read_object(path)
+    if isinstance(saved, dict):
+        saved = {name: value for name, value in saved.items() if name not in given}
+    return checked(config_class, saved, str(path))
 
 
 def checked(config_class: type, saved: dict[str, Any], where: str) -> dict[str, Any]:
@@ -285,6 +302,11 @@ def checked(config_class: type, saved: dict[str, Any], where: str) -> dict[str, 
             raise InputError(f"{field.name} in {where} is no text, got {shown(value)}.")
         choices = field.metadata["choices"]
         if choices and value not in choices:
+            if field.metadata["check"] and isinstance(value, str) and ":" in value:
+                raise InputError(
+                    f"{field.name} in {where} is {shown(value)}: code is not run because a file names it;"
+                    f" give --{field.name} on the command line."
+                )
             raise InputError(
                 f"{field.name} in {where} must be one of {', '.join(choices)}, got {shown(value)}."
             )

@@ -13,7 +13,7 @@ from typing import Any, TypeVar
 import jax
 
 from experiments.common import cli
-from seqjax.cells import CELLS
+from experiments.common.cells import factory_of
 from seqjax.devices import use_cpu_devices
 
 AUTO = 0
@@ -57,7 +57,9 @@ def chosen(cell: str, hidden_size: int, batch_size: int, cores: int) -> int:
     """The most devices, up to one for each core, that share the batch evenly and have enough rows."""
     if jax.distributed.is_initialized():
         return 1  # the processes may share the cores
-    shapes = jax.eval_shape(lambda: CELLS[cell](hidden_size).init(jax.random.key(0), hidden_size))
+    shapes = jax.eval_shape(
+        lambda: factory_of(cell)(hidden_size).init(jax.random.key(0), hidden_size)
+    )
     largest = max(x.size * x.dtype.itemsize for x in jax.tree.leaves(shapes))
     rows = ROWS_OF_LARGE if largest >= LARGE else ROWS
     counts = range(1, min(cores, batch_size // rows) + 1)

@@ -10,9 +10,9 @@ import numpy as np
 from flax import nnx
 
 from experiments.common import cli
+from experiments.common.cells import cell_option, factory_of
 from experiments.common.devices import devices_option
 from experiments.common.epochs import Lesson
-from seqjax.cells import CELLS
 from seqjax.data.buckets import bucket_tops
 from seqjax.data.orders import order_by_length, take
 from seqjax.devices.mesh import batch_mesh, over_devices, replicate
@@ -42,7 +42,7 @@ Objective = Callable[[Any, Any, Array, Array, Array], tuple[Array, dict[str, Arr
 class NetworkConfig:
     """The flags of every program that compares recurrent networks, trained by epochs."""
 
-    cell: str = cli.option("lstm", "the recurrent cell", choices=tuple(CELLS))
+    cell: str = cell_option()
     hidden_size: int = cli.option(64, "number of units of each layer, in each direction")
     layers: int = cli.option(1, "number of recurrent layers")
     connections: str = cli.option(
@@ -114,7 +114,7 @@ class LabellingConfig(NetworkConfig):
 
 def make_cells(config: Any) -> list[Cell]:
     """The layers of the network, bottom first; each is the same cell."""
-    return [CELLS[config.cell](config.hidden_size)] * config.layers
+    return [factory_of(config.cell)(config.hidden_size)] * config.layers
 
 
 class Sets(NamedTuple):

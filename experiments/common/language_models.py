@@ -10,7 +10,7 @@ import numpy as np
 import optax
 from flax import nnx
 
-from seqjax.cells import CELLS
+from experiments.common.cells import factory_of
 from seqjax.data import Rows, TextSplits, Vocabulary, batch_at
 from seqjax.data.shards import Piece, Windows, piece_batch
 from seqjax.devices import batch_mesh
@@ -172,9 +172,10 @@ def make_program(
 
 
 def make_cell(name: str, hidden_size: int, draw: dict[str, Initializer]) -> Cell:
-    """A cell of `CELLS` with its initialisers replaced, as far as it has them: the IRNN is one itself."""
-    has = inspect.signature(CELLS[name]).parameters
-    return CELLS[name](hidden_size, **{key: draw[key] for key in draw if key in has})
+    """A cell with its initialisers replaced, as far as it has them: the IRNN is one itself."""
+    factory = factory_of(name)
+    has = inspect.signature(factory).parameters
+    return factory(hidden_size, **{key: draw[key] for key in draw if key in has})
 
 
 def go_back_from_spikes(session: Session, chunk: Chunk, factor: float) -> bool:

@@ -28,11 +28,11 @@ import numpy as np
 from experiments.char_lm.program import Config as TextConfig
 from experiments.char_lm.program import run as train_on_text
 from experiments.common import cli, tables
+from experiments.common.cells import cell_option
 from experiments.common.study_run import StudyRun, open_study
 from experiments.mario.metrics import copied, mean_of, metrics_of, windows_of
 from experiments.mario.pictures import draw
 from experiments.mario.text import GAMES, Levels, Way, dump, from_text, load_levels, to_text
-from seqjax.cells import CELLS
 from seqjax.errors import RunError, check_positive
 from seqjax.files.writing import write_atomically
 from seqjax.tasks.platformer import Level
@@ -50,7 +50,7 @@ class Config:
     snaking: bool = cli.option(True, "whether every second column is read from the sky down")
     path: bool = cli.option(True, "whether the way through a level is marked")
     depth: bool = cli.option(False, "whether marks tell how far a column is")
-    cell: str = cli.option("lstm", "the recurrent cell", choices=tuple(CELLS))
+    cell: str = cell_option()
     layers: int = cli.option(1, "number of recurrent layers")
     hidden_size: int = cli.option(160, "number of units of each layer")
     dropout: float = cli.option(0.0, "share of units dropped on non-recurrent connections")

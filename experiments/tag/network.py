@@ -7,12 +7,12 @@ import numpy as np
 from flax import nnx
 
 from experiments.common import cli
+from experiments.common.cells import factory_of
 from experiments.common.epochs import Lesson
 from experiments.common.labelling import make_cells, make_lesson, make_predict
 from experiments.tag.config import DIRECTIONS, OUTPUTS, Config
 from experiments.tag.features import Readers
 from experiments.tag.text import Text
-from seqjax.cells import CELLS
 from seqjax.data.sets.columns import TaggedSentence
 from seqjax.metrics import chunk_f1
 from seqjax.models import Feature, SequenceTagger
@@ -62,7 +62,7 @@ def make_model(
         num_tags,
         make_cells(config),
         letters=Feature(len(readers.letters) + 1, SIZES["letters"]) if reads_letters else None,
-        letter_cell=CELLS[config.cell](LETTER_UNITS) if reads_letters else None,
+        letter_cell=factory_of(config.cell)(LETTER_UNITS) if reads_letters else None,
         bidirectional=kind.direction == "both",
         connections=config.connections,
         dropout=config.dropout,

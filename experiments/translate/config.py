@@ -3,8 +3,8 @@
 import dataclasses
 
 from experiments.common import cli
+from experiments.common.cells import cell_option
 from experiments.common.labelling import NetworkConfig
-from seqjax.cells import CELLS
 from seqjax.data.orders import PAIR_ORDERS
 from seqjax.data.tokens import UNITS
 from seqjax.decode.beam import LENGTH_PENALTIES
@@ -41,7 +41,7 @@ class Config(NetworkConfig):
         f"how the decoder reads the source, some of {', '.join(READS)}; context: a summary at every"
         " step",
     )
-    cell: str = cli.option("gru", "the recurrent cell of both networks", choices=tuple(CELLS))
+    cell: str = cell_option("gru", "the recurrent cell of both networks")
     hidden_size: int = cli.option(64, "number of units of each layer, in each direction")
     embedding_size: int = cli.option(32, "size of a token's vector")
     bidirectional: bool = cli.option(True, "whether the encoder reads in both directions")

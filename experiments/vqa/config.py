@@ -3,8 +3,8 @@
 import dataclasses
 
 from experiments.common import cli
+from experiments.common.cells import cell_option
 from experiments.common.labelling import NetworkConfig
-from seqjax.cells import CELLS
 from seqjax.errors import InputError, check_positive
 from seqjax.models.question_answerer import FUSIONS
 
@@ -23,7 +23,7 @@ class Config(NetworkConfig):
         "product,blind",
         f"how question and image are joined, some of {', '.join(WAYS)}; blind: images are exchanged",
     )
-    cell: str = cli.option("gru", "the recurrent cell", choices=tuple(CELLS))
+    cell: str = cell_option("gru")
     hidden_size: int = cli.option(128, "number of units of every layer")
     embedding_size: int = cli.option(32, "size of a word's vector")
     learning_rate: float = cli.option(1e-3, "learning rate")

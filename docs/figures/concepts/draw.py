@@ -58,12 +58,17 @@ def cell() -> None:
         d.arrow((387, y), (560, y))
     d.words(310, 26, "params")
     d.arrow((310, 34), (310, 68))
-    d.words(310, 170, "init(key, input_size) makes params;  initial_state(batch) makes the first state", 14)
+    d.words(
+        310,
+        170,
+        "init(key, input_size) makes params;  initial_state(batch_shape) makes the first state",
+        14,
+    )
     d.save()
 
 
 def unroll() -> None:
-    d = Drawing("unroll", 720, 230, "The same step and parameters at every time step")
+    d = Drawing("unroll", 760, 250, "The same step and parameters at every time step")
     d.words(40, 118, "state")
     d.arrow((66, 113), (98, 113))
     for i in range(4):
@@ -73,8 +78,9 @@ def unroll() -> None:
         d.words(x + 45, 208, f"x {i}")
         d.arrow((x + 45, 86), (x + 45, 44))
         d.words(x + 45, 36, f"y {i}")
-        d.arrow((x + 90, 113), (x + (148 if i < 3 else 128), 113))
-    d.words(692, 118, "state")
+        d.arrow((x + 90, 113), (x + (148 if i < 3 else 138), 113))
+    d.words(716, 118, "state")
+    d.words(380, 238, "params: the same at every step", 14)
     d.save()
 
 
@@ -107,7 +113,12 @@ def lengths() -> None:
         d.arrow((456, y + 20), (494, y + 20))
         d.words(560, y + 26, ("state after x 4", "state after x 2", "initial state")[row])
     d.words(295, 30, "time", 14)
-    d.words(320, 235, "past its length a row's state stands still, its outputs are zeros, and its gradient is none", 14)
+    d.words(
+        320,
+        235,
+        "past its length a row's state stands still, its outputs are zeros, and nothing there enters the gradient",
+        14,
+    )
     d.save()
 
 
@@ -152,7 +163,12 @@ def resume() -> None:
     d.words(470, 46, "killed at 1,320", 14)
     d.arrow((470, 84), (470, 140), (380, 140), (380, 112))
     d.words(560, 146, "--resume: back to 1,000", 14)
-    d.words(360, 186, "batch and key of an update follow from its number: the same numbers, bit for bit", 14)
+    d.words(
+        360,
+        186,
+        "batch and key of an update follow from its number: the same numbers, bit for bit",
+        14,
+    )
     d.save()
 
 
