@@ -22,7 +22,7 @@ from experiments.common import cli
 from seqjax.errors import InputError, check_not_negative, check_positive
 from seqjax.runs.stopping import ASKING
 
-GRACE_SECONDS = 20  # in which the others may say why they end, before they are ended
+GRACE_SECONDS = 5  # in which the others may say why they end, before they are ended
 
 
 @dataclasses.dataclass(frozen=True)
@@ -76,7 +76,7 @@ def show(child: subprocess.Popen[str], index: int) -> None:
 def watch(children: list[subprocess.Popen[str]]) -> int:
     """Waits for all; returns the exit code of the first one that failed, or 0."""
     failed_at, code = 0.0, 0
-    while any(child.poll() is None for child in children):
+    while [child for child in children if child.poll() is None]:  # (each is asked)
         failed = [child.returncode for child in children if child.returncode]
         if failed and not code:
             failed_at, code = time.monotonic(), failed[0]

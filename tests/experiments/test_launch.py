@@ -118,7 +118,7 @@ def test_sigkill_of_either_process_at_random_moments(text, tmp_path):
                 text=True,
             )
             if kills < 20:
-                time.sleep(rng.uniform(2, 12))
+                time.sleep(rng.uniform(2, 20))
                 victims = children(launched.pid)
                 if victims:
                     os.kill(victims[rng.integers(len(victims))], signal.SIGKILL)
