@@ -4,6 +4,8 @@ import sys
 from collections.abc import Callable
 from typing import Any
 
+import numpy as np
+
 LONGEST = 2000  # characters of a message
 LARGEST_INT = 2**31 - 1  # JAX counts in int32
 
@@ -45,11 +47,11 @@ def shown(value: Any) -> str:
 
 def check_positive(name: str, value: Any, at_most: int = LARGEST_INT) -> int:
     """Returns `value` if it is an integer from 1 to `at_most`, else raises InputError."""
-    if isinstance(value, bool) or not isinstance(value, int) or value < 1:
+    if isinstance(value, bool) or not isinstance(value, int | np.integer) or value < 1:
         raise InputError(f"{name} must be an integer of at least 1, got {shown(value)}.")
     if value > at_most:
         raise InputError(f"{name} must be at most {at_most}, got {shown(value)}.")
-    return value
+    return int(value)
 
 
 def check_fraction(name: str, value: float) -> float:

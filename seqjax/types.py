@@ -5,9 +5,14 @@ T time, B batch, D input features, H hidden units, G gates, V vocabulary, P popu
 """
 
 from collections.abc import Callable
+from functools import wraps
+from operator import index
 from typing import Any, NamedTuple
 
 import jax
+import numpy as np
+
+from seqjax.errors import InputError, check_positive, shown
 
 Array = jax.Array
 Params = Any  # a pytree of arrays; the cells of seqjax use a plain dict
@@ -33,7 +38,17 @@ class Noise(NamedTuple):
     step: Callable[[Params, tuple[Any, Any], State, Array], tuple[State, Array]]
 
 
-class Cell(NamedTuple):
+class _Cell(NamedTuple):
+    init: Callable[[Array, int], Params]
+    initial_state: Callable[[tuple[int, ...]], State]
+    step: Callable[[Params, State, Array], tuple[State, Array]]
+    output_size: int
+    gates: Callable[[Params, State, Array], Any] | None = None
+    update: Callable[[Params, State, Any], tuple[State, Array]] | None = None
+    noise: Noise | None = None
+
+
+class Cell(_Cell):
     """A recurrent cell: a value made of pure functions, built by a factory such as `lstm`.
 
     Build a cell once, outside `jit`: a second `lstm(8)` is a different function object and
@@ -55,13 +70,39 @@ class Cell(NamedTuple):
       noise: the cell's randomness in training; None for a cell that has none.
     """
 
-    init: Callable[[Array, int], Params]
-    initial_state: Callable[[tuple[int, ...]], State]
-    step: Callable[[Params, State, Array], tuple[State, Array]]
-    output_size: int
-    gates: Callable[[Params, State, Array], Any] | None = None
-    update: Callable[[Params, State, Any], tuple[State, Array]] | None = None
-    noise: Noise | None = None
+    __slots__ = ()
+
+    def __new__(cls, init: Callable, initial_state: Callable, *rest: Any, **named: Any) -> "Cell":
+        return super().__new__(cls, _checked(init), _of_any_batch(initial_state), *rest, **named)
+
+
+def _checked(init: Callable) -> Callable:
+    """`init`, with a sentence for a key or a size that is none."""
+
+    @wraps(init)
+    def checked(key: Array, input_size: int) -> Params:
+        if not hasattr(key, "dtype"):
+            raise InputError(f"key must be a PRNG key, as jax.random.key(0), got {shown(key)}.")
+        return init(key, check_positive("input_size", input_size))
+
+    return checked
+
+
+def _of_any_batch(initial_state: Callable) -> Callable:
+    """`initial_state`, of a batch shape that may also be a list or the size of the one axis."""
+
+    @wraps(initial_state)
+    def of_any_batch(batch_shape: tuple[int, ...] = ()) -> State:
+        try:
+            shape = tuple(map(index, np.atleast_1d(np.asarray(batch_shape, object))))
+        except TypeError as error:
+            raise InputError(
+                f"batch_shape must be a tuple of sizes, () for a single sequence, got"
+                f" {shown(batch_shape)}."
+            ) from error
+        return initial_state(shape)
+
+    return of_any_batch
 
 
 class TreeCell(NamedTuple):

@@ -54,7 +54,6 @@ def gla(
     size = max(1, value_size // 2) if key_size is None else check_positive("key_size", key_size)
 
     def init(key: Array, input_size: int) -> Params:
-        check_positive("input_size", input_size)
         keys = jax.random.split(key, 4)
         draw = initializers.per_gate(kernel_init, 2)
         return {

@@ -42,7 +42,6 @@ def hgrn(
     check_fraction("lower_bound", lower_bound)
 
     def init(key: Array, input_size: int) -> Params:
-        check_positive("input_size", input_size)
         kernel_key, phase_key = jax.random.split(key)
         draw = initializers.per_gate(kernel_init, 5)
         return {

@@ -53,7 +53,6 @@ def lru(
         )
 
     def init(key: Array, input_size: int) -> Params:
-        check_positive("input_size", input_size)
         keys = jax.random.split(key, 7)
         square = jax.random.uniform(
             keys[0], (hidden_size,), jnp.float32, min_radius**2, max_radius**2

@@ -118,7 +118,6 @@ def lstm_variant(
     there = jnp.array([GATES.index(name) for name in variant.gates])
 
     def init(key: Array, input_size: int) -> Params:
-        check_positive("input_size", input_size)
         kernel_key, recurrent_key, bias_key = jax.random.split(key, 3)
 
         def draw(initializer: Initializer, key: Array, rows: int) -> Array:

@@ -54,7 +54,6 @@ def mamba(
     rank = max(1, hidden_size // 16) if rank is None else check_positive("rank", rank)
 
     def init(key: Array, input_size: int) -> Params:
-        check_positive("input_size", input_size)
         keys = jax.random.split(key, 5)
         draw = initializers.per_gate(kernel_init, 2)
         bounds = jnp.log(jnp.array([min_step, max_step], jnp.float32))

@@ -47,7 +47,6 @@ def mgu(
     check_positive("hidden_size", hidden_size)
 
     def init(key: Array, input_size: int) -> Params:
-        check_positive("input_size", input_size)
         kernel_key, recurrent_key, candidate_key, bias_key = jax.random.split(key, 4)
         draw_kernel = initializers.per_gate(kernel_init, 2)
         return {

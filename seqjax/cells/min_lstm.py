@@ -45,7 +45,6 @@ def min_lstm(
     check_positive("hidden_size", hidden_size)
 
     def init(key: Array, input_size: int) -> Params:
-        check_positive("input_size", input_size)
         kernel_key, bias_key = jax.random.split(key)
         draw = initializers.per_gate(kernel_init, 3)
         return {

@@ -54,7 +54,6 @@ def mlstm(
     size = value_size if key_size is None else check_positive("key_size", key_size)
 
     def init(key: Array, input_size: int) -> Params:
-        check_positive("input_size", input_size)
         kernel_key, gate_key = jax.random.split(key)
         biases = jnp.concatenate([jnp.zeros(heads), jnp.linspace(3.0, 6.0, heads)])
         return {

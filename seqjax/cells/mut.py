@@ -125,7 +125,6 @@ def _cell(
     check_positive("hidden_size", hidden_size)
 
     def init(key: Array, input_size: int) -> Params:
-        check_positive("input_size", input_size)
         embedding_key, kernel_key, bias_key, *keys = jax.random.split(key, 4 + len(states))
         draw = initializers.per_gate(kernel_init, inputs)
         params = {

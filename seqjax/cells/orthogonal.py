@@ -144,7 +144,6 @@ def _cell(
     activation = activation or mod_relu
 
     def init(key: Array, input_size: int) -> Params:
-        check_positive("input_size", input_size)
         kernel_key, recurrent_key = jax.random.split(key)
         return {
             "w": kernel_init(kernel_key, (input_size, hidden_size), jnp.float32),

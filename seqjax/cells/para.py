@@ -116,7 +116,6 @@ def _init(
     hidden_size: int, kernel_init: Initializer, bias_init: Initializer, *, peepholes: bool
 ) -> Initializer:
     def init(key: Array, input_size: int) -> Params:
-        check_positive("input_size", input_size)
         kernel_key, recurrent_key, bias_key, peephole_key = jax.random.split(key, 4)
         draw = initializers.per_gate(kernel_init, 3)
         limit = 1 / hidden_size**0.5

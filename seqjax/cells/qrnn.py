@@ -45,7 +45,6 @@ def qrnn(
     check_positive("hidden_size", hidden_size)
 
     def init(key: Array, input_size: int) -> Params:
-        check_positive("input_size", input_size)
         now_key, past_key, bias_key = jax.random.split(key, 3)
         draw = initializers.per_gate(kernel_init, 3)
         return {

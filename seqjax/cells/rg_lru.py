@@ -35,7 +35,6 @@ def rg_lru(hidden_size: int, *, kernel_init: Initializer = initializers.lecun_no
     check_positive("hidden_size", hidden_size)
 
     def init(key: Array, input_size: int) -> Params:
-        check_positive("input_size", input_size)
         input_key, gate_key, decay_key = jax.random.split(key, 3)
         start = jax.random.uniform(decay_key, (hidden_size,), jnp.float32, 0.9, 0.999)
         draw = initializers.per_gate(kernel_init, 2)

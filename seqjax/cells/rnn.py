@@ -46,7 +46,6 @@ def rnn(
     check_positive("hidden_size", hidden_size)
 
     def init(key: Array, input_size: int) -> Params:
-        check_positive("input_size", input_size)
         kernel_key, recurrent_key, bias_key = jax.random.split(key, 3)
         return {
             "w": kernel_init(kernel_key, (input_size, hidden_size), jnp.float32),

@@ -45,7 +45,6 @@ def s5(
         raise InputError(f"0 < min_step < max_step must hold, got {min_step} and {max_step}.")
 
     def init(key: Array, input_size: int) -> Params:
-        check_positive("input_size", input_size)
         keys = jax.random.split(key, 6)
         bounds = jnp.log(jnp.array([min_step, max_step], jnp.float32))
         half = jnp.sqrt(jnp.float32(0.5))

@@ -50,7 +50,6 @@ def slstm(
     check_positive("hidden_size", hidden_size)
 
     def init(key: Array, input_size: int) -> Params:
-        check_positive("input_size", input_size)
         kernel_key, recurrent_key, bias_key = jax.random.split(key, 3)
         draw_kernel = initializers.per_gate(kernel_init, 4)
         draw_recurrent = initializers.per_gate(recurrent_init, 4)

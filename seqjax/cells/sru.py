@@ -47,7 +47,6 @@ def sru(
     check_positive("hidden_size", hidden_size)
 
     def init(key: Array, input_size: int) -> Params:
-        check_positive("input_size", input_size)
         kernel_key, bias_key, peephole_key = jax.random.split(key, 3)
         draw = initializers.per_gate(kernel_init, 4)
         params = {

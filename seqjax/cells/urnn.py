@@ -46,7 +46,6 @@ def urnn(
     order = permutation(hidden_size, permutation_seed)
 
     def init(key: Array, input_size: int) -> Params:
-        check_positive("input_size", input_size)
         kernel_key, phase_key, reflection_key = jax.random.split(key, 3)
         shape = (2, 2, hidden_size)
         return {

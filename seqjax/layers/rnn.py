@@ -1,11 +1,23 @@
 """A cell as a Flax NNX layer. Batch-major, `[B, T, D]`, as Flax is."""
 
+from typing import Any
+
 import jax
 import jax.numpy as jnp
 from flax import nnx
 
+from seqjax.errors import InputError, shown
+from seqjax.recurrence.misfit import misfit_of
 from seqjax.recurrence.unroll import unroll
 from seqjax.types import Array, Cell, Params, State
+
+
+def check_makings(cell: Any, rngs: Any) -> None:
+    """Raises InputError if a layer cannot be made of these."""
+    if not isinstance(cell, Cell):
+        raise InputError(misfit_of(cell, None, (1, 1), None))
+    if not isinstance(rngs, nnx.Rngs):
+        raise InputError(f"rngs must be flax.nnx.Rngs, as nnx.Rngs(0), got {shown(rngs)}.")
 
 
 class RNN(nnx.Module):
@@ -17,6 +29,7 @@ class RNN(nnx.Module):
     """
 
     def __init__(self, cell: Cell, input_size: int, *, rngs: nnx.Rngs):
+        check_makings(cell, rngs)
         self.cell = nnx.static(cell)
         self.params = nnx.data(jax.tree.map(nnx.Param, cell.init(rngs.params(), input_size)))
 

@@ -2,6 +2,7 @@
 
 import jax.numpy as jnp
 
+from seqjax.errors import InputError
 from seqjax.recurrence.unroll import unroll
 from seqjax.types import Array, Cell, Params, State
 
@@ -26,6 +27,11 @@ def bidirectional(
     Returns:
       `((forward_state, backward_state), ys)` with ys `[T, ..., H_forward + H_backward]`.
     """
+    if isinstance(cells, Cell) or len(cells) != 2:
+        raise InputError(
+            "cells must be a pair, (forward, backward), each with parameters of its own; one cell in both"
+            " directions is (cell, cell)."
+        )
     forward, backward = cells
     forward_params, backward_params = params
     forward_state, backward_state = (None, None) if state is None else state

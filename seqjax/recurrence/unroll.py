@@ -12,9 +12,11 @@ from jax import lax
 from seqjax.errors import InputError, check_positive
 from seqjax.fast_scan.door import as_array, split_arrays
 from seqjax.fast_scan.scan import scan
+from seqjax.recurrence.misfit import says_what_does_not_fit
 from seqjax.types import Array, Cell, Params, State
 
 
+@says_what_does_not_fit
 def unroll(
     cell: Cell,
     params: Params,
@@ -80,6 +82,7 @@ def unroll(
     )
 
 
+@says_what_does_not_fit
 def unroll_loop(
     cell: Cell,
     params: Params,
@@ -105,6 +108,7 @@ def unroll_loop(
     return state, jnp.stack([ys[t] for t in steps])
 
 
+@says_what_does_not_fit
 def unroll_truncated(
     cell: Cell,
     params: Params,
@@ -184,7 +188,8 @@ def _prepare(
     if lengths.shape != tuple(batch_shape) or not jnp.issubdtype(lengths.dtype, jnp.integer):
         raise InputError(
             f"lengths must be integers of shape {tuple(batch_shape)}, one for each row of xs"
-            f" {xs.shape}, got {lengths.dtype} of shape {lengths.shape}."
+            f" {xs.shape}, which is time-major, [T, B, D], got {lengths.dtype} of shape"
+            f" {lengths.shape}."
         )
     state = jax.tree.map(as_array, state)
     for path, leaf in jax.tree.leaves_with_path(state):
