@@ -44,6 +44,9 @@ def lstm(
 ) -> Cell:
     """Builds an LSTM.
 
+    By default w is LeCun normal, each gate's u orthogonal, and the biases are 0, but for the forget gate's,
+    which are 1.
+
     Args:
       hidden_size: H.
       kernel_init: draws each gate's `[D, H]`.

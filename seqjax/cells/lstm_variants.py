@@ -26,8 +26,10 @@ p_i, p_f, p_o [H], for the gates that look at the cell. A part that a variant la
 """
 
 import dataclasses
+import inspect
 from collections.abc import Callable
 from functools import partial
+from typing import Any
 
 import jax
 import jax.numpy as jnp
@@ -146,6 +148,40 @@ def lstm_variant(
         return new_state, new_state.h
 
     return Cell(init, initial_state, step, hidden_size, partial(gates, variant))
+
+
+DIFFERENCES = {
+    "lstm_peephole": "with peepholes, V",
+    "lstm_nig": "with peepholes and no input gate, NIG: iₜ = 1",
+    "lstm_nfg": "with peepholes and no forget gate, NFG: fₜ = 1",
+    "lstm_nog": "with peepholes and no output gate, NOG: oₜ = 1",
+    "lstm_niaf": "with peepholes and no tanh on the input, NIAF",
+    "lstm_noaf": "with peepholes and no tanh on the output, NOAF: hₜ = oₜ ⊙ cₜ",
+    "lstm_np": "without peepholes, NP: `lstm`",
+    "lstm_cifg": "with peepholes and coupled gates, CIFG: fₜ = 1 - iₜ",
+    "lstm_no_input_gate": "of Jozefowicz et al. (2015) without an input gate, LSTM-i",
+    "lstm_no_forget_gate": "of Jozefowicz et al. (2015) without a forget gate, LSTM-f",
+    "lstm_no_output_gate": "of Jozefowicz et al. (2015) without an output gate, LSTM-o",
+    "lstm_tanh_output_gate": "of Jozefowicz et al. (2015) as printed, oₜ = tanh(·)",
+}
+
+
+def named_variant(name: str) -> Callable[..., Cell]:
+    """The factory of a variant, a function of that name."""
+    factory = partial(lstm_variant, variant=(VARIANTS | ABLATIONS)[name])
+
+    def make(hidden_size: int, **options: Any) -> Cell:
+        return factory(hidden_size, **options)
+
+    make.__name__ = make.__qualname__ = name
+    signature = inspect.signature(factory)
+    kept = [p for p in signature.parameters.values() if p.name != "variant"]
+    make.__signature__ = signature.replace(parameters=kept)  # type: ignore[attr-defined]
+    make.__doc__ = (
+        f"Builds the LSTM {DIFFERENCES[name]}.\n\n    Keyword arguments and their defaults are those of"
+        " `lstm_variant`, the forget bias of 1 among them.\n    "
+    )
+    return make
 
 
 def gates(variant: Variant, params: Params, state: LSTMState, x: Array) -> LSTMGates:

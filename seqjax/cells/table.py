@@ -1,7 +1,6 @@
 """Every cell by name. `CELLS` feeds the flags, the conformance tests and the docs."""
 
 from collections.abc import Callable
-from functools import partial
 
 from seqjax.cells.gla import gla
 from seqjax.cells.gru import gru
@@ -12,7 +11,7 @@ from seqjax.cells.layer_norm import gru_layer_norm, lstm_layer_norm
 from seqjax.cells.lru import lru
 from seqjax.cells.lstm import lstm
 from seqjax.cells.lstm_fgr import lstm_fgr
-from seqjax.cells.lstm_variants import ABLATIONS, VARIANTS, lstm_variant
+from seqjax.cells.lstm_variants import ABLATIONS, VARIANTS, named_variant
 from seqjax.cells.mamba import mamba
 from seqjax.cells.mgu import mgu
 from seqjax.cells.min_gru import min_gru
@@ -36,10 +35,7 @@ CELLS: dict[str, Callable[..., Cell]] = {
     "rnn_linear": rnn_linear,
     "irnn": irnn,
     "lstm": lstm,
-    **{
-        name: partial(lstm_variant, variant=variant)
-        for name, variant in (VARIANTS | ABLATIONS).items()
-    },
+    **{name: named_variant(name) for name in VARIANTS | ABLATIONS},
     "lstm_fgr": lstm_fgr,
     "gru": gru,
     "gru_reset_before": gru_reset_before,

@@ -105,7 +105,10 @@ def lyapunov_exponents(
     that is cut off (a ReLU that is off).
 
     Args:
-      cell, params, xs, state: as `trajectory`.
+      cell: as `trajectory`.
+      params: as `trajectory`.
+      xs: as `trajectory`.
+      state: as `trajectory`.
       burn_in: the first steps, which turn Q into the right directions but are not counted.
 
     Raises:

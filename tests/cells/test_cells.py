@@ -2,7 +2,6 @@
 
 import inspect
 import sys
-from functools import partial
 
 import jax
 import jax.numpy as jnp
@@ -219,11 +218,8 @@ def test_bad_sizes_are_refused_by_name(name, cell, size):
 
 def test_is_public_and_documented(name):
     factory = CELLS[name]
-    if isinstance(factory, partial):  # a row of a table of variants
-        factory = factory.func
-        assert factory is getattr(seqjax, factory.__name__)
-    else:
-        assert factory is getattr(seqjax, name)
+    assert factory is getattr(seqjax, name)
+    assert factory.__name__ == name
     assert inspect.getdoc(factory)
     equations = inspect.getdoc(sys.modules[factory.__module__])
     assert "Parameters:" in equations
