@@ -19,7 +19,8 @@ from seqjax.devices import use_cpu_devices
 AUTO = 0
 ROWS = 8  # the fewest rows of a device
 LARGE = 2 << 20  # bytes of a weight; from here on a device needs more rows
-ROWS_OF_LARGE = 32
+ROWS_OF_LARGE = 16
+SMALL = 128 << 10  # bytes of the largest weight; below, one device is enough
 
 Config = TypeVar("Config")
 
@@ -61,6 +62,8 @@ def chosen(cell: str, hidden_size: int, batch_size: int, cores: int) -> int:
         lambda: factory_of(cell)(hidden_size).init(jax.random.key(0), hidden_size)
     )
     largest = max(x.size * x.dtype.itemsize for x in jax.tree.leaves(shapes))
+    if largest < SMALL:
+        return 1
     rows = ROWS_OF_LARGE if largest >= LARGE else ROWS
     counts = range(1, min(cores, batch_size // rows) + 1)
     return max((n for n in counts if batch_size % n == 0), default=1)

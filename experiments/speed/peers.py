@@ -19,6 +19,7 @@ from jax import lax
 
 from experiments.speed.beam import seqjax_beam, torch_beam
 from experiments.speed.products import GATES, products_cell
+from experiments.speed.training import seqjax_training, torch_training
 from experiments.speed.work import Case, Unsupported, Work, cores, rss_increase, temp_bytes
 from seqjax.cells import CELLS
 from seqjax.decode.sampling import generate
@@ -325,10 +326,11 @@ class Peer(NamedTuple):
     build: Callable[[Case], Work] | None
     generation: Callable[[Case], Work] | None = None
     beam: Callable[[Case], Work] | None = None
+    training: Callable[[Case], Work] | None = None
 
 
 PEERS = {
-    "torch": Peer("torch", torch_work, torch_generation, torch_beam),
+    "torch": Peer("torch", torch_work, torch_generation, torch_beam, torch_training),
     "torch_layer": Peer("torch", None, partial(torch_generation, layer=True)),
     "torch_compile": Peer("torch", partial(torch_work, compiled=True)),
     "linen": Peer("flax", partial(jax_work, linen_layer)),
@@ -337,8 +339,15 @@ PEERS = {
     "equinox": Peer("equinox", partial(jax_work, equinox_layer)),
     "keras": Peer("keras", partial(jax_work, keras_layer, batch_axis=0)),
     "plain": Peer("jax", partial(jax_work, partial(seqjax_layer, plain=True))),
-    "seqjax": Peer("jax", partial(jax_work, seqjax_layer), seqjax_generation, seqjax_beam),
-    "seqjax_2dev": Peer("jax", partial(two_devices, seqjax_layer), seqjax_2dev_generation),
+    "seqjax": Peer(
+        "jax", partial(jax_work, seqjax_layer), seqjax_generation, seqjax_beam, seqjax_training
+    ),
+    "seqjax_2dev": Peer(
+        "jax",
+        partial(two_devices, seqjax_layer),
+        seqjax_2dev_generation,
+        training=partial(seqjax_training, devices=2),
+    ),
     "products": Peer("jax", partial(jax_work, products_layer)),
     "products_2dev": Peer("jax", partial(two_devices, products_layer)),
 }
@@ -355,7 +364,7 @@ ENVIRONMENTS = {
 
 def build(peer: str, case: Case) -> Work:
     """Prepares the work of a peer on a case, in this process."""
-    own = case.suite if case.suite in ("generation", "beam") else "build"
+    own = case.suite if case.suite in ("generation", "beam", "training") else "build"
     make = getattr(PEERS[peer], own)
     if make is None:
         raise Unsupported(f"takes no part in the suite {case.suite}")

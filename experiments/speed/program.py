@@ -38,6 +38,7 @@ import numpy as np
 from experiments.common import cli
 from experiments.speed.peers import ENVIRONMENTS, PEERS
 from experiments.speed.report import report, show
+from experiments.speed.training import UPDATES
 from experiments.speed.work import Case, cores
 from seqjax.cells import CELLS
 from seqjax.errors import InputError, RunError, check_positive, check_rate, shown
@@ -84,6 +85,13 @@ SUITES = {
         "1x200x100x256x1,64x200x100x256x1",
     ),
     # Shapes are sources, tokens, vocabulary, units, layers.
+    # Shapes are rows, characters, vocabulary, units, layers; a call makes ten updates.
+    "training": Suite(
+        ("torch", "seqjax", "seqjax_2dev"),
+        ("lstm",),
+        ("update",),
+        "32x100x100x256x1,32x100x100x512x1,50x50x66x128x2,20x35x10000x200x2",
+    ),
     "beam": Suite(("torch", "seqjax"), ("lstm",), ("beam",), "64x40x100x256x1,64x40x6000x256x1"),
 }
 
@@ -292,6 +300,8 @@ def figures(times: list[float], case: Case) -> dict[str, Any]:
     """The numbers of results.json that summarise the times of one peer, in seconds, on one case."""
     low, median, high = (1000 * float(q) for q in np.percentile(times, (25, 50, 75)))
     row = {"median_ms": median, "min_ms": 1000 * min(times), "interval": [low, high]}
+    if case.suite == "training":
+        row["updates_per_second"] = 1000 * UPDATES / median
     if case.suite in ("generation", "beam"):
         row["tokens_per_second"] = 1000 * case.batch * case.steps / median
     return row | {"calls": len(times)}

@@ -32,6 +32,8 @@ def show(row: dict[str, Any]) -> str:
         rate = figure.get("tokens_per_second")
         parts.append(f"  {peer} {figure['median_ms']:.4g} ms")
         parts += [f", {rate:,.0f} tokens/s"] if rate else []
+        updates = figure.get("updates_per_second")
+        parts += [f", {updates:,.1f} updates/s"] if updates else []
         parts += [f" ({row['ratios'][peer]:.2f})"] if peer in row["ratios"] else []
     parts += [f"  [{peer}: {why}]" for peer, why in row["skipped"].items()]
     return f"{title(row)}:{''.join(parts)}"

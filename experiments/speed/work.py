@@ -11,7 +11,7 @@ class Case(NamedTuple):
 
     suite: str
     cell: str
-    kind: str  # train, forward or stream; in the suite generation greedy or sample; beam
+    kind: str  # train, forward or stream; in the suite generation greedy or sample; beam, update
     batch: int
     steps: int
     input_size: int

@@ -14,10 +14,11 @@ from experiments.word_lm import Config
 @pytest.mark.parametrize(
     ("hidden_size", "batch_size", "cores", "count"),
     [
-        (64, 4, 2, 1),  # a device has 8 rows or more
+        (64, 64, 2, 1),  # too small to be shared
+        (128, 4, 2, 1),  # a device has 8 rows or more
         (128, 16, 2, 2),
         (128, 15, 2, 1),  # ... and as many as every other
-        (650, 20, 2, 1),  # or 32, where a weight has 2 MiB
+        (650, 20, 2, 1),  # or 16, where a weight has 2 MiB
         (512, 64, 2, 2),
         (256, 32, 1, 1),  # and a core of its own
         (256, 32, 64, 4),
@@ -29,7 +30,7 @@ def test_the_rule(hidden_size, batch_size, cores, count):
 
 
 def test_a_number_is_kept_and_auto_replaced():
-    sizes = {"hidden_size": 8, "batch_size": 16}
+    sizes = {"hidden_size": 96, "batch_size": 16}
     assert with_devices(Config(**sizes, devices=1)).devices == 1
     assert Config().devices == AUTO
     assert with_devices(Config(**sizes)).devices == min(2, cores())  # the tests have two devices
@@ -39,7 +40,7 @@ def test_the_command_line_takes_auto_a_number_and_nothing_else(tmp_path):
     """The choice stands in config.json, so that another machine goes on with the same."""
     text = tmp_path / "text.txt"
     text.write_text("the cat sat on the mat. " * 100)
-    flags = ["--hidden_size=8", "--batch_size=16", "--seq_len=5", "--steps=2", "--ngram_order=0"]
+    flags = ["--hidden_size=96", "--batch_size=16", "--seq_len=5", "--steps=2", "--ngram_order=0"]
 
     def run(*more):
         command = [sys.executable, "-m", "experiments.char_lm", f"--data={text}", *flags, *more]
