@@ -17,6 +17,7 @@ from seqjax import CELLS
 
 ROOT = Path(__file__).parents[1]
 README = (ROOT / "README.md").read_text(encoding="utf-8")
+CONTRIBUTING = (ROOT / "CONTRIBUTING.md").read_text(encoding="utf-8")
 PAGES = [
     ROOT / "README.md",
     ROOT / "CONTRIBUTING.md",
@@ -41,13 +42,15 @@ def test_readme_is_short():
     assert len(README.splitlines()) <= 150
 
 
-def test_readme_names_every_cell_every_program_and_every_room():
+def test_every_cell_every_program_and_every_room_is_named():
+    cells = (ROOT / "docs" / "cells.md").read_text(encoding="utf-8")
     for name in CELLS:
-        assert f"`{name}`" in README
+        assert f"`{name}`" in cells
+    assert f"There are {len(CELLS)} [cells]" in README
     for name in programs():
         assert f"`python -m experiments.{name}`" in README
     for path in (ROOT / "seqjax").glob("*/__init__.py"):
-        assert f"\n      {path.parent.name}/ " in README
+        assert f"\n      {path.parent.name}/ " in CONTRIBUTING
 
 
 @each_page
@@ -83,6 +86,8 @@ def takes(field, value):
     choices = field.metadata["choices"]
     if value is None or field.type is bool:
         return value is None
+    if value in field.metadata["words"]:
+        return True
     if choices:
         return value in choices or bool(field.metadata["check"] and ":" in value)
     try:
@@ -171,8 +176,8 @@ CODE = [
 @pytest.mark.filterwarnings("ignore:__array__ implementation:DeprecationWarning")  # Keras, NumPy 2
 @pytest.mark.parametrize(("page", "code"), CODE)
 def test_code_on_pages_runs(page, code):
-    for library in ("torch", "keras"):
-        if f"import {library}\n" in code:
+    for library in ("torch", "keras", "equinox"):
+        if re.search(rf"import {library}\b", code):
             os.environ.setdefault("KERAS_BACKEND", "jax")
             pytest.importorskip(library)
     exec(code, {})
