@@ -237,3 +237,23 @@ def test_looking_inside(execute, tmp_path):
     assert "inside quotes" in names["ranking"]
     assert not names["ranking"][names["clearest"]].graded
     assert set(names["saturation"]) == {"i", "f", "o"}
+
+
+@pytest.mark.long
+def test_attention_and_beams(execute):
+    names = execute("attention_and_beams")
+    np.testing.assert_allclose(names["weights"].sum(1), 1, rtol=1e-5)
+    assert names["hypotheses"][0][0] == "1999-03-03"
+    scores = [log_prob for _, log_prob in names["hypotheses"]]
+    assert scores == sorted(scores, reverse=True)
+    assert sum(np.exp(scores)) <= 1 + 1e-5
+    assert figures(names) >= {"weights"}
+
+
+def test_parallel_in_time(execute):
+    names = execute("parallel_in_time")
+    assert max(names["differences"].values()) < 1e-4
+    assert names["iterations"][:, 0].max() < 8
+    assert not names["fell_back"][:, :2].any()
+    assert names["fell_back"][1, -1]  # the state of a GRU three times as strong forgets nothing
+    assert figures(names) == {"iterations"}
