@@ -19,6 +19,21 @@ from mkdocs.structure.files import File
 ROOT = Path(__file__).parent.parent
 BUILD = ROOT / "build"
 QUICK = os.environ.get("SEQJAX_SITE") == "quick"  # runs nothing, to check pages and links
+DISPLAYED = re.compile(r"\$\$(.+?)\$\$", re.DOTALL)
+MATHS = re.compile(r"\$([^$\n]+)\$")
+SIGNS = {
+    **{
+        "sigma": "σ",
+        "prod": "∏",
+        "sum": "∑",
+        "approx": "≈",
+        "partial": "∂",
+        "odot": "⊙",
+        "cdot": "·",
+    },
+    **{"lambda": "λ", "rho": "ρ", "le": "≤", "ge": "≥", "to": "→", "infty": "∞", "tanh": "tanh"},
+    **{"log": "log", "mathrm": "", "frac": "", ",": " ", "%": "%"},
+}
 DEMOS = ("gates_demo", "beam_demo")
 PAGES = {
     "README.md": "index.md",
@@ -159,16 +174,30 @@ def notebook_page(path: Path) -> str:
 def cell_text(cell: Any) -> str:
     """One cell of a notebook."""
     if cell.cell_type != "code":
-        return cell.source
+        text = DISPLAYED.sub(lambda f: f"\n\n    {plain(f[1].strip())}\n\n", cell.source)
+        return MATHS.sub(lambda found: f"`{plain(found[1])}`", text)
     parts = [f"```python\n{cell.source}\n```"] if cell.source.strip() else []
+    printed = ""
     for output in cell.outputs:
         data = output.get("data", {})
+        if output.output_type == "stream" and output.name == "stdout":
+            printed += output.text
+            continue
         if "image/png" in data:
             picture = data["image/png"].replace("\n", "")
             parts.append(f'<img alt="figure" src="data:image/png;base64,{picture}">')
         elif text := output.get("text") or data.get("text/plain"):
             parts.append(f"```text\n{text.rstrip()}\n```")
+    if printed.strip():
+        parts.insert(1, f"```text\n{printed.rstrip()}\n```")
     return "\n\n".join(parts)
+
+
+def plain(formula: str) -> str:
+    """A formula of a notebook in Unicode: the site has no program that sets formulas."""
+    for name, sign in SIGNS.items():
+        formula = formula.replace(f"\\{name}", sign)
+    return formula.replace("{", "").replace("}", "")
 
 
 def demo_page(name: str) -> str:

@@ -94,7 +94,7 @@ plt = pyplot()
 figure, axes = plt.subplots(figsize=(7, 4), layout="constrained")
 for steps, counts in zip(lengths, iterations, strict=True):
     axes.plot(scales, counts, marker="o", label=f"T = {steps}")
-axes.set(xlabel="scale of the recurrent weights", ylabel="iterations", yscale="log")
+axes.set(xlabel="scale of the recurrent weights", ylabel="iterations")
 axes.legend(title="steps")
 figure.savefig(OUT / "iterations.png", dpi=110)
 plt.close(figure)
