@@ -21,18 +21,36 @@ BUILD = ROOT / "build"
 QUICK = os.environ.get("SEQJAX_SITE") == "quick"  # runs nothing, to check pages and links
 DISPLAYED = re.compile(r"\$\$(.+?)\$\$", re.DOTALL)
 MATHS = re.compile(r"\$([^$\n]+)\$")
-SIGNS = {
+FRACTION = re.compile(r"\\frac\{((?:[^{}]|\{[^{}]*\})*)\}\{((?:[^{}]|\{[^{}]*\})*)\}")
+SIGNS = {  # longer names first, where one begins another
+    **{
+        "cdots": "⋯",
+        "cdot": "·",
+        "dots": "…",
+        "qquad": "  ",
+        "quad": "  ",
+        "tilde ": "~",
+        "mathrm": "",
+    },
     **{
         "sigma": "σ",
         "prod": "∏",
         "sum": "∑",
         "approx": "≈",
+        "partial ": "∂",
         "partial": "∂",
         "odot": "⊙",
-        "cdot": "·",
     },
-    **{"lambda": "λ", "rho": "ρ", "le": "≤", "ge": "≥", "to": "→", "infty": "∞", "tanh": "tanh"},
-    **{"log": "log", "mathrm": "", "frac": "", ",": " ", "%": "%"},
+    **{
+        "lambda": "λ",
+        "rho": "ρ",
+        "infty": "∞",
+        "tanh": "tanh",
+        "log": "log",
+        "le": "≤",
+        ",": " ",
+        "%": "%",
+    },
 }
 DEMOS = ("gates_demo", "beam_demo")
 PAGES = {
@@ -195,6 +213,8 @@ def cell_text(cell: Any) -> str:
 
 def plain(formula: str) -> str:
     """A formula of a notebook in Unicode: the site has no program that sets formulas."""
+    formula = re.sub(r"([_^])\{([^{}]{2,})\}", r"\1(\2)", formula)
+    formula = FRACTION.sub(r"(\1)/(\2)", formula)
     for name, sign in SIGNS.items():
         formula = formula.replace(f"\\{name}", sign)
     return formula.replace("{", "").replace("}", "")
