@@ -42,12 +42,27 @@ def free_port() -> int:
         return listener.getsockname()[1]
 
 
+def gpus_of(config: Config, index: int) -> list[str]:
+    """The GPUs of a process, of those that this program may use.
+
+    Raises:
+      InputError: if there are not as many.
+    """
+    given = os.environ.get("CUDA_VISIBLE_DEVICES")
+    last = (index + 1) * config.gpus
+    seen = given.split(",") if given else [str(number) for number in range(last)]
+    if len(seen) < last:
+        raise InputError(
+            f"--gpus={config.gpus} needs {last} GPUs, CUDA_VISIBLE_DEVICES has {given}."
+        )
+    return seen[index * config.gpus : last]
+
+
 def start(config: Config, arguments: list[str], index: int, port: int) -> subprocess.Popen[str]:
     """Starts one of the processes."""
     environment = dict(os.environ)
     if config.gpus:
-        mine = range(index * config.gpus, (index + 1) * config.gpus)
-        environment["CUDA_VISIBLE_DEVICES"] = ",".join(map(str, mine))
+        environment["CUDA_VISIBLE_DEVICES"] = ",".join(gpus_of(config, index))
     module, *flags = arguments
     place = [
         f"--coordinator=127.0.0.1:{port}",
@@ -101,7 +116,13 @@ def main(config: Config, arguments: list[str]) -> None:
 
     for number in ASKING:
         signal.signal(number, forward)
-    children += [start(config, arguments, index, port) for index in range(config.processes)]
+    try:
+        for index in range(config.processes):
+            children.append(start(config, arguments, index, port))
+    except (InputError, OSError):
+        for child in children:
+            child.kill()
+        raise
     readers = [threading.Thread(target=show, args=(c, i)) for i, c in enumerate(children)]
     for reader in readers:
         reader.start()

@@ -47,7 +47,7 @@ def run(config: Config) -> None:
 
     def text() -> Iterator[str]:
         doing, done, said = next(passes), 0, time.monotonic()
-        for piece in stream_text(config.data):
+        for piece in stream_text(config.data, leave_out=folder):
             done += len(piece)
             if time.monotonic() - said > SECONDS:
                 said = time.monotonic()

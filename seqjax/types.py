@@ -11,6 +11,7 @@ from typing import Any, NamedTuple
 
 import jax
 import numpy as np
+from jax import export
 
 from seqjax.errors import InputError, check_positive, shown
 
@@ -94,7 +95,8 @@ def _of_any_batch(initial_state: Callable) -> Callable:
     @wraps(initial_state)
     def of_any_batch(batch_shape: tuple[int, ...] = ()) -> State:
         try:
-            shape = tuple(map(index, np.atleast_1d(np.asarray(batch_shape, object))))
+            sizes = np.atleast_1d(np.asarray(batch_shape, object))
+            shape = tuple(n if export.is_symbolic_dim(n) else index(n) for n in sizes)
         except TypeError as error:
             raise InputError(
                 f"batch_shape must be a tuple of sizes, () for a single sequence, got"

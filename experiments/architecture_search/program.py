@@ -19,7 +19,7 @@ A step is a function of the seed, its number and the lines before it, so that a 
 with `--resume --workdir=...`, also with more --steps; a damaged line is named, left out and computed
 again. An evaluation is a function of one JSON record: `--evaluate=RECORD.json` makes one and prints its
 result, and each search writes an example, record.json. With `--engine=local --at_once=8` eight steps are made at
-once, all from what was known before them, on as many cores as there are.
+once, all from what was known before them, on as many cores as there are; two of them may then try the same cell.
 
 Unlike the paper: 4 settings a task instead of 20, one layer, 20,000 parameters instead of 250,000 and a
 million, sums and tags only (`--tasks=arithmetic,xml,words --parameters=1000000` adds words), numbers of
@@ -321,7 +321,7 @@ def told(records: dict[int, Record], step: int) -> str:
     if record.new is None:
         return f"{record.candidate} tried again"
     candidates = candidates_of(records)
-    if record.new.end != "evaluated":
+    if record.new.end != "evaluated" or BASELINE not in candidates:
         return f"{record.new.name}: {record.new.end}"
     shares = [
         share(candidates[step], candidates[BASELINE], task)

@@ -17,7 +17,7 @@ MOST_HELD_OUT = 1_000_000  # characters of a text in shards
 
 def load_data(config: Config) -> Data:
     """The text that the config names; prints which characters training never shows."""
-    if (Path(config.data) / MANIFEST).is_file():
+    if (Path(config.data).expanduser() / MANIFEST).is_file():
         return load_shards(config)
     splits = load_text(
         config.data,
@@ -47,7 +47,7 @@ def load_data(config: Config) -> Data:
 
 def load_shards(config: Config) -> Data:
     """A text in shards, which stays on the disk but for what is held out of it, at its end."""
-    shards = Shards(Path(config.data))
+    shards = Shards(Path(config.data).expanduser())
     total = min(len(shards), config.max_chars or len(shards))
     held_out, end = {}, total
     streams: dict[str, np.ndarray | range] = {}

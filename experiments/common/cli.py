@@ -40,6 +40,7 @@ def option(
     may_differ: bool = False,
     words: Mapping[str, int] | None = None,
     check: Callable[[str], object] | None = None,
+    from_file: bool = True,
 ) -> Any:
     """A field of a config that becomes the flag of the same name.
 
@@ -51,6 +52,7 @@ def option(
       words: that an integer may be written as.
       check: raises InputError for a value that is none; the command line may then have others than
         `choices`, a file may not.
+      from_file: whether a run that goes on takes it from its config.json, which a stranger may have written.
     """
     metadata = {
         "help": help,
@@ -58,6 +60,7 @@ def option(
         "may_differ": may_differ,
         "words": words or {},
         "check": check,
+        "from_file": from_file,
     }
     return dataclasses.field(default=default, metadata=metadata)
 
@@ -287,7 +290,7 @@ def checked(config_class: type, saved: dict[str, Any], where: str) -> dict[str, 
         raise InputError(f"{where} must hold a JSON object, got {shown(saved)}.")
     values = {}
     for field in dataclasses.fields(config_class):
-        if field.name not in saved:
+        if field.name not in saved or not field.metadata["from_file"]:
             continue
         value = saved[field.name]
         if field.type is float and type(value) is int and abs(value) < 2**53:

@@ -15,6 +15,7 @@ import jax
 from experiments.common import cli
 from experiments.common.cells import factory_of
 from seqjax.devices import use_cpu_devices
+from seqjax.errors import InputError
 
 AUTO = 0
 ROWS = 8  # the fewest rows of a device
@@ -45,7 +46,13 @@ def with_devices(config: Config) -> Config:
     """
     values: Any = config
     if values.devices != AUTO:
-        use_cpu_devices(values.devices)
+        try:
+            use_cpu_devices(values.devices)
+        except RuntimeError as error:
+            raise InputError(
+                f"devices={values.devices} must be set before anything is computed, but something was, by"
+                " the module of your own cell perhaps: compute nothing while it is imported."
+            ) from error
         return config
     sizes = (values.cell, values.hidden_size, values.batch_size)
     with suppress(RuntimeError):  # something was computed before, as in a notebook
@@ -61,7 +68,7 @@ def chosen(cell: str, hidden_size: int, batch_size: int, cores: int) -> int:
     shapes = jax.eval_shape(
         lambda: factory_of(cell)(hidden_size).init(jax.random.key(0), hidden_size)
     )
-    largest = max(x.size * x.dtype.itemsize for x in jax.tree.leaves(shapes))
+    largest = max((x.size * x.dtype.itemsize for x in jax.tree.leaves(shapes)), default=0)
     if largest < SMALL:
         return 1
     rows = ROWS_OF_LARGE if largest >= LARGE else ROWS

@@ -1,6 +1,7 @@
 """Where the evaluations of a study run, as its flags say, and how their rows come back."""
 
 import dataclasses
+import secrets
 from collections.abc import Callable, Mapping
 from contextlib import closing
 from pathlib import Path
@@ -24,17 +25,20 @@ class EngineConfig:
         "where evaluations run: here, one after the other; local, one process for each core; ray; slurm",
         choices=ENGINES,
         may_differ=True,
+        from_file=False,  # a file must not say where code is sent
     )
     workers: int = cli.option(
         0,
         "processes of --engine=local, 0: one for each core; jobs at once of slurm, 0: 100",
         may_differ=True,
+        from_file=False,  # a file must not say where code is sent
     )
     cluster: str = cli.option(
         "",
         "of --engine=ray: an address, empty for this machine's cores; of slurm: a partition, or local to"
         " try it out on this machine",
         may_differ=True,
+        from_file=False,  # a file must not say where code is sent
     )
 
     def __post_init__(self) -> None:
@@ -55,7 +59,9 @@ def engine_of(config: EngineConfig, workdir: Path) -> Engine:
         place: dict[str, Any] = {"cluster": "local"} if config.cluster == "local" else {}
         if config.cluster and not place:
             place = {"slurm_partition": config.cluster}
-        return on_slurm(workdir / "slurm", workers=config.workers or 100, **place)
+        return on_slurm(
+            workdir / "slurm" / secrets.token_hex(8), workers=config.workers or 100, **place
+        )
     return here
 
 

@@ -14,6 +14,7 @@ from experiments.common.cells import factory_of
 from seqjax.data import Rows, TextSplits, Vocabulary, batch_at
 from seqjax.data.shards import Piece, Windows, piece_batch
 from seqjax.devices import batch_mesh
+from seqjax.devices.processes import told
 from seqjax.errors import InputError, check_fraction, check_not_negative, check_positive
 from seqjax.models import LanguageModel
 from seqjax.runs.session import Session
@@ -180,7 +181,8 @@ def make_cell(name: str, hidden_size: int, draw: dict[str, Initializer]) -> Cell
 
 def go_back_from_spikes(session: Session, chunk: Chunk, factor: float) -> bool:
     """Puts the best state in the place of a chunk's whose loss is `factor` times the best; 0: never."""
-    if not chunk.metrics["loss"] > factor * session.best_loss > 0:
+    loss = told(lambda: chunk.metrics["loss"])  # of several processes, all decide alike
+    if not loss > factor * session.best_loss > 0:
         return False
     best = session.best(chunk.state)
     session.say(

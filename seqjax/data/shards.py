@@ -5,6 +5,7 @@ written last, with the vocabulary and the size and SHA-256 sum of each file.
 """
 
 import hashlib
+import re
 from collections.abc import Callable, Iterable
 from pathlib import Path
 from typing import Any, NamedTuple
@@ -16,12 +17,13 @@ from seqjax.data.batches import Rows, TokenBatch, batch_at
 from seqjax.data.vocabulary import UNKNOWN, Vocabulary
 from seqjax.errors import InputError, RunError, check_positive, shown
 from seqjax.files.json import read_object, write_json
-from seqjax.files.writing import make_folder
+from seqjax.files.writing import make_folder, make_new
 from seqjax.types import Array
 
 MANIFEST = "shards.json"
 SHARD_TOKENS = 1 << 28
 DTYPES = ("uint8", "uint16", "uint32")
+SUM = re.compile("[0-9a-f]{64}")
 LONGEST_ROW = 2**31 - 1  # a window's number is an int32
 
 
@@ -70,24 +72,31 @@ class Shards:
             number = int(np.searchsorted(self._starts, at, "right")) - 1
             end = min(stop, int(self._starts[number + 1]))
             # Read, not mapped: what is mapped counts as this process's memory.
-            tokens[at - start : end - start] = np.fromfile(
-                self.folder / _name(number),
-                self._dtype,
-                end - at,
-                offset=(at - int(self._starts[number])) * self._dtype.itemsize,
-            )
+            part = self._read_file(number, at - int(self._starts[number]), end - at)
+            if len(part) < end - at or part.max(initial=0) >= len(self.vocabulary):
+                raise RunError(f"the shards in {self.folder} are damaged: make them again.")
+            tokens[at - start : end - start] = part
             at = end
-        if tokens.max(initial=0) >= len(self.vocabulary):
-            raise RunError(f"the shards in {self.folder} are damaged: make them again.")
         return tokens
+
+    def _read_file(self, number: int, first: int, count: int) -> np.ndarray:
+        path = self.folder / _name(number)
+        try:
+            return np.fromfile(path, self._dtype, count, offset=first * self._dtype.itemsize)
+        except OSError as error:
+            raise RunError(f"cannot read {path}: {error.strerror}.") from error
 
     def check(self) -> None:
         """Reads everything, and raises RunError if a file is not what it was."""
         for number, digest in enumerate(self._sums):
             path = self.folder / _name(number)
-            with path.open("rb") as file:
-                if hashlib.file_digest(file, "sha256").hexdigest() != digest:
-                    raise RunError(f"{path} is damaged: make the shards again.")
+            try:
+                with path.open("rb") as file:
+                    found = hashlib.file_digest(file, "sha256").hexdigest()
+            except OSError as error:
+                raise RunError(f"cannot read {path}: {error.strerror}.") from error
+            if found != digest:
+                raise RunError(f"{path} is damaged: make the shards again.")
 
 
 def _name(number: int) -> str:
@@ -96,7 +105,7 @@ def _name(number: int) -> str:
 
 def _entry(entry: Any, path: Path) -> tuple[int, str]:
     match entry:
-        case {"tokens": int(count), "sha256": str(digest)} if count > 0:
+        case {"tokens": int(count), "sha256": str(digest)} if count > 0 and SUM.fullmatch(digest):
             return count, digest
     raise InputError(f"the manifest's entry of {path} is none: {shown(entry)}.")
 
@@ -153,7 +162,9 @@ def _write_files(
                     if file is not None:
                         file.close()
                         files[-1]["sha256"] = digest.hexdigest()
-                    file = (folder / _name(len(files))).open("wb")
+                    path = folder / _name(len(files))
+                    path.unlink(missing_ok=True)  # of an attempt that was cut off, or a link
+                    file = make_new(path)
                     files.append({"tokens": 0})
                     room, digest = shard_tokens, hashlib.sha256()
                 part, piece = piece[:room], piece[room:]

@@ -27,6 +27,7 @@ SPLIT_WORDS = {"train": "train", "test": "test"} | dict.fromkeys(
 MOST_FILES = 100_000
 MOST_CHARS = 1 << 30
 PIECE = 1 << 20  # bytes
+_OF_SHARDS = re.compile(r"shards\.json|tokens-[0-9]{5}\.bin")
 _NOT_LIBRARY = {"site-packages", "test", "tests", "__pycache__", "idlelib", "lib2to3"}
 
 
@@ -125,6 +126,11 @@ def _find_files(source: str, leave_out: str | Path = "") -> list[Path]:
             if str(leave_out):
                 out = Path(leave_out).expanduser().resolve()
                 files = [file for file in files if not file.resolve().is_relative_to(out)]
+    shards = next((file for file in files if _OF_SHARDS.fullmatch(file.name)), None)
+    if shards is not None:
+        raise InputError(
+            f"data={source}: {shards} is a part of shards, not text; char_lm reads their folder."
+        )
     if not files:
         raise InputError(
             f"data={source}: no such file, directory or glob. Write stdlib, hf:NAME or a path"
@@ -169,13 +175,22 @@ def _load_files(paths: list[Path], max_chars: int) -> str:
     return "".join(texts)
 
 
-def stream_text(source: str) -> Iterator[str]:
+def stream_text(source: str, leave_out: str | Path = "") -> Iterator[str]:
     """The text of the files that a path means, piece by piece, however long it is.
 
+    Args:
+      source: a path, as of `load_text`.
+      leave_out: a directory whose files are no part of the text.
+
     Raises:
-      InputError: as `load_text`.
+      InputError: as `load_text`; or if names of files say that they are splits, which would be joined.
     """
-    for path in _find_files(source):
+    files = _find_files(source, leave_out)
+    if len(_group_by_split(files)) > 1:
+        raise InputError(
+            f"data={source} has files of several splits, by their names: give those to train on alone."
+        )
+    for path in files:
         yield from _decoded(path)
 
 

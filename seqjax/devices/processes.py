@@ -25,6 +25,7 @@ Tree = TypeVar("Tree")
 AUTO = "auto"
 HEARTBEAT_SECONDS = 10  # after which a process that says nothing is lost
 START_SECONDS = 120  # for which processes wait for one another at the start
+LARGEST = 1 << 28  # bytes in one message
 PAGE = 4096  # bytes that are told at once
 ERRORS = (InputError, RunError)  # told as what they are
 
@@ -154,7 +155,16 @@ def _raise(name: str, message: str) -> NoReturn:
 
 
 def _told_bytes(text: bytes) -> bytes:
-    size = int(multihost_utils.broadcast_one_to_all(np.int32(len(text))))
+    count = multihost_utils.broadcast_one_to_all(np.array(divmod(len(text), LARGEST), np.int32))
+    pieces = int(count[0]) * [LARGEST] + [int(count[1])]
+    parts, at = [], 0
+    for size in pieces:
+        parts.append(_told_piece(text[at : at + size], size))
+        at += size
+    return b"".join(parts)
+
+
+def _told_piece(text: bytes, size: int) -> bytes:
     padded = np.zeros(
         -(-size // PAGE) * PAGE, np.uint8
     )  # few sizes: a program is compiled for each

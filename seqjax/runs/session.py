@@ -1,6 +1,7 @@
 """What a training loop keeps on disk while it runs: metrics, the last states, the best, and signals."""
 
 import dataclasses
+import json
 import math
 import os
 import signal
@@ -125,6 +126,8 @@ class Session(Generic[State]):
     ):
         self.workdir, self.state = workdir, state
         self.best_loss = math.inf
+        if told(lambda: identity) != json.loads(json.dumps(identity)):
+            raise InputError("the first process has other data than this one: give all the same.")
         self._kept_in = told(lambda: str(workdir))
         self._sinks = sinks_of(getattr(config, "log_to", "")) if is_first() else ()
         self._num_steps, self._save_seconds = num_steps, config.save_seconds
@@ -203,7 +206,8 @@ class Session(Generic[State]):
 
     def keep_best(self, state: State, loss: float) -> None:
         """Saves the state as the best if its loss is the lowest so far."""
-        if loss < self.best_loss:
+        lowest = told(lambda: bool(loss < self.best_loss))  # of several processes, all decide alike
+        if lowest:
             self.best_loss = loss
             self._best.save(state, self._record())
 

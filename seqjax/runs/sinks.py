@@ -6,11 +6,12 @@ directory, unless MLFLOW_TRACKING_URI names a server.
 """
 
 import os
+import sys
 from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import Any, Protocol
 
-from seqjax.errors import InputError
+from seqjax.errors import InputError, RunError, one_line
 
 NAMES = ("wandb", "mlflow")
 PROJECT = "seqjax"
@@ -47,7 +48,41 @@ def sinks_of(text: str) -> tuple[str, ...]:
 
 def open_sinks(names: Sequence[str], workdir: Path, config: dict[str, Any]) -> list[Sink]:
     """Begins the run in each; one that goes on after a stop is another run of the same group there."""
-    return [OPENED[name](workdir, config) for name in names]
+    opened: list[Sink] = []
+    for name in names:
+        try:
+            opened.append(_Forgiving(name, OPENED[name](workdir, config)))
+        except Exception as error:  # whatever the service and its package raise
+            for sink in opened:
+                sink.close()
+            raise RunError(
+                f"log_to={name} cannot be begun: {type(error).__name__}: {error}"
+            ) from error
+    return opened
+
+
+class _Forgiving:
+    """A sink that is left out, with a word, from its first error on: it is only a copy."""
+
+    def __init__(self, name: str, sink: Sink):
+        self._name = name
+        self._sink: Sink | None = sink
+
+    def write(self, step: int, values: dict[str, float]) -> None:
+        self._try(lambda sink: sink.write(step, values))
+
+    def close(self) -> None:
+        self._try(lambda sink: sink.close())
+
+    def _try(self, act: Callable[[Sink], None]) -> None:
+        if self._sink is None:
+            return
+        try:
+            act(self._sink)
+        except Exception as error:
+            self._sink = None
+            reason = one_line(f"{type(error).__name__}: {error}")
+            print(f"warning: {self._name} is left out from here on: {reason}", file=sys.stderr)
 
 
 class _Wandb:

@@ -9,6 +9,7 @@ import pytest
 
 from seqjax.data.batches import batch_at, training_rows
 from seqjax.data.shards import MANIFEST, Shards, Windows, piece_batch, write_shards
+from seqjax.data.text import load_text, stream_text
 from seqjax.devices.mesh import batch_mesh
 from seqjax.errors import InputError, RunError
 from seqjax.training.place import place_piece
@@ -95,12 +96,45 @@ def test_damage_is_found(text, tmp_path):
         {"dtype": "float64"},
         {"files": []},
         {"files": [{"tokens": -1, "sha256": ""}]},
-        {"files": [{"tokens": "../x", "sha256": ""}]},
+        {"files": [{"tokens": "../x", "sha256": "0" * 64}]},
+        {"files": [{"tokens": 1000, "sha256": "\ud800"}]},
         {"tokens": ["a"]},
     ):
         (folder / MANIFEST).write_text(json.dumps(manifest | change))
         with pytest.raises(InputError):
             Shards(folder)
+
+
+def test_shards_are_no_text_and_text_of_splits_is_not_joined(text, tmp_path):
+    (tmp_path / "text.txt").write_text(text)
+    write_shards(lambda: stream_text(str(tmp_path), leave_out=tmp_path / "out"), tmp_path / "out")
+    again = "".join(stream_text(str(tmp_path), leave_out=tmp_path / "out"))
+    assert again == text
+    for read in (load_text, lambda source: list(stream_text(source))):
+        with pytest.raises(InputError, match="is a part of shards, not text"):
+            read(str(tmp_path))
+    (tmp_path / "out" / MANIFEST).unlink()  # as of an attempt that was cut off
+    with pytest.raises(InputError, match="is a part of shards, not text"):
+        load_text(str(tmp_path / "out"))
+    splits = tmp_path / "splits"
+    splits.mkdir()
+    for split in ("train", "valid"):
+        (splits / f"some.{split}.txt").write_text(text)
+    with pytest.raises(InputError, match="several splits"):
+        list(stream_text(str(splits)))
+
+
+def test_a_file_that_shrinks_or_goes_is_said(text, tmp_path):
+    shards = write_shards(pieces_of(text), tmp_path / "out", shard_tokens=400)
+    path = tmp_path / "out" / "tokens-00001.bin"
+    path.write_bytes(path.read_bytes()[:10])
+    with pytest.raises(RunError, match="damaged"):
+        shards.read(300, 700)
+    path.unlink()
+    with pytest.raises(RunError, match="cannot read"):
+        shards.read(300, 700)
+    with pytest.raises(RunError, match="cannot read"):
+        shards.check()
 
 
 def test_a_text_shorter_than_a_batch_is_refused(text, tmp_path):

@@ -14,6 +14,7 @@ import optax
 import pytest
 
 from experiments import launch
+from seqjax import InputError
 from seqjax.runs.checkpoint import Checkpoints
 from seqjax.runs.shared_checkpoints import SharedCheckpoints
 from seqjax.training.step import init_train_state
@@ -160,6 +161,16 @@ def test_what_cannot_be_is_said(tmp_path):
     code, line = said("--coordinator=nowhere", "--num_processes=2")
     assert code == 2
     assert "must be HOST:PORT" in line
+
+
+def test_gpus_are_taken_from_those_that_are_given(monkeypatch):
+    config = launch.Config(gpus=1)
+    monkeypatch.setenv("CUDA_VISIBLE_DEVICES", "4,5")
+    assert [launch.gpus_of(config, i) for i in (0, 1)] == [["4"], ["5"]]
+    with pytest.raises(InputError, match="--gpus=1 needs 3 GPUs"):
+        launch.gpus_of(config, 2)
+    monkeypatch.delenv("CUDA_VISIBLE_DEVICES")
+    assert launch.gpus_of(config, 1) == ["1"]
 
 
 @pytest.mark.parametrize("code", [0, 3])

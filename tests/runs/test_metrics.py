@@ -14,6 +14,7 @@ from tensorboardX.proto.event_pb2 import Event
 from seqjax.errors import InputError, RunError
 from seqjax.files.json import read_lines, write_json
 from seqjax.files.writing import write_atomically
+from seqjax.runs import sinks
 from seqjax.runs.metrics import Records
 from seqjax.runs.sinks import open_sinks, sinks_of
 
@@ -137,6 +138,33 @@ def test_rows_of_a_run_that_was_removed_are_an_error(tmp_path):
     records.close()
 
 
+def test_a_sink_that_fails_is_left_out(tmp_path, monkeypatch, capsys):
+    class Broken:
+        def __init__(self, *arguments):
+            self.written = 0
+
+        def write(self, step, values):
+            raise ConnectionError("no server")
+
+        def close(self):
+            raise AssertionError("it was left out")
+
+    monkeypatch.setitem(sinks.OPENED, "wandb", Broken)
+    records = Records(tmp_path, sinks=sinks.open_sinks(["wandb"], tmp_path, {}))
+    for step in (1, 2):
+        records.write(step, "train", loss=1.0)
+    records.close()
+    assert len(read_lines(tmp_path / "metrics.jsonl")) == 2
+    assert capsys.readouterr().err.count("wandb is left out from here on") == 1
+
+    def refused(*arguments):
+        raise ValueError("no key")
+
+    monkeypatch.setitem(sinks.OPENED, "wandb", refused)
+    with pytest.raises(RunError, match="log_to=wandb cannot be begun: ValueError: no key"):
+        sinks.open_sinks(["wandb"], tmp_path, {})
+
+
 @pytest.mark.parametrize("name", ["nothing", "wandb,nothing"])
 def test_an_unknown_sink_is_refused(name):
     with pytest.raises(InputError, match=r"unknown sink 'nothing'|needs wandb"):
@@ -150,8 +178,8 @@ def test_rows_go_to_wandb_and_mlflow_without_a_network(tmp_path, monkeypatch):
     tracking = pytest.importorskip("mlflow.tracking")
     for name in ("WANDB_MODE", "MLFLOW_TRACKING_URI"):
         monkeypatch.delenv(name, raising=False)
-    sinks = open_sinks(sinks_of("wandb, mlflow"), tmp_path, {"seed": 3})
-    records = Records(tmp_path, sinks=sinks)
+    opened = open_sinks(sinks_of("wandb, mlflow"), tmp_path, {"seed": 3})
+    records = Records(tmp_path, sinks=opened)
     for step in (1, 2):
         records.write(step, "train", loss=1.0 / step, other=math.nan)
     records.close()

@@ -10,6 +10,8 @@ import time
 import numpy as np
 import pytest
 
+from experiments.common.cli import checked
+from experiments.forget_bias.program import Config as Study
 from seqjax.errors import InputError, RunError
 from seqjax.search.engines import here, local, on_ray, on_slurm
 from seqjax.search.engines.records import evaluate, versions_here
@@ -60,6 +62,25 @@ def test_what_always_fails_is_set_aside_and_the_rest_done(tmp_path):
         assert found[str(x)].row == {"square": x**2}
     begun = {p.name: len(p.read_text().splitlines()) for p in tmp_path.iterdir()}
     assert begun == {"0": 1, "1": 1, "2": 3, "3": 3, "4": 1, "5": 1}
+
+
+def test_what_json_cannot_hold_is_the_evaluations_fault():
+    found = rows(local(1), "tests.support.evaluations:array", {"a": {}})
+    assert found["a"].error.startswith("TypeError")
+
+
+def test_a_process_that_cannot_be_started_is_said(monkeypatch):
+    def refused(*arguments, **options):
+        raise OSError(12, "Cannot allocate memory")
+
+    monkeypatch.setattr(subprocess, "Popen", refused)
+    found = rows(local(1), SQUARE, {"a": {"x": 1}, "b": {"x": 2}})
+    assert all("Cannot allocate memory" in result.error for result in found.values())
+
+
+def test_where_code_is_sent_is_never_read_from_a_file():
+    config = {"engine": "ray", "cluster": "ray://elsewhere:1", "workers": 3, "seed": 5}
+    assert checked(Study, config, "a file") == {"seed": 5}
 
 
 def test_whoever_stops_asking_leaves_no_process():

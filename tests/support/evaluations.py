@@ -33,3 +33,10 @@ def core(record):
     time.sleep(0.3)
     jax.numpy.zeros(3).block_until_ready()
     return {"cores": sorted(os.sched_getaffinity(0))}
+
+
+def array(record):
+    """A row that JSON cannot hold."""
+    import numpy as np
+
+    return {"x": np.float32(1)}

@@ -12,7 +12,7 @@ from typing import Any
 
 import jax
 
-from seqjax.errors import check_positive
+from seqjax.errors import check_positive, one_line
 from seqjax.search.engines.records import TRIES, Engine, Record, Result, versions_here
 
 TICK_SECONDS = 0.5
@@ -54,7 +54,8 @@ def local(workers: int = 0) -> Engine:
             for thread in threads:
                 thread.end()
             for thread in threads:
-                thread.join()
+                if thread.ident is not None:  # it was started
+                    thread.join()
 
     return run
 
@@ -79,14 +80,20 @@ class _Worker(threading.Thread):
             self._drop()
 
     def _do(self, name: str, record: Record, tries: int) -> None:
-        result = self._ask(record)
+        try:
+            result = self._ask(record)
+        except (
+            Exception
+        ) as error:  # no process can be started, or it answers nonsense: said, not waited for
+            self._drop()
+            result = Result(None, one_line(f"{type(error).__name__}: {error}"))
         if result is not None:
             self._results.put((name, result))
         elif tries < TRIES:
             self._jobs.put((name, record, tries + 1))
         else:
-            error = f"the process that computed it died, {TRIES} times."
-            self._results.put((name, Result(None, error)))
+            why = f"the process that computed it died, {TRIES} times."
+            self._results.put((name, Result(None, why)))
 
     def _ask(self, record: Record) -> Result | None:
         """The result of a record; None if the process died."""

@@ -2,6 +2,7 @@
 
 import importlib
 import importlib.metadata
+import json
 from collections.abc import Callable, Generator, Mapping
 from typing import Any, NamedTuple
 
@@ -39,8 +40,10 @@ def evaluate(function: str, record: Record, versions: dict[str, str]) -> Result:
         found = ", ".join(f"{name} {here.get(name)} for {v}" for name, v in other.items())
         return Result(None, f"this machine has other versions than the driver: {found}.")
     try:
-        return Result(function_of(function)(record))
-    except Exception as error:
+        row = function_of(function)(record)
+        json.dumps(row)  # what JSON cannot hold is the evaluation's fault, and said here
+        return Result(row)
+    except (Exception, SystemExit) as error:
         return Result(None, one_line(f"{type(error).__name__}: {error}"))
 
 

@@ -32,6 +32,7 @@ def on_slurm(
     check_positive("workers", workers)
     try:
         import submitit
+        from submitit.core.utils import FailedJobError, UncompletedJobError
     except ImportError as error:
         raise InputError("engine=slurm needs submitit: pip install 'seqjax[slurm]'.") from error
     try:
@@ -46,7 +47,12 @@ def on_slurm(
         jobs: dict[str, tuple[Any, Record, int]] = {}  # the job, its record, how often begun
 
         def submit(name: str, record: Record, tries: int) -> None:
-            jobs[name] = (executor.submit(evaluate, function, record, versions), record, tries)
+            try:
+                job = executor.submit(evaluate, function, record, versions)
+            except (FailedJobError, OSError, RuntimeError) as error:
+                reason = one_line(str(error)).rstrip(".")
+                raise RunError(f"cannot submit to Slurm: {reason}.") from error
+            jobs[name] = (job, record, tries)
 
         try:
             while True:
@@ -62,10 +68,7 @@ def on_slurm(
                     job, record, tries = jobs.pop(name)
                     try:
                         yield name, job.result()
-                    except (
-                        submitit.core.utils.UncompletedJobError,
-                        submitit.core.utils.FailedJobError,
-                    ) as error:
+                    except (UncompletedJobError, FailedJobError) as error:
                         if tries < TRIES:
                             submit(name, record, tries + 1)
                         else:
