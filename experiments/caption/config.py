@@ -35,6 +35,9 @@ class Config(NetworkConfig):
     min_count: int = cli.option(5, "how often a word must occur in training, for a folder")
     max_length: int = cli.option(20, "the most words of a caption")
     tie_weights: bool = cli.option(False, "whether the embedding is the output's kernel")
+    teacher_forcing: float = cli.option(
+        1.0, "probability that the decoder reads the true word in training, and not its own"
+    )
     learning_rate: float = cli.option(2e-3, "learning rate")
     batch_size: int = cli.option(16, "number of scenes, or of captions of a folder, in a batch")
     epochs: int = cli.option(
@@ -56,6 +59,8 @@ class Config(NetworkConfig):
         for name in ("scenes", "captions", "embedding_size", "min_count", "max_length", "beam"):
             check_positive(f"--{name}", getattr(self, name))
         check_positive("--scenes", self.scenes, at_most=10**6)
+        if not 0 <= self.teacher_forcing <= 1:
+            raise InputError(f"--teacher_forcing must lie in [0, 1], got {self.teacher_forcing}.")
         check_positive("--captions", self.captions, at_most=100)
         check_positive("--embedding_size", self.embedding_size, at_most=2**16)
         check_positive("--max_length", self.max_length, at_most=1000)

@@ -20,6 +20,7 @@ from seqjax.data.buckets import bucket_tops
 from seqjax.decode import beam_search, generate
 from seqjax.models import Captioner
 from seqjax.training.labelling import Labelled
+from seqjax.training.scheduled_sampling import mix_tokens
 from seqjax.training.translation import target_losses
 from seqjax.types import Array, Params
 
@@ -48,6 +49,7 @@ def make_model(config: Config, way: str, images: Images, *, seed: int) -> Captio
 
 def objective(
     mean_length: float,
+    teacher_forcing: float,
     model: Captioner,
     inputs: dict[str, Array],
     lengths: Array,
@@ -62,6 +64,11 @@ def objective(
         count = tokens.shape[2]
         found = jax.tree.map(lambda a: jnp.repeat(a, count, 0), found)
         tokens, labels = (jnp.moveaxis(a, 2, 1).reshape(-1, a.shape[1]) for a in (tokens, labels))
+    if teacher_forcing < 1:  # scheduled sampling (Bengio et al., 2015), of a constant share
+        context, state = found
+        mix_key = jax.random.fold_in(key, 1)
+        step = partial(model.decoder.step, context)
+        tokens = mix_tokens(step, state, tokens, mix_key, probability=teacher_forcing)
     logits = model.decoder(*found, tokens, dropout_key=keys[1])[1]
     losses = target_losses(logits, labels, pad=PAD) / mean_length
     return losses.reshape(len(lengths), -1).mean(1), {}
@@ -137,7 +144,7 @@ def make_trainee(config: Config, way: str, images: Images, seed: int) -> Trainee
     lesson = make_lesson(
         config,
         model,
-        partial(objective, float(lengths.mean())),
+        partial(objective, float(lengths.mean()), config.teacher_forcing),
         Sets(train, validation, test, tops),
         evaluate,
         seed=seed,

@@ -5,6 +5,8 @@ import io
 import json
 import math
 
+import jax
+import jax.numpy as jnp
 import numpy as np
 import pytest
 from PIL import Image
@@ -13,6 +15,7 @@ from experiments.caption.config import OF_SCENES
 from experiments.caption.floors import floors
 from experiments.caption.gallery import gallery
 from experiments.caption.images import END, load_images
+from experiments.caption.network import make_model, objective
 from experiments.caption.program import Config, run
 from experiments.caption.scores import scores_of, truth
 from seqjax import InputError
@@ -186,3 +189,19 @@ def test_the_gallery_fits_a_telephone_and_has_alt_texts(opened):
     assert browser.fits_a_telephone(opened)
     assert opened.evaluate("[...document.images].every(i => i.naturalWidth)")
     assert browser.has_two_themes(opened)
+
+
+def test_a_captioner_reads_its_own_words_as_often_as_is_said():
+    """Never, and the loss is that of teacher forcing bit for bit; always, and another word is read."""
+    images = load_images(Config(scenes=20))
+    model = make_model(Config(**SMALL), "step", images, seed=0)
+    batch = jax.tree.map(lambda a: jnp.asarray(a[:4]), images.train.examples)
+
+    def loss(share):
+        key = jax.random.key(3)
+        return objective(1.0, share, model, batch.inputs, batch.lengths, batch.labels, key)[0]
+
+    np.testing.assert_array_equal(loss(1.0), loss(1 - 1e-9))  # the coin never falls there
+    assert np.all(loss(0.0) != loss(1.0))
+    with pytest.raises(InputError, match="--teacher_forcing must lie in"):
+        Config(teacher_forcing=1.5)
