@@ -7,7 +7,15 @@ from typing import Any
 import numpy as np
 
 from experiments.common.plots import COLOURS, label, level, panels
-from experiments.lstm_variants.analysis import LETTERS, PUBLISHED_BEST, VANILLA, P, Rows, best_tenth
+from experiments.lstm_variants.analysis import (
+    LETTERS,
+    PUBLISHED_BEST,
+    VANILLA,
+    P,
+    Rows,
+    best_tenth,
+    is_jsb,
+)
 from experiments.lstm_variants.fanova import Shares
 
 
@@ -27,19 +35,10 @@ def draw(
 
 
 def boxes(path: Path, results: dict[str, Any], variants: dict[str, Rows]) -> None:
-    """The best tenth of each variant as a box and points, and its mean parameters as a bar behind."""
+    """The best tenth of each variant as a box and points, its mean parameters below its name."""
     names = list(variants)
     tests = [[row["test"] for row in best_tenth(variants[name])] for name in names]
     with panels(path) as (axes,):
-        bars = axes.twinx()
-        sizes = [(results["variants"][name]["parameters"] or 0) / 1000 for name in names]
-        bars.bar(range(len(names)), sizes, width=0.7, color="0.9", zorder=0)
-        bars.set_ylabel("mean parameters of the best tenth, thousands", color="0.45")
-        bars.tick_params(colors="0.45")
-        bars.spines[["top"]].set_visible(False)
-        bars.set_ylim(0, 2.5 * max([*sizes, 1e-9]))
-        axes.set_zorder(bars.get_zorder() + 1)
-        axes.patch.set_visible(False)
         for i, (name, values) in enumerate(zip(names, tests, strict=True)):
             if not values:
                 continue
@@ -56,11 +55,18 @@ def boxes(path: Path, results: dict[str, Any], variants: dict[str, Rows]) -> Non
                 capprops={"color": colour},
             )
             axes.plot([i] * len(values), values, "o", ms=3, color=colour, alpha=0.6)
-        if results["task"].get("task") == "music":
+        if is_jsb(results["task"]):
             level(axes, f"published best: {PUBLISHED_BEST}", PUBLISHED_BEST)
-        axes.set_xticks(range(len(names)), [LETTERS.get(name, name) for name in names])
+        sizes = [(results["variants"][name]["parameters"] or 0) / 1000 for name in names]
+        ticks = [f"{LETTERS.get(n, n)}\n{size:.0f}k" for n, size in zip(names, sizes, strict=True)]
+        axes.set_xticks(range(len(names)), ticks)
         unit = results["task"].get("unit", "")
-        label(axes, xlabel="variant", ylabel=f"test, {unit}", title="Best tenth of each variant")
+        label(
+            axes,
+            xlabel="variant, and mean parameters of its best tenth",
+            ylabel=f"test, {unit}",
+            title="Best tenth of each variant",
+        )
         axes.plot([], [], color=COLOURS[1], linewidth=2, label=f"differs from V, p < {P}")
         axes.plot([], [], color=COLOURS[0], label="does not")
         axes.legend(frameon=False, loc="upper left", fontsize=9)
@@ -125,28 +131,29 @@ def seconds(path: Path, variants: dict[str, Rows]) -> None:
 def importance(path: Path, shares: Shares, ranges: dict[str, Any], task: dict[str, Any]) -> None:
     """Shares of the variance as bars, and the forest's result over learning rate and size."""
     with panels(path, 2) as (bars, heat):
-        draw_shares(bars, shares)
+        draw_shares(bars, shares, is_jsb(task))
         surface = shares.surfaces[("learning_rate", "hidden_size")]
         draw_surface(heat, surface, ranges, f"test, {task.get('unit', '')}")
 
 
-def draw_shares(axes: Any, shares: Shares) -> None:
-    """A bar for each hyperparameter alone, and one for each pair."""
+def draw_shares(axes: Any, shares: Shares, published: bool) -> None:
+    """A bar for each hyperparameter alone, and one for each pair; the published share where it is of these data."""
     names = [*shares.alone, *(" x ".join(pair) for pair in shares.pairs)]
     values = [*shares.alone.values(), *shares.pairs.values()]
     names = [name.replace("learning_rate", "rate").replace("_", " ") for name in names]
     colours = [COLOURS[0]] * len(shares.alone) + [COLOURS[5]] * len(shares.pairs)
     axes.barh(range(len(names)), values, color=colours)
-    axes.axvline(2 / 3, color="0.35", linestyle="--", linewidth=1)
-    axes.annotate(
-        "published: rate > 2/3",
-        (2 / 3, len(names) - 1),
-        xytext=(-4, 0),
-        textcoords="offset points",
-        ha="right",
-        fontsize=9,
-        color="0.25",
-    )
+    if published:
+        axes.axvline(2 / 3, color="0.35", linestyle="--", linewidth=1)
+        axes.annotate(
+            "published: rate > 2/3",
+            (2 / 3, len(names) - 1),
+            xytext=(-4, 0),
+            textcoords="offset points",
+            ha="right",
+            fontsize=9,
+            color="0.25",
+        )
     axes.set_yticks(range(len(names)), names)
     axes.invert_yaxis()
     axes.set_xlim(0, 1)

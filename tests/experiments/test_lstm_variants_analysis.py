@@ -88,3 +88,18 @@ def test_analysis_of_a_broken_file(tmp_path, line, says):
     (tmp_path / "trials.jsonl").write_text(line)
     with pytest.raises(InputError, match=says):
         analysis.read_trials(tmp_path / "trials.jsonl")
+
+
+def test_published_numbers_stand_beside_their_own_data_alone():
+    """JSB Chorales is known by the nats of its independent notes; a score far off is no result."""
+    rows = [
+        {"test": t, "valid": t, "test_by_piece": t, "parameters": 1.0, "end": "no progress"}
+        for t in (8.5, 8.6, 8.7, 9.0, 12.0, 2e5)
+    ]
+    for baseline, own in ((11.0614, True), (9.2, False)):
+        task = {"task": "music", "unit": "nats", "baseline": baseline}
+        text = analysis.table(analysis.analyse(task, {"lstm_peephole": rows}, None))
+        assert ("8.38" in text) == own
+        assert ("published" in text) == own
+    found = analysis.variant_numbers(rows, None, 11.0)
+    assert found["diverged"] == 1
