@@ -5,6 +5,7 @@ without a network: W&B offline, unless WANDB_MODE says otherwise, MLflow in a fi
 directory, unless MLFLOW_TRACKING_URI names a server.
 """
 
+import importlib.util
 import os
 import sys
 from collections.abc import Callable, Sequence
@@ -37,12 +38,8 @@ def sinks_of(text: str) -> tuple[str, ...]:
     for name in names:
         if name not in NAMES:
             raise InputError(f"unknown sink {name!r}; choose from {', '.join(NAMES)}.")
-        try:
-            __import__(name)
-        except ImportError as error:
-            raise InputError(
-                f"log_to={name} needs {name}: pip install 'seqjax[{name}]'."
-            ) from error
+        if importlib.util.find_spec(name) is None:
+            raise InputError(f"log_to={name} needs {name}: pip install 'seqjax[{name}]'.")
     return names
 
 

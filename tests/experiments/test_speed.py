@@ -258,7 +258,20 @@ def test_plan_takes_the_peers_it_is_told():
     assert peers(peers="torch_compile,plain") == {("torch_compile", "plain", "seqjax")}
     assert peers(suite="all", peers="torch") == {("torch", "seqjax"), ("seqjax",)}
     kinds = {case.kind for case, _ in speed.plan(speed.Config(suite="all"))}
-    assert kinds == {"train", "forward", "stream", "greedy", "sample", "beam"}
+    assert kinds == {"train", "forward", "stream", "greedy", "sample", "beam", "update"}
+
+
+def test_both_train_the_same_model():
+    """Ten updates each, of characters at random: the loss of one that guesses, and finite."""
+    pytest.importorskip("torch")
+    case = speed_peers.Case("training", "lstm", "update", 4, 5, 7, 8, 2)
+    metrics = speed_peers.build("seqjax", case).call()
+    losses = speed_peers.build("torch", case).call()
+    assert len(losses) == 10
+    for loss in (float(metrics.values["loss"]), float(np.mean(losses))):
+        assert 0.7 * np.log(7) < loss < 1.5 * np.log(7)
+    with pytest.raises(speed_peers.Unsupported, match="torch has no such layer"):
+        speed_peers.build("torch", case._replace(cell="mamba"))
 
 
 def test_both_beam_searches_find_the_same():
