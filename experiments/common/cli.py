@@ -222,7 +222,10 @@ class _IntegerOrWord(flags.IntegerParser):
     def convert(self, argument: Any) -> int:
         if argument in self._words:
             return self._words[argument]
-        return super().convert(argument)
+        try:
+            return super().convert(argument)
+        except (TypeError, ValueError) as error:
+            raise ValueError(f"it is {self.syntactic_help}") from error
 
 
 def _define(field: dataclasses.Field) -> None:

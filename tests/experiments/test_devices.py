@@ -54,6 +54,7 @@ def test_the_command_line_takes_auto_a_number_and_nothing_else(tmp_path):
         done = run(f"--devices={wrong}", f"--workdir={tmp_path / 'wrong'}")
         assert done.returncode == 2
         assert len(done.stderr.splitlines()) == 1
+        assert "an integer, or auto" in done.stderr or wrong == "-1"
     assert not (tmp_path / "wrong").exists()
 
 
