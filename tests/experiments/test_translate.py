@@ -7,15 +7,19 @@ import signal
 import sys
 from pathlib import Path
 
+import jax
 import numpy as np
 import pytest
 
 from experiments.common.saved_networks import SavedNetwork
+from experiments.translate.network import Kind, lengths_of, make_model, objective
 from experiments.translate.program import Config, main, run
 from experiments.translate.scores import by_length, scores_of, signature
 from seqjax import InputError
+from seqjax.data.orders import order_of_pairs
 from seqjax.runs.session import Session
 from seqjax.runs.stopping import Stopped
+from seqjax.training.modules import merge_model, split_model
 
 SMALL = {
     "data": "copy",
@@ -164,3 +168,44 @@ def test_scores_and_groups_of_lengths():
     assert sum(group["count"] for group in groups) == 10
     assert groups[0]["exact"] == 1
     assert groups[-1]["exact"] == 0
+
+
+def test_every_order_of_an_epoch_has_the_same_gradient():
+    """The sum over all batches, each cut to its own longest pair: no padding, and no pair, counts twice."""
+    rng = np.random.default_rng(0)
+    lengths = rng.integers(2, 12, (2, 30))
+    source, target = (
+        np.where(np.arange(12) < n[:, None], rng.integers(4, 9, (30, 12)), 0) for n in lengths
+    )
+    config = Config(hidden_size=6, embedding_size=5)
+    model = make_model(config, Kind("additive"), (9, 9), seed=0)
+    split = split_model(model)
+
+    @jax.jit
+    def gradient(source, tokens, labels):
+        def loss(params):
+            inputs, n = {"source": source, "target": tokens}, lengths_of(tokens)
+            key = jax.random.key(0)
+            return objective(config, 1.0, merge_model(split, params), inputs, n, labels, key)[
+                0
+            ].sum()
+
+        return jax.grad(loss)(split.params)
+
+    def of_an_epoch(order, epoch):
+        total = jax.tree.map(np.zeros_like, split.params)
+        for batch in order_of_pairs(*lengths, 8, order=order, seed=1, epoch=epoch):
+            rows = batch[batch >= 0]
+            top = max(lengths[0, rows].max(), lengths[1, rows].max())
+            tokens = np.concatenate([np.full((len(rows), 1), 1), target[rows, : top - 1]], 1)
+            found = gradient(source[rows, :top], tokens, target[rows, :top])
+            total = jax.tree.map(np.add, total, found)
+        return total
+
+    wanted = of_an_epoch("shuffle", 0)
+    for order in ("pools", "source", "target_source"):
+        jax.tree.map(
+            lambda a, b: np.testing.assert_allclose(a, b, rtol=2e-4, atol=2e-4),
+            of_an_epoch(order, 1),
+            wanted,
+        )
