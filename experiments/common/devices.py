@@ -6,7 +6,6 @@ goes on, or is made again, has the same.
 """
 
 import dataclasses
-import os
 from contextlib import suppress
 from typing import Any, TypeVar
 
@@ -16,6 +15,7 @@ from experiments.common import cli
 from experiments.common.cells import factory_of
 from seqjax.devices import use_cpu_devices
 from seqjax.errors import InputError
+from seqjax.search.engines.processes import cores
 
 AUTO = 0
 ROWS = 8  # the fewest rows of a device
@@ -55,10 +55,11 @@ def with_devices(config: Config) -> Config:
             ) from error
         return config
     sizes = (values.cell, values.hidden_size, values.batch_size)
+    own = len(cores())
     with suppress(RuntimeError):  # something was computed before, as in a notebook
-        use_cpu_devices(chosen(*sizes, cores()))
+        use_cpu_devices(chosen(*sizes, own))
     there = jax.local_device_count() if jax.default_backend() == "cpu" else 1
-    return dataclasses.replace(values, devices=chosen(*sizes, min(cores(), there)))
+    return dataclasses.replace(values, devices=chosen(*sizes, min(own, there)))
 
 
 def chosen(cell: str, hidden_size: int, batch_size: int, cores: int) -> int:
@@ -74,8 +75,3 @@ def chosen(cell: str, hidden_size: int, batch_size: int, cores: int) -> int:
     rows = ROWS_OF_LARGE if largest >= LARGE else ROWS
     counts = range(1, min(cores, batch_size // rows) + 1)
     return max((n for n in counts if batch_size % n == 0), default=1)
-
-
-def cores() -> int:
-    """The CPU cores that this process may use."""
-    return len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1

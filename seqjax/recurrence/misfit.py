@@ -49,15 +49,12 @@ def misfit_of(cell: Any, params: Any, shape: tuple[int, ...], state: Any) -> str
             f"params are of another cell: it has {_said(wanted)}, they have {_said(params)}. Take those"
             " of its own init."
         )
-    for (path, have), want in zip(
-        jax.tree.leaves_with_path(params), jax.tree.leaves(wanted), strict=True
-    ):
-        if jnp.shape(have) != want.shape:
-            return (
-                f"params{jax.tree_util.keystr(path)} has shape {jnp.shape(have)}; for {xs} this cell needs"
-                f" {want.shape}: its init takes the number of features, {shape[-1]}, and sequences are"
-                " time-major, [T, B, D]."
-            )
+    if other := _other_shape(params, wanted):
+        name, have, want = other
+        return (
+            f"params{name} has shape {have}; for {xs} this cell needs {want}: its init takes the number of"
+            f" features, {shape[-1]}, and sequences are time-major, [T, B, D]."
+        )
     if state is None:
         return ""
     if _names(state) != _names(first) or type(state) is not type(first):
@@ -65,15 +62,22 @@ def misfit_of(cell: Any, params: Any, shape: tuple[int, ...], state: Any) -> str
             f"state is {_kind(state)}, this cell's is {_kind(first)}: take"
             f" cell.initial_state({shape[1:-1]})."
         )
-    for (path, have), want in zip(
-        jax.tree.leaves_with_path(state), jax.tree.leaves(first), strict=True
-    ):
-        if jnp.shape(have) != want.shape:
-            return (
-                f"state{jax.tree_util.keystr(path)} has shape {jnp.shape(have)}, but {want.shape} goes with"
-                f" {xs}: take cell.initial_state({shape[1:-1]})."
-            )
+    if other := _other_shape(state, first):
+        name, have, want = other
+        return (
+            f"state{name} has shape {have}, but {want} goes with {xs}: take"
+            f" cell.initial_state({shape[1:-1]})."
+        )
     return ""
+
+
+def _other_shape(tree: Any, wanted: Any) -> tuple[str, tuple, tuple] | None:
+    """The first leaf whose shape is not the wanted one: its name, its shape, and the wanted one."""
+    pairs = zip(jax.tree.leaves_with_path(tree), jax.tree.leaves(wanted), strict=True)
+    for (path, have), want in pairs:
+        if jnp.shape(have) != want.shape:
+            return jax.tree_util.keystr(path), jnp.shape(have), want.shape
+    return None
 
 
 def _no_cell(cell: Any) -> str:

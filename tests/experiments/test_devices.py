@@ -7,8 +7,9 @@ import sys
 
 import pytest
 
-from experiments.common.devices import AUTO, chosen, cores, with_devices
+from experiments.common.devices import AUTO, chosen, with_devices
 from experiments.word_lm import Config
+from seqjax.search.engines.processes import cores
 
 
 @pytest.mark.parametrize(
@@ -33,7 +34,9 @@ def test_a_number_is_kept_and_auto_replaced():
     sizes = {"hidden_size": 96, "batch_size": 16}
     assert with_devices(Config(**sizes, devices=1)).devices == 1
     assert Config().devices == AUTO
-    assert with_devices(Config(**sizes)).devices == min(2, cores())  # the tests have two devices
+    assert with_devices(Config(**sizes)).devices == min(
+        2, len(cores())
+    )  # the tests have two devices
 
 
 def test_the_command_line_takes_auto_a_number_and_nothing_else(tmp_path):

@@ -261,7 +261,7 @@ def test_plan_takes_the_peers_it_is_told():
     assert kinds == {"train", "forward", "stream", "greedy", "sample", "beam", "update"}
 
 
-def test_both_train_the_same_model():
+def test_both_trainings_run():
     """Ten updates each, of characters at random: the loss of one that guesses, and finite."""
     pytest.importorskip("torch")
     case = speed_peers.Case("training", "lstm", "update", 4, 5, 7, 8, 2)
