@@ -54,7 +54,7 @@ from experiments.architectures.jobs import Job, Setting, draw_setting, job_from_
 from experiments.architectures.tasks import RECALL, STREAMS, WORDS, Sizes
 from experiments.architectures.training import evaluate, prepare
 from experiments.common import cli
-from experiments.common.engines import EngineConfig, drive, engine_of
+from experiments.common.engines import EngineConfig, drive, engine_of, where
 from experiments.common.study_run import open_study
 from seqjax.cells.graph import Graph, graph_from_json, graph_to_json
 from seqjax.cells.graphs import GRAPHS
@@ -277,7 +277,7 @@ def search(config: Config, workdir: Path) -> dict[int, Record]:
         print(f"{len(problems)} damaged lines are left out; their steps are made again", flush=True)
     check_drawn_here(config, records, path)
     own = dataclasses.asdict(dataclasses.replace(config, workdir="", resume=False))
-    if config.engine != "here":
+    if where(config) != "here":
         own["devices"] = 1  # a process has a core of its own
     with Ledger(path, config.resume) as ledger:
 

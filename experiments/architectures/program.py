@@ -35,7 +35,7 @@ from experiments.architectures.report import report
 from experiments.architectures.tasks import STREAMS, WORDS, Sizes
 from experiments.architectures.training import evaluate, prepare
 from experiments.common import cli
-from experiments.common.engines import EngineConfig
+from experiments.common.engines import EngineConfig, where
 from experiments.common.flag_lists import whole_numbers
 from experiments.common.jozefowicz import NETWORKS as PUBLISHED
 from experiments.common.study_run import open_study
@@ -143,7 +143,7 @@ def record_of(config: Config, job: Job) -> Record:
 
     A process of its own has one core, and one device.
     """
-    return {"job": job_to_json(job), "devices": config.devices if config.engine == "here" else 1}
+    return {"job": job_to_json(job), "devices": config.devices if where(config) == "here" else 1}
 
 
 def evaluate_record(record: Record) -> Row:

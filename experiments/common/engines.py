@@ -7,13 +7,15 @@ from contextlib import closing
 from pathlib import Path
 from typing import Any
 
+import jax
+
 from experiments.common import cli
 from seqjax.errors import InputError, RunError, check_not_negative
 from seqjax.runs.progress import Progress
 from seqjax.runs.stopping import Stopper
-from seqjax.search.engines import Engine, Record, here, local, on_ray, on_slurm
+from seqjax.search.engines import Engine, Record, cores, here, local, on_ray, on_slurm
 
-ENGINES = ("here", "local", "ray", "slurm")
+ENGINES = ("auto", "here", "local", "ray", "slurm")
 
 
 @dataclasses.dataclass(frozen=True)
@@ -21,8 +23,9 @@ class EngineConfig:
     """The flags of a study whose evaluations can run elsewhere."""
 
     engine: str = cli.option(
-        "here",
-        "where evaluations run: here, one after the other; local, one process for each core; ray; slurm",
+        "auto",
+        "where evaluations run: here, one after the other; local, one process for each core; ray; slurm;"
+        " auto: local on CPU cores, unless --devices gives one evaluation several",
         choices=ENGINES,
         may_differ=True,
         from_file=False,  # a file must not say where code is sent
@@ -49,13 +52,26 @@ class EngineConfig:
             raise InputError(f"--workers is for --engine=local or slurm, got {self.workers}.")
 
 
+def where(config: EngineConfig) -> str:
+    """The engine that is used: what --engine says, or what pays on this machine.
+
+    Processes of their own pay where cores are many: a network of a study is too small for the threads of
+    one. Several processes on one accelerator would each claim its memory.
+    """
+    if config.engine != "auto":
+        return config.engine
+    alone = len(cores()) == 1 or getattr(config, "devices", 1) > 1
+    return "here" if alone or jax.default_backend() != "cpu" else "local"
+
+
 def engine_of(config: EngineConfig, workdir: Path) -> Engine:
     """The engine that the flags name; what it must keep meanwhile is below the run's directory."""
-    if config.engine == "local":
+    engine = where(config)
+    if engine == "local":
         return local(config.workers)
-    if config.engine == "ray":
+    if engine == "ray":
         return on_ray(config.cluster)
-    if config.engine == "slurm":
+    if engine == "slurm":
         place: dict[str, Any] = {"cluster": "local"} if config.cluster == "local" else {}
         if config.cluster and not place:
             place = {"slurm_partition": config.cluster}

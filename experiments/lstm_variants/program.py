@@ -28,8 +28,9 @@ block of any, so that at any time all variants have about as many trials. Within
 sorted by size and trained side by side in chunks; a chunk is one compiled program (whose arrays have
 the size of its largest trial, from which a smaller one's first weights are cut). Every trial is a line
 of trials.jsonl. A killed run goes on with `--resume --workdir=...`; `--analyse_only --workdir=...`
-analyses a run, finished or under way, and trains nothing. `--engine=local` trains a chunk on every core,
-`ray` and `slurm` on a cluster; there a chunk that is cut off begins again.
+analyses a run, finished or under way, and trains nothing. Every core trains a chunk of its own, or by
+`--engine=ray` and `slurm` every core of a cluster, and a chunk that is cut off begins again; with
+`--engine=here` chunks are trained one after the other, and one that is cut off goes on in its middle.
 """
 
 import dataclasses
@@ -46,7 +47,7 @@ import jax
 import numpy as np
 
 from experiments.common import cli
-from experiments.common.engines import EngineConfig, drive, engine_of
+from experiments.common.engines import EngineConfig, drive, engine_of, where
 from experiments.common.study_run import open_study, write_table
 from experiments.lstm_variants import analysis, figures, tasks, training
 from seqjax import CELLS
@@ -341,7 +342,7 @@ def run(config: Config) -> dict[str, Any]:
     use_cpu_devices(config.devices)
     task = tasks.load(config.task, config.data_dir, config.seed, config.skip)
     with open_study(NAME, config, expect=expectation(config, task)) as study:
-        (search if config.engine == "here" else search_elsewhere)(config, task, study.workdir)
+        (search if where(config) == "here" else search_elsewhere)(config, task, study.workdir)
         table, results = analyse(study.workdir, dataclasses.asdict(config))
         study.finish(results, table)
     return results

@@ -130,6 +130,7 @@ def test_every_published_number_has_its_network():
 @pytest.mark.long
 def test_a_tiny_study_end_to_end_and_again(tmp_path, capsys):
     tiny = forget_bias.Config(
+        engine="here",
         biases="0,3,chrono",
         networks="none",
         rates="0.01,0.03",

@@ -175,7 +175,13 @@ def test_a_network_that_says_nothing_has_no_score():
 
 
 TINY = program.Config(
-    variants="lstm_peephole", trials=8, chunk=4, max_epochs=2, hidden_min=3, hidden_max=6
+    engine="here",
+    variants="lstm_peephole",
+    trials=8,
+    chunk=4,
+    max_epochs=2,
+    hidden_min=3,
+    hidden_max=6,
 )
 
 

@@ -1,6 +1,7 @@
 """Engines: every record once, whatever dies meanwhile, and the same numbers on all of them."""
 
 import contextlib
+import functools
 import os
 import signal
 import subprocess
@@ -98,6 +99,34 @@ def next_one(results):
     return next(item for item in results if item is not None)
 
 
+@pytest.mark.skipif(not hasattr(os, "sched_setaffinity"), reason="no affinity on this system")
+def test_processes_that_know_nothing_of_each_other_take_cores_of_their_own():
+    """As on a Ray node: each has the first core whose lock is free, and the lock ends with it."""
+    take = (
+        "import os, sys; from seqjax.search.engines.own_core import take_a_core; take_a_core();"
+        " take_a_core(); print(*os.sched_getaffinity(0), flush=True); sys.stdin.read()"
+    )
+    begin = functools.partial(
+        subprocess.Popen,
+        [sys.executable, "-c", take],
+        stdin=subprocess.PIPE,
+        stdout=subprocess.PIPE,
+        text=True,
+    )
+    count = min(2, len(os.sched_getaffinity(0)))
+    taken = set()
+    processes = [begin() for _ in range(count)]
+    try:
+        for process in processes:
+            core = process.stdout.readline().split()
+            assert len(core) == 1
+            taken.add(core[0])
+        assert len(taken) == count
+    finally:
+        for process in processes:
+            process.communicate("")
+
+
 @pytest.mark.skipif(not hasattr(os, "sched_getaffinity"), reason="no affinity on this system")
 def test_each_process_has_a_core_of_its_own():
     cores = sorted(os.sched_getaffinity(0))
@@ -135,9 +164,26 @@ def test_sigkill_of_workers_at_random_moments():
     assert {name: r.row["square"] for name, r in done.items()} == {str(x): x**2 for x in range(60)}
 
 
+@pytest.fixture(name="engine", params=["local", "ray"])
+def engine_flags(request):
+    """The flags of an engine; Ray's cluster is there before the driver, and outlives it."""
+    if request.param == "local":
+        yield ["--engine=local"]
+        return
+    pytest.importorskip("ray")
+    from ray.cluster_utils import Cluster
+
+    cluster = Cluster(initialize_head=True, head_node_args={"num_cpus": 2})
+    try:
+        yield ["--engine=ray", f"--cluster={cluster.address}"]
+    finally:
+        cluster.shutdown()
+
+
 @pytest.mark.long
-def test_a_driver_that_is_killed_asks_only_for_what_is_missing(tmp_path):
-    """The study of the forget bias on two processes, killed and resumed, has the rows of one here."""
+@pytest.mark.filterwarnings("ignore")
+def test_a_driver_that_is_killed_asks_only_for_what_is_missing(tmp_path, engine):
+    """The study of the forget bias elsewhere, killed and resumed, has the rows of one here."""
     flags = ["--updates=100", "--hidden_size=4", "--length=10", "--seeds=2", "--networks=GRU;tanh"]
 
     def study(workdir, *more, kill_after=0.0):
@@ -154,12 +200,14 @@ def test_a_driver_that_is_killed_asks_only_for_what_is_missing(tmp_path):
     def lines(workdir):
         return sorted((workdir / "units.jsonl").read_text().splitlines())
 
-    assert study(tmp_path / "here") == 0
-    assert study(tmp_path / "local", "--engine=local", kill_after=2) == -9
-    begun = lines(tmp_path / "local")
-    assert study(tmp_path / "local", "--resume") == 0
-    assert set(begun) <= set(lines(tmp_path / "local"))
-    assert lines(tmp_path / "local") == lines(tmp_path / "here")
+    there = tmp_path / "there"
+    assert study(tmp_path / "here", "--engine=here") == 0
+    assert study(there, *engine, kill_after=2) == -9
+    begun = lines(there)
+    assert 2 <= len(begun) < len(lines(tmp_path / "here"))
+    assert study(there, *engine, "--resume") == 0
+    assert set(begun) <= set(lines(there))
+    assert lines(there) == lines(tmp_path / "here")
 
 
 @pytest.mark.long

@@ -1,14 +1,21 @@
 """The engine of a Ray cluster, whoever made it. It needs the package `ray`."""
 
+import os
 import socket
 from collections.abc import Generator, Mapping
 from typing import Any
 
+import jax
+
 from seqjax.errors import InputError, RunError, one_line
+from seqjax.search.engines.own_core import evaluate_on_own_core
 from seqjax.search.engines.records import TRIES, Engine, Record, Result, evaluate, versions_here
 
 TICK_SECONDS = 1.0
 IN_FLIGHT = 1000  # records that the cluster knows of at once
+TOKENS = (
+    " If the cluster asks for a token, set RAY_AUTH_MODE=token; it is read from ~/.ray/auth_token."
+)
 
 
 def on_ray(address: str = "", *, cpus: float = 1, gpus: float = 0) -> Engine:
@@ -34,7 +41,9 @@ def on_ray(address: str = "", *, cpus: float = 1, gpus: float = 0) -> Engine:
         began = not ray.is_initialized()
         if began:
             _connect(ray, address)
-        task = ray.remote(num_cpus=cpus, num_gpus=gpus, max_retries=TRIES - 1)(evaluate)
+        task = ray.remote(num_cpus=cpus, num_gpus=gpus, max_retries=TRIES - 1)(
+            evaluate_on_own_core if cpus == 1 else evaluate
+        )
         versions = versions_here()
         waiting = iter(records.items())
         names: dict[Any, str] = {}
@@ -65,10 +74,24 @@ def _connect(ray: Any, address: str) -> None:
         if port.isdecimal():  # Ray itself would try for minutes
             with socket.create_connection((host, int(port)), timeout=10):
                 pass
-        ray.init(address=address or "local", log_to_driver=False, logging_level="ERROR")
+        ray.init(
+            address=address or "local",
+            log_to_driver=False,
+            logging_level="ERROR",
+            runtime_env={"env_vars": _environment()},
+        )
     except (RuntimeError, ValueError, OSError, OverflowError) as error:
         reason = one_line(str(error)).rstrip(".")
-        raise RunError(f"cannot reach Ray at {address or 'this machine'}: {reason}.") from error
+        advice = "" if os.environ.get("RAY_AUTH_MODE") else TOKENS
+        raise RunError(
+            f"cannot reach Ray at {address or 'this machine'}: {reason}.{advice}"
+        ) from error
+
+
+def _environment() -> dict[str, str]:
+    """What the cluster's processes are told: where compiled programs are kept."""
+    folder = getattr(jax.config, "jax_compilation_cache_dir", None)
+    return {"JAX_COMPILATION_CACHE_DIR": str(folder)} if folder else {}
 
 
 def _result(ray: Any, reference: Any) -> Result:
