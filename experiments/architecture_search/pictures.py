@@ -1,14 +1,17 @@
 """A cell's graph as equations, and as a drawing."""
 
+import itertools
 from collections import Counter
 from pathlib import Path
 from typing import Any
 
+from experiments.architecture_search.layout import Place, layout
 from experiments.common.plots import COLOURS, pyplot, save
 from seqjax.cells.graph import ACTIVATIONS, DIAGONALS, ELEMENTWISE, INPUT, STATES, Graph
 
 SIGNS = {"+": "+", "-": "-", "*": "⊙"}
 SUBSCRIPTS = str.maketrans("0123456789", "₀₁₂₃₄₅₆₇₈₉")
+BESIDE = 0.16  # of a column, from the middle of a node to where its arrows begin and end
 LONG = 12  # characters of an expression that gets a name of its own
 NAMES = {"tanh": "tanh", "sigmoid": "σ", "relu": "ReLU"}
 
@@ -70,16 +73,28 @@ def _bracketed(text: str, is_sum: bool) -> str:
 
 def draw_graph(path: Path, graph: Graph, title: str) -> None:
     """Draws the graph to a PNG file: inputs left, new states right, dashed what is subtracted."""
-    places = _places(graph)
+    from matplotlib.patches import FancyArrowPatch
+
+    places, routes = layout(graph)
     width = max(x for x, _ in places) + 1
-    height = max(y for _, y in places) + 1
+    rows = [y for _, y in (*places, *(point for route in routes.values() for point in route))]
+    height = max(rows) - min(rows) + 1
     plt = pyplot()
     figure, axes = plt.subplots(
-        figsize=(max(5.0, 1.1 * width), max(2.6, 0.8 * height)), layout="constrained"
+        figsize=(max(5.0, 1.1 * width), max(2.0, 0.4 + 0.75 * height)), layout="constrained"
     )
-    for i, (op, parents) in enumerate(graph.nodes):
-        for k, parent in enumerate(parents):
-            _draw_arrow(axes, places[parent], places[i], dashed=op == "-" and k == 1)
+    for (i, k), route in routes.items():
+        dashed = graph.nodes[i].op == "-" and k == 1
+        arrow = FancyArrowPatch(
+            path=_smooth(route),
+            arrowstyle="->",
+            mutation_scale=12,
+            color="0.45",
+            linestyle="--" if dashed else "-",
+            zorder=1,  # behind the nodes
+        )
+        axes.add_patch(arrow)
+    for i, (op, _) in enumerate(graph.nodes):
         axes.text(
             *places[i],
             _node_text(graph, i),
@@ -89,30 +104,24 @@ def draw_graph(path: Path, graph: Graph, title: str) -> None:
             bbox={"boxstyle": "round", "facecolor": _node_colour(op), "edgecolor": "0.3"},
         )
     axes.set_xlim(-0.6, width - 0.4)
-    axes.set_ylim(-1.4, height - 0.3)  # room for bent arrows
+    axes.set_ylim(min(rows) - 0.6, max(rows) + 0.6)
     axes.set_title(title)
     axes.axis("off")
     save(figure, path)
     plt.close(figure)
 
 
-def _draw_arrow(axes: Any, start: tuple, end: tuple, *, dashed: bool) -> None:
-    # Long arrows are bent, so as not to run through what lies between.
-    bend = 0.0 if end[0] - start[0] == 1 else 0.15
-    axes.annotate(
-        "",
-        end,
-        start,
-        zorder=1,  # behind the nodes
-        arrowprops={
-            "arrowstyle": "->",
-            "color": "0.45",
-            "linestyle": "--" if dashed else "-",
-            "shrinkA": 14,
-            "shrinkB": 14,
-            "connectionstyle": f"arc3,rad={bend}",
-        },
-    )
+def _smooth(route: list[Place]) -> Any:
+    """A curve through all points of a route, level in each."""
+    from matplotlib.path import Path as Curve
+
+    first, *between, last = route
+    route = [(first[0] + BESIDE, first[1]), *between, (last[0] - BESIDE, last[1])]
+    points, codes = [route[0]], [Curve.MOVETO]
+    for (x0, y0), (x1, y1) in itertools.pairwise(route):
+        points += [((x0 + x1) / 2, y0), ((x0 + x1) / 2, y1), (x1, y1)]
+        codes += [Curve.CURVE4] * 3
+    return Curve(points, codes)
 
 
 def _node_text(graph: Graph, i: int) -> str:
@@ -134,22 +143,3 @@ def _node_colour(op: str) -> str:
     if op in ELEMENTWISE:
         return COLOURS[5] + "66"
     return COLOURS[4] + "66" if op in DIAGONALS else COLOURS[2] + "55"
-
-
-def _places(graph: Graph) -> list[tuple[float, float]]:
-    """A place `(x, y)` for each node: columns by the longest path from an input, rows near parents'."""
-    columns: list[int] = []
-    for _, parents in graph.nodes:
-        columns.append(1 + max((columns[parent] for parent in parents), default=-1))
-    rows: dict[int, float] = {}
-    for column in range(max(columns) + 1):
-        here = [i for i, c in enumerate(columns) if c == column]
-
-        def wish(i: int) -> float:
-            parents = graph.nodes[i].parents
-            return sum(rows[p] for p in parents) / len(parents) if parents else float(i)
-
-        taken = -1.0
-        for i in sorted(here, key=wish):
-            rows[i] = taken = max(wish(i), taken + 1) if graph.nodes[i].parents else taken + 1
-    return [(float(columns[i]), rows[i]) for i in range(len(graph.nodes))]

@@ -103,3 +103,35 @@ def label(axes: Any, *, xlabel: str, ylabel: str, title: str) -> None:
     axes.set(xlabel=xlabel, ylabel=ylabel, title=title)
     axes.grid(alpha=0.25)
     axes.spines[["top", "right"]].set_visible(False)
+
+
+def label_ends(axes: Any, ends: Mapping[str, tuple[float, Any]], *, size: float = 9) -> None:
+    """Names lines at the right of the axes, in their colours, in the place of a legend.
+
+    Names that would cover one another are moved apart, in the order of their lines.
+
+    Args:
+      axes: whose limits are final.
+      ends: by name, the height at which the line ends, and its colour.
+      size: of the letters, in points.
+    """
+    low, high = axes.get_ylim()
+    inches = axes.get_window_extent().height / axes.figure.dpi
+    apart = 1.25 * size / 72 / inches * (high - low)
+    names = sorted(ends, key=lambda name: ends[name][0])
+    heights: list[float] = []
+    for name in names:
+        height = ends[name][0]
+        heights.append(max(height, heights[-1] + apart) if heights else height)
+    shift = sum(h - ends[n][0] for h, n in zip(heights, names, strict=True)) / max(1, len(names))
+    for name, height in zip(names, heights, strict=True):
+        axes.annotate(
+            name,
+            (1, height - shift),
+            xycoords=("axes fraction", "data"),
+            xytext=(6, 0),
+            textcoords="offset points",
+            va="center",
+            color=ends[name][1],
+            fontsize=size,
+        )

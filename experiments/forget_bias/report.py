@@ -6,7 +6,7 @@ from typing import Any, NamedTuple
 import numpy as np
 
 from experiments.common.intervals import half_width, interval
-from experiments.common.plots import COLOURS, LINES, label, level, panels, pyplot
+from experiments.common.plots import COLOURS, LINES, label, label_ends, level, panels, pyplot
 from experiments.common.tables import table
 from experiments.forget_bias.tasks import CHRONO, PUBLISHED
 
@@ -207,7 +207,10 @@ def draw_networks(path: Path, by_task: dict[str, Scores], title: str) -> None:
 
 
 def draw_curves(path: Path, task: str, labels: Scores) -> None:
-    """Learning curves, the mean over seeds at the best rate: biases left, other networks right."""
+    """Learning curves, the mean over seeds at the best rate: biases left, other networks right.
+
+    What is published stands at the right edge, in the colour of its network.
+    """
     groups = {
         "LSTM, by forget bias": [n for n in labels if is_bias(n)],
         "other networks": [n for n in labels if not is_bias(n)],
@@ -216,28 +219,42 @@ def draw_curves(path: Path, task: str, labels: Scores) -> None:
     published = PUBLISHED.get(task, {})
     with panels(path, len(groups)) as all_axes:
         for axes, (title, names) in zip(all_axes, groups.items(), strict=True):
-            for i, name in enumerate(names):
-                rate = best_rate(labels[name])
-                result = labels[name][rate]
-                shade = pyplot().get_cmap("cividis")(0.9 * i / max(1, len(names) - 1))
-                by_bias = is_bias(name) and name != CHRONO
-                colour = shade if by_bias else "k" if name == CHRONO else COLOURS[i % len(COLOURS)]
-                if full(name) in published:
-                    axes.axhline(published[full(name)], color=colour, linestyle=":", linewidth=1)
-                axes.plot(
-                    result.check_every * np.arange(1, len(result.curve) + 1),
-                    result.curve.mean(axis=1),
-                    color=colour,
-                    linestyle="--" if name == CHRONO else LINES[i % len(LINES)],
-                    marker=MARKERS[i % len(MARKERS)],
-                    ms=4,
-                    label=f"{name.removeprefix('b = ')} (rate {rate:g})",
-                )
-            if any(full(name) in published for name in names):
-                axes.plot([], [], ":", color="0.35", linewidth=1, label="published, by colour")
             axes.set_ylim(-0.04, 1.04)
             label(axes, xlabel="updates", ylabel=f"test {measure(task)}", title=f"{task}: {title}")
-            axes.legend(frameon=False, fontsize=8, loc="center left", bbox_to_anchor=(1, 0.5))
+            ends = {}
+            for i, name in enumerate(names):
+                result = labels[name][best_rate(labels[name])]
+                curve = result.curve.mean(axis=1)
+                colour = colour_of(name, i, len(names))
+                xs = result.check_every * np.arange(1, len(curve) + 1)
+                style = "--" if name == CHRONO else LINES[i // len(COLOURS) % len(LINES)]
+                axes.plot(xs, curve, color=colour, linestyle=style, linewidth=1.6)
+                ends[name] = float(curve[-1]), colour
+                if full(name) in published:
+                    axes.plot(
+                        1,
+                        published[full(name)],
+                        "<",
+                        color=colour,
+                        ms=6,
+                        clip_on=False,
+                        transform=axes.get_yaxis_transform(),
+                    )
+            label_ends(axes, ends)
+            if any(full(name) in published for name in names):
+                axes.plot(
+                    [], [], "<", color="0.35", ms=6, label="published, in its network's colour"
+                )
+                axes.legend(frameon=False, fontsize=8, loc="upper left")
+
+
+def colour_of(name: str, number: int, count: int) -> Any:
+    """Of a curve: biases from dark to light, other networks by their number."""
+    if name == CHRONO:
+        return "k"
+    if is_bias(name):
+        return pyplot().get_cmap("viridis")(0.85 * number / max(1, count - 1))
+    return COLOURS[number % len(COLOURS)]
 
 
 def draw_memory(path: Path, memory: dict[str, Any]) -> None:

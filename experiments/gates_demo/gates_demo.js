@@ -2,23 +2,26 @@
 
 // ---------------------------------------------------------------- the equations
 
-// seqjax.cells.lstm for one unit: steps of { g, f, i, o }, c0 -> states of { c, h }.
+// seqjax.cells.lstm for one unit: steps of { g, f, i, o }, c0 -> states of { c, h, slope }, where slope
+// is the derivative of c with respect to c0: the product of the forget gates.
 function lstm(steps, c0) {
-  let c = c0;
+  let [c, slope] = [c0, 1];
   return steps.map(({ g, f, i, o }) => {
     c = f * c + i * g;
-    return { c, h: o * Math.tanh(c) };
+    slope *= f;
+    return { c, h: o * Math.tanh(c), slope };
   });
 }
 
 // seqjax.cells.gru_reset_before for one unit whose input weight is 1: steps of { x, r, z }, the
-// recurrent weight u of its candidate, h0 -> states of { n, h }.
+// recurrent weight u of its candidate, h0 -> states of { n, h, slope }, the last that of h by h0.
 function gru(steps, h0, u) {
-  let h = h0;
+  let [h, slope] = [h0, 1];
   return steps.map(({ x, r, z }) => {
     const n = Math.tanh(x + u * (r * h));
     h = (1 - z) * n + z * h;
-    return { n, h };
+    slope *= z + (1 - z) * (1 - n * n) * u * r;
+    return { n, h, slope };
   });
 }
 
@@ -53,7 +56,7 @@ const PRESETS = {
       words: plain, start: 0, step: 5, g: fill(0.3), f: at(1, { 5: 0 }), i: fill(1), o: fill(1),
     },
     Fade: {
-      about: "f = 0.5 halves the memory at every step: after eight, 1/256 of it is left.",
+      about: "f = 0.5 halves the memory at every step, and the gradient with it: after eight, 1/256 of each is left.",
       words: plain, start: 1, step: 8, g: fill(0), f: fill(0.5), i: fill(0), o: fill(1),
     },
   },
@@ -106,6 +109,8 @@ function deed(kind, { f, i, z }) {
 // ---------------------------------------------------------------- the page
 
 const show = (x) => x.toFixed(2).replace(/^-0\.00$/, "0.00").replace("-", "−");
+// As `show`, with two digits that say something where the value is small.
+const small = (x) => (x === 0 || Math.abs(x) >= 0.1 ? show(x) : x.toPrecision(2).replace(/-/g, "−"));
 const inBrackets = (x) => (x < 0 ? `(${show(x)})` : show(x));
 
 class Panel {
@@ -248,6 +253,9 @@ class Panel {
          `h${sub(t)} = ${show(now.o)} · tanh(${show(after.c)}) = ${show(after.h)}`]
       : [`n${sub(t)} = tanh(${show(now.x)} + ${inBrackets(this.u)} · (${show(now.r)} · ${inBrackets(before)})) = ${show(after.n)}`,
          `h${sub(t)} = ${show(1 - now.z)} · ${inBrackets(after.n)} + ${show(now.z)} · ${inBrackets(before)} = ${show(after.h)}`];
+    const start = `∂${memory}${sub(t)}/∂${memory}₀`;
+    const factors = fill(0).slice(0, t).map((_, k) => `f${sub(k + 1)}`).join(" · ");
+    lines.push(this.kind === "lstm" ? `${start} = ${factors} = ${small(after.slope)}` : `${start} = ${small(after.slope)}`);
     this.sums.replaceChildren(...lines.map((line) => make("div", {}, line)));
   }
 
@@ -255,7 +263,8 @@ class Panel {
     const { memory, output } = this.settings;
     const memories = [this.start, ...states.map((s) => s[memory])];
     const outputs = states.map((s) => s[output]);
-    const limit = Math.max(1, ...[...memories, ...outputs].map(Math.abs));
+    const slopes = [1, ...states.map((s) => s.slope)];
+    const limit = Math.max(1, ...[...memories, ...outputs, ...slopes].map(Math.abs));
     const [left, right, top, bottom] = [34, 416, 12, 176];
     const width = (right - left) / LENGTH;
     const x = (t) => left + width * (t - 0.5); // step 0 stands at the left edge
@@ -272,19 +281,20 @@ class Panel {
       steps.forEach(({ i, g }, t) => parts.push(
         draw("path", { class: "written", d: `M${x(t + 1)} ${y(0)}V${y(i * g).toFixed(1)}` })));
     }
-    parts.push(draw("path", { class: "output", d: path(outputs, 1) }),
+    parts.push(draw("path", { class: "slope", d: path(slopes, 0) }),
+      draw("path", { class: "output", d: path(outputs, 1) }),
       draw("path", { class: "memory", d: path(memories, 0) }));
     outputs.forEach((v, k) => parts.push(
       draw("rect", { class: "mark", x: x(k + 1) - 3, y: y(v) - 3, width: 6, height: 6 })));
     memories.forEach((v, k) => parts.push(draw("circle", { cx: place(k), cy: y(v).toFixed(1), r: 4 })));
     const legend = this.kind === "lstm"
-      ? [["memory-name", "● c, memory"], ["output-name", "■ h, output"], ["", "▮ i · g, written"]]
-      : [["memory-name", "● h, state"], ["output-name", "■ n, candidate"]];
+      ? [["memory-name", "● c, memory"], ["output-name", "■ h, output"], ["slope-name", "┄ ∂c/∂c₀"], ["", "▮ i · g, written"]]
+      : [["memory-name", "● h, state"], ["output-name", "■ n, candidate"], ["slope-name", "┄ ∂h/∂h₀"]];
     legend.forEach(([name, text], k) =>
-      parts.push(draw("text", { class: name, x: left + 4 + 105 * k, y: 197 }, text)));
+      parts.push(draw("text", { class: name, x: left + [0, 92, 196, 280][k], y: 197 }, text)));
     this.chart.replaceChildren(...parts);
     this.chart.setAttribute("aria-label",
-      `${memory} from step 0 to ${LENGTH}: ${memories.map(show).join(", ")}`);
+      `${memory} from step 0 to ${LENGTH}: ${memories.map(show).join(", ")}; its derivative by ${memory}₀: ${slopes.map(small).join(", ")}`);
   }
 }
 

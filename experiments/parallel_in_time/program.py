@@ -10,9 +10,11 @@ et al., 2024; Feng et al., "Were RNNs all we needed?", 2024.)
 measures (1) iterations of Newton's method, and the largest difference from the loop, for cells of 16 units whose
 recurrent weights are .5 to 3 times those they start with, and after training on the adding problem, beside
 the largest Lyapunov exponent; (2) seconds, bytes and compile time of one gradient by every way, interleaved, on
-the device at hand; (3) the share of symbols given back in selective copying, at about equal parameters
-(published, with 4,096 steps and 16 symbols: minGRU 99.5, minLSTM 96.0; here shorter strings). Parts are chosen
-by --parts; the first took 7 minutes of one core. A killed run goes on with --resume --workdir=RUN.
+the device at hand, and work and depth of the compiled program; (3) the share of symbols given back in selective
+copying, at about equal parameters (published, from memory, with 4,096 steps and 16 symbols: minGRU 99.5, minLSTM 96.0;
+here shorter strings); (4) running parity, trained on 40 bits and tested on 256 (Beck et al., 2024: sLSTM yes, mLSTM
+no); (5) tokens a second in generation against the number of tokens. Parts are chosen by --parts; the first took 7
+minutes of one core. A killed run goes on with --resume --workdir=RUN.
 """
 
 import dataclasses
@@ -22,18 +24,19 @@ from typing import Any
 from experiments.common import cli, plots, tables
 from experiments.common.flag_lists import whole_numbers
 from experiments.common.study_run import StudyRun, open_study
-from experiments.parallel_in_time import copying, iterations, speed
+from experiments.parallel_in_time import copying, generation, iterations, parity, speed
 from seqjax.cells import CELLS
 from seqjax.errors import check_positive
 from seqjax.fast_scan.parallel import MOST_ITERATIONS
 from seqjax.runs.study import Unit
 from seqjax.types import Array
 
-PARTS = ("iterations", "speed", "copying")
+PARTS = ("iterations", "speed", "copying", "parity", "generation")
 SCALES = (0.5, 1.0, 1.5, 3.0)
 NEWTON = ("rnn", "lstm", "gru", "sru", "para_gru", "para_lstm")
 TRAINED = ("rnn", "lstm", "gru")
 TIMED = ("lru", "min_gru", "para_gru", "lstm")
+COUNTING = ("lstm", "gru", "slstm", "mlstm", "min_gru", "mamba")
 COPIED = ("lstm", "gru", "min_gru", "min_lstm", "lru", "mamba", "mlstm")
 
 
@@ -47,10 +50,14 @@ class Config:
     calls: int = cli.option(5, "number of timed calls of every way")
     train_steps: int = cli.option(2000, "updates of each network of part 1 that is trained")
     copied: str = cli.option(",".join(COPIED), "cells of part 3, separated by commas")
+    copy_layers: int = cli.option(3, "number of layers of part 3")
     copy_length: int = cli.option(64, "number of blanks among which the symbols stand")
     copy_symbols: int = cli.option(8, "number of symbols of a string")
     copy_steps: int = cli.option(1500, "updates of each network of part 3")
     copy_batch: int = cli.option(32, "number of strings in a batch of part 3")
+    counting: str = cli.option(",".join(COUNTING), "cells of part 4, separated by commas")
+    parity_steps: int = cli.option(2000, "updates of each network of part 4")
+    written: str = cli.option(",".join(CELLS), "cells of part 5, separated by commas")
     seed: int = cli.option(0, "seed of the study")
     workdir: str = cli.workdir_option("parallel_in_time")
     resume: bool = cli.resume_option()
@@ -58,11 +65,13 @@ class Config:
     def __post_init__(self) -> None:
         for name in ("batch_size", "hidden_size", "calls", "train_steps"):
             check_positive(f"--{name}", getattr(self, name), at_most=10**6)
-        for name in ("copy_length", "copy_symbols", "copy_steps", "copy_batch"):
+        for name in ("copy_length", "copy_symbols", "copy_steps", "copy_batch", "parity_steps"):
             check_positive(f"--{name}", getattr(self, name), at_most=10**6)
+        check_positive("--copy_layers", self.copy_layers, at_most=100)
         cli.chosen("--parts", self.parts, PARTS)
         cli.chosen("--timed", self.timed, tuple(CELLS))
-        cli.chosen("--copied", self.copied, tuple(CELLS))
+        for name in ("copied", "counting", "written"):
+            cli.chosen(f"--{name}", getattr(self, name), tuple(CELLS))
         whole_numbers("--lengths", self.lengths, at_least=2)
 
 
@@ -70,7 +79,13 @@ def run(config: Config) -> dict[str, Any]:
     """Measures what is not measured yet; writes table.txt, results.json and the figure."""
     parts = cli.chosen("--parts", config.parts, PARTS)
     lengths = tuple(whole_numbers("--lengths", config.lengths, at_least=2))
-    makers = {"iterations": newton_units, "speed": speed_units, "copying": copying_units}
+    makers = {
+        "iterations": newton_units,
+        "speed": speed_units,
+        "copying": copying_units,
+        "parity": parity_units,
+        "generation": generation_units,
+    }
     units = {name: unit for part in parts for name, unit in makers[part](config, lengths).items()}
     with open_study("parallel_in_time", config, expect=f"{len(units)} measurements") as study:
         return finish(study, study.rows(units, "rows.jsonl"))
@@ -108,6 +123,7 @@ def speed_units(config: Config, lengths: tuple[int, ...]) -> dict[str, Unit]:
 def copying_units(config: Config, lengths: tuple[int, ...]) -> dict[str, Unit]:
     del lengths
     how = {
+        "layers": config.copy_layers,
         "length": config.copy_length,
         "symbols": config.copy_symbols,
         "num_steps": config.copy_steps,
@@ -123,6 +139,30 @@ def copying_units(config: Config, lengths: tuple[int, ...]) -> dict[str, Unit]:
     }
 
 
+def parity_units(config: Config, lengths: tuple[int, ...]) -> dict[str, Unit]:
+    del lengths
+
+    def unit(name: str, key: Array) -> dict[str, Any]:
+        return parity.measured(name, key, num_steps=config.parity_steps)
+
+    return {
+        f"parity, {name}": partial(unit, name)
+        for name in cli.chosen("--counting", config.counting, tuple(CELLS))
+    }
+
+
+def generation_units(config: Config, lengths: tuple[int, ...]) -> dict[str, Unit]:
+    how = {"streams": config.batch_size, "size": config.hidden_size, "calls": config.calls}
+
+    def unit(name: str, key: Array) -> dict[str, Any]:
+        return generation.measured(name, key, lengths=lengths, **how)
+
+    return {
+        f"generation, {name}": partial(unit, name)
+        for name in cli.chosen("--written", config.written, tuple(CELLS))
+    }
+
+
 def finish(study: StudyRun, rows: dict[str, dict[str, Any]]) -> dict[str, Any]:
     """Draws, prints and writes what was found."""
     parts: dict[str, dict[str, dict[str, Any]]] = {part: {} for part in PARTS}
@@ -132,7 +172,9 @@ def finish(study: StudyRun, rows: dict[str, dict[str, Any]]) -> dict[str, Any]:
     shown = [
         text(found)
         for text, found in zip(
-            (newton_table, speed_table, copying_table), parts.values(), strict=True
+            (newton_table, speed_table, copying_table, parity_table, generation_table),
+            parts.values(),
+            strict=True,
         )
         if found
     ]
@@ -171,11 +213,22 @@ def speed_table(rows: dict[str, dict[str, Any]]) -> str:
             f"{row['lax.scan']['seconds'] / found['seconds']:.2f}",
             f"{found['bytes'] / 2**20:.1f}",
             f"{found['compile']:.1f}",
+            f"{found['work'] / 1e6:.3g}",
+            f"{found['depth']:,.0f}",
         ]
         for name, row in rows.items()
         for way, found in row.items()
     ]
-    head = ["one gradient", "way", "ms", "times lax.scan", "MiB", "compile s"]
+    head = [
+        "one gradient",
+        "way",
+        "ms",
+        "times lax.scan",
+        "MiB",
+        "compile s",
+        "work, million",
+        "depth",
+    ]
     return tables.table(head, lines, flush_left=2)
 
 
@@ -193,6 +246,25 @@ def copying_table(rows: dict[str, dict[str, Any]]) -> str:
     return tables.table(
         ["selective copying", "units", "parameters", "symbols right", "nats"], lines
     )
+
+
+def parity_table(rows: dict[str, dict[str, Any]]) -> str:
+    lines = [
+        [name, f"{row['units']}", f"{row['within']:.3f}", f"{row['beyond']:.3f}"]
+        for name, row in rows.items()
+    ]
+    within, beyond = f"right to {parity.LENGTH} bits", f"right after, to {parity.LONGEST}"
+    return tables.table(["running parity", "units", within, beyond], lines)
+
+
+def generation_table(rows: dict[str, dict[str, Any]]) -> str:
+    lengths = next(iter(rows.values()))["T"]
+    lines = [
+        [name, f"{row['state']:,}", *(f"{rate:,.0f}" for rate in row["tokens_per_second"])]
+        for name, row in rows.items()
+    ]
+    head = ["tokens a second", "numbers of state", *(f"{n:,} tokens" for n in lengths)]
+    return tables.table(head, lines)
 
 
 def figure(study: StudyRun, rows: dict[str, dict[str, Any]]) -> None:

@@ -1,4 +1,4 @@
-"""Seconds and bytes of one gradient against T: step by step, associatively, in blocks, by Newton."""
+"""Seconds, bytes, work and depth of one gradient against T: step by step, associatively, in blocks, by Newton."""
 
 import statistics
 import time
@@ -9,6 +9,7 @@ import jax
 import jax.numpy as jnp
 from jax import lax
 
+from experiments.parallel_in_time.counts import counts_of
 from seqjax.cells import CELLS
 from seqjax.fast_scan.jaxprs import flatten
 from seqjax.fast_scan.kinds import AFFINE, components
@@ -32,8 +33,12 @@ def measured(name: str, num_steps: int, key: Array, *, batch: int, size: int, ca
         gradient = jax.jit(jax.grad(partial(_loss, cell, way), argnums=(0, 1)))
         start = time.perf_counter()
         programs[way] = gradient.lower(params, xs).compile()
+        seconds = time.perf_counter() - start
+        counts = counts_of(programs[way].as_text())
         row[way] = {
-            "compile": time.perf_counter() - start,
+            "compile": seconds,
+            "work": counts.work,
+            "depth": counts.depth,
             "bytes": programs[way].memory_analysis().temp_size_in_bytes,
         }
     times: dict[str, list[float]] = {way: [] for way in programs}
@@ -42,8 +47,8 @@ def measured(name: str, num_steps: int, key: Array, *, batch: int, size: int, ca
             start = time.perf_counter()
             jax.block_until_ready(run(params, xs))
             times[way].append(time.perf_counter() - start)
-    for way, seconds in times.items():
-        row[way]["seconds"] = statistics.median(seconds[1:])
+    for way, found in times.items():
+        row[way]["seconds"] = statistics.median(found[1:])
     return row
 
 

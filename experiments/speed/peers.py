@@ -5,6 +5,7 @@ Every peer's process imports this module, which imports a library only where its
 
 import json
 import os
+import resource
 import sys
 import time
 import traceback
@@ -19,7 +20,7 @@ from jax import lax
 
 from experiments.speed.beam import seqjax_beam, torch_beam
 from experiments.speed.products import GATES, products_cell
-from experiments.speed.training import seqjax_training, torch_training
+from experiments.speed.training import seqjax_training, ten_times, torch_training
 from experiments.speed.work import Case, Unsupported, Work, cores, rss_increase, temp_bytes
 from seqjax.cells import CELLS
 from seqjax.decode.sampling import generate
@@ -366,6 +367,9 @@ def build(peer: str, case: Case) -> Work:
     """Prepares the work of a peer on a case, in this process."""
     own = case.suite if case.suite in ("generation", "beam", "training") else "build"
     make = getattr(PEERS[peer], own)
+    layers = PEERS[peer].build
+    if make and layers and case.kind == "layers":
+        make = partial(ten_times, layers)
     if make is None:
         raise Unsupported(f"takes no part in the suite {case.suite}")
     return make(case)
@@ -374,7 +378,8 @@ def build(peer: str, case: Case) -> Work:
 def serve(peer: str, *, reuse_memory: bool = False) -> None:
     """A peer's process: reads a JSON request from each line of stdin, and writes a JSON reply.
 
-    `["prepare", case]` compiles and warms up; `["burst", seconds]` returns the times of calls.
+    `["prepare", case]` compiles and warms up; `["burst", seconds]` returns the times of calls;
+    `["start", case]` makes one call and no more; `["peak", null]` returns the most memory so far.
     """
     if reuse_memory:
         reuse_freed_memory()
@@ -395,6 +400,12 @@ def serve(peer: str, *, reuse_memory: bool = False) -> None:
                     first, *typical = time_calls(work.call, 3)
                     compile_seconds.append(max(0.0, first - min(typical)))
                 reply = {"compile_seconds": min(compile_seconds), **work.memory()}
+            elif request == "start":
+                work = build(peer, Case(*argument))
+                work.call()
+            elif request == "peak":
+                most = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss
+                reply = {"peak_rss_bytes": most * (1 if sys.platform == "darwin" else 1024)}
             else:
                 work.call()  # not timed: other processes have filled the caches
                 reply = {"times": time_calls(work.call, 2, argument)}

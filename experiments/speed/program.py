@@ -16,7 +16,8 @@ its faster one is taken (Flax's `OptimizedLSTMCell`, torch's cells for single st
 details: Haiku's GRU resets before the product, torch has two biases. With `--products` a linear cell
 with the same matrix products is a peer too, as a lower bound for everything that makes them by XLA.
 Nothing else may run on the machine at that time: a second program slows torch's threads several times
-more than JAX's.
+more than JAX's. With `--fresh` each peer is also started anew for every training: the seconds until it has its first
+result, imports included, and its peak memory.
 """
 
 import dataclasses
@@ -38,7 +39,7 @@ import numpy as np
 from experiments.common import cli
 from experiments.speed.peers import ENVIRONMENTS, PEERS
 from experiments.speed.report import report, show
-from experiments.speed.training import UPDATES
+from experiments.speed.training import PARTS, UPDATES
 from experiments.speed.work import Case, cores
 from seqjax.cells import CELLS
 from seqjax.errors import InputError, RunError, check_positive, check_rate, shown
@@ -84,14 +85,14 @@ SUITES = {
         ("greedy", "sample"),
         "1x200x100x256x1,64x200x100x256x1",
     ),
-    # Shapes are sources, tokens, vocabulary, units, layers.
     # Shapes are rows, characters, vocabulary, units, layers; a call makes ten updates.
     "training": Suite(
         ("torch", "seqjax", "seqjax_2dev"),
         ("lstm",),
-        ("update",),
+        PARTS,
         "32x100x100x256x1,32x100x100x512x1,50x50x66x128x2,20x35x10000x200x2",
     ),
+    # Shapes are sources, tokens, vocabulary, units, layers.
     "beam": Suite(("torch", "seqjax"), ("lstm",), ("beam",), "64x40x100x256x1,64x40x6000x256x1"),
 }
 
@@ -112,6 +113,10 @@ class Config:
     products: bool = cli.option(False, "also measure the matrix products alone")
     reuse_memory: bool = cli.option(
         False, "let every peer reuse the memory it frees, as the suite growth always does"
+    )
+    fresh: bool = cli.option(
+        False,
+        "also start every peer anew for its trainings: seconds to a first result, peak memory",
     )
     workdir: str = cli.workdir_option("speed")
 
@@ -253,6 +258,9 @@ def measure_all(
         for i, (case, peers) in enumerate(cases, 1):
             reuse = config.reuse_memory or case.suite in REUSE_MEMORY
             row = measure(case, children.of(peers, reuse), config)
+            if config.fresh and (case.suite, case.kind) == ("peers", "train"):
+                for peer, figure in row["peers"].items():
+                    figure.update(started_anew(peer, case, workdir, reuse))
             results["cases"].append(row)
             write_json(workdir / "results.json", results)
             left = (time.monotonic() - start) / sum(guesses[:i]) * sum(guesses[i:]) / 60
@@ -275,8 +283,12 @@ def announce(results: dict[str, Any], minutes: float, cases: int, workdir: Path)
 def guess_seconds(case: Case, num_peers: int, config: Config) -> float:
     """A guess of the seconds that a case takes, at 60 GFLOP/s and 20 µs a step."""
     flops = 8 * case.batch * case.hidden_size * (case.input_size + case.hidden_size)
-    call = (3 if case.kind == "train" else 1) * case.steps * case.layers * (flops / 6e10 + 2e-5)
-    return num_peers * (1 + 3 * call + config.rounds * (call + max(2 * call, config.burst_seconds)))
+    times = {"train": 3} | dict.fromkeys(PARTS, 3 * UPDATES)
+    call = times.get(case.kind, 1) * case.steps * case.layers * (flops / 6e10 + 2e-5)
+    anew = 8 if config.fresh and (case.suite, case.kind) == ("peers", "train") else 0
+    return num_peers * (
+        anew + 1 + 3 * call + config.rounds * (call + max(2 * call, config.burst_seconds))
+    )
 
 
 def measure(case: Case, children: dict[str, Child], config: Config) -> dict[str, Any]:
@@ -294,6 +306,19 @@ def measure(case: Case, children: dict[str, Child], config: Config) -> dict[str,
     ours = done.get("seqjax", {}).get("median_ms")
     ratios = {p: r["median_ms"] / ours for p, r in done.items() if ours and p != "seqjax"}
     return {**case._asdict(), "peers": done, "skipped": skipped, "ratios": ratios}
+
+
+def started_anew(peer: str, case: Case, workdir: Path, reuse: bool) -> dict[str, Any]:
+    """What a process that was just started needs: seconds until it has a first result, and its memory after three."""
+    start = time.monotonic()
+    child = Child(peer, workdir / f"{peer}_anew.log", reuse)
+    try:
+        child.ask("start", case)
+        seconds = time.monotonic() - start
+        child.ask("burst", 0.0)
+        return {"first_seconds": seconds, **child.ask("peak", None)}
+    finally:
+        child.close()
 
 
 def figures(times: list[float], case: Case) -> dict[str, Any]:

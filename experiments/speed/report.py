@@ -1,4 +1,4 @@
-"""The report of `experiments.speed`: means, growth exponents, a table and two charts."""
+"""The report of `experiments.speed`: means, growth exponents, tables and two charts."""
 
 import math
 from pathlib import Path
@@ -8,11 +8,10 @@ import numpy as np
 
 from experiments.common import plots
 from experiments.speed.peers import PEERS
+from experiments.speed.summary import draw, markdown, mean, summary
 from experiments.speed.work import Case
 from seqjax.files.json import write_json
 from seqjax.files.writing import write_atomically
-
-HATCHES = ("", "//", "..", "\\\\", "xx", "--", "oo", "++", "**")
 
 
 def title(row: dict[str, Any]) -> str:
@@ -48,10 +47,12 @@ def report(workdir: Path, results: dict[str, Any]) -> None:
         for name, line in lines.items()
         if len({x for x, _ in line}) > 1
     }
+    found = summary(results["cases"])
+    results["summary"] = {q: {p: mean(r) for p, r in of.items()} for q, of in found.items()}
     write_json(workdir / "results.json", results)
-    text = table(results)
+    text = table(results) + (f"\n{whole}" if (whole := markdown(found)) else "")
     write_atomically(workdir / "table.md", text)
-    draw_ratios(workdir / "ratios.png", results["cases"])
+    draw(workdir / "ratios.png", found)
     draw_growth(workdir / "growth.png", lines, results["growth_exponents"])
     print(f"\n{text}\nresults.json, table.md and figures are in {workdir}")
 
@@ -117,62 +118,6 @@ def table(results: dict[str, Any]) -> str:
             if rate := figure.get("tokens_per_second"):
                 text += f"\n{title(row)}, {peer}: {rate:,.0f} tokens/s.\n"
     return text
-
-
-def draw_ratios(path: Path, rows: list[dict[str, Any]]) -> None:
-    """seqjax's speed as a multiple of each peer's, a panel for each cell; without `forward`."""
-    rows = [r for r in rows if r["suite"] == "peers" and r["kind"] != "forward" and r["ratios"]]
-    cells = list(dict.fromkeys(row["cell"] for row in rows))
-    shapes = list(dict.fromkeys(f"{shape_of(row)}\n{row['kind']}" for row in rows))
-    peers = [p for p in PEERS if p != "seqjax" and any(p in row["ratios"] for row in rows)]
-    if not peers:
-        return
-    figure, panels = plots.pyplot().subplots(
-        1,
-        len(cells),
-        figsize=(3 + 3 * len(cells), 2 + len(shapes) * (0.1 * len(peers) + 0.3)),
-        sharex=True,
-        sharey=True,
-        squeeze=False,
-        layout="constrained",
-    )
-    for axes, cell in zip(panels[0], cells, strict=True):
-        own = {f"{shape_of(row)}\n{row['kind']}": row for row in rows if row["cell"] == cell}
-        ratios = {
-            peer: [own[s]["ratios"].get(peer, 1) if s in own else 1 for s in shapes]
-            for peer in peers
-        }
-        draw_bars(axes, ratios)
-        axes.set(title=cell, xlabel="speed of seqjax, peer = 1")
-    panels[0][0].set(ylabel="batch x steps x inputs x units x layers")
-    panels[0][0].set_yticks(range(len(shapes)), shapes)
-    panels[0][0].invert_yaxis()
-    figure.legend(
-        *panels[0][0].get_legend_handles_labels(), loc="outside right upper", frameon=False
-    )
-    plots.save(figure, path)
-    plots.pyplot().close(figure)
-
-
-def draw_bars(axes: Any, ratios: dict[str, list[float]]) -> None:
-    """Ratios of each peer, one for each shape, as bars that begin at 1."""
-    for i, (peer, of_peer) in enumerate(ratios.items()):
-        axes.barh(
-            [k - 0.4 + 0.8 * (i + 0.5) / len(ratios) for k in range(len(of_peer))],
-            [ratio - 1 for ratio in of_peer],
-            0.8 / len(ratios),
-            left=1,
-            label=peer,
-            color=plots.COLOURS[i % len(plots.COLOURS)],
-            hatch=HATCHES[i % len(HATCHES)],
-            edgecolor="white",
-            linewidth=0.3,
-        )
-    axes.axvline(1, color="black", linewidth=1)
-    axes.set_xscale("log", base=2)
-    axes.xaxis.set_major_formatter("{x:g}")
-    axes.grid(axis="x", alpha=0.25)
-    axes.spines[["top", "right"]].set_visible(False)
 
 
 def draw_growth(path: Path, lines: dict[str, list], exponents: dict[str, float]) -> None:

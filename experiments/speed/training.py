@@ -3,8 +3,12 @@
 An update draws nothing: embedding, LSTM, head, the loss of next characters, its gradient clipped by the norm, Adam;
 the state is carried on. One call makes ten: of seqjax in one dispatch, as its program does, of torch one after
 the other. Torch's model is written plainly, with its own LSTM, and runs eagerly.
+
+Three kinds of work say where the time goes: `update` is all of it, `gradient` the same without clipping and optimizer,
+`layers` ten gradients of the recurrent layers alone. What is between the last two is embedding, head and loss.
 """
 
+from collections.abc import Callable
 from functools import partial
 from typing import Any
 
@@ -25,7 +29,14 @@ from seqjax.training.place import place_training
 from seqjax.training.step import init_train_state, make_train_step, make_train_steps
 
 UPDATES = 10  # of a call
+PARTS = ("update", "gradient", "layers")
 CLIP_NORM, RATE = 5.0, 1e-3
+
+
+def ten_times(layers: Callable[[Case], Work], case: Case) -> Work:
+    """Ten gradients of the recurrent layers alone, by whoever trains them in the suite `peers`."""
+    one = layers(case._replace(kind="train", input_size=case.hidden_size))
+    return one._replace(call=lambda: [one.call() for _ in range(UPDATES)])
 
 
 def text_of(case: Case) -> np.ndarray:
@@ -40,6 +51,8 @@ def seqjax_training(case: Case, *, devices: int = 1) -> Work:
     model = LanguageModel(case.input_size, cells, embedding_size=case.hidden_size, rngs=nnx.Rngs(0))
     split = split_model(model)
     optimizer = optax.chain(optax.clip_by_global_norm(CLIP_NORM), optax.adam(RATE))
+    if case.kind == "gradient":
+        optimizer = optax.set_to_zero()
     steps = make_train_steps(
         make_train_step(make_loss(split.graphdef), optimizer, 0),
         lambda rows, step: batch_at(rows, case.steps, step),
@@ -83,8 +96,9 @@ def torch_training(case: Case) -> Work:
         losses = torch.nn.functional.cross_entropy(logits, targets[window].flatten())
         adam.zero_grad(set_to_none=True)
         (losses * case.steps).backward()
-        torch.nn.utils.clip_grad_norm_(parameters, CLIP_NORM)
-        adam.step()
+        if case.kind == "update":
+            torch.nn.utils.clip_grad_norm_(parameters, CLIP_NORM)
+            adam.step()
         step += 1
         return losses.item()
 

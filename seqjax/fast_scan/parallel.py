@@ -5,6 +5,9 @@ iteration is a linear scan with the step's own derivative (Lim et al., 2024, eq.
 with a full derivative where the state is small, else with its diagonal (quasi-Newton: Gonzalez et al., 2024).
 What has not converged, or could have gone astray, is computed step by step, in the same program.
 
+A derivative that is made smaller leaves the states where the method stands still what they are, and damps what it does on
+its way: errors grow less over the sequence, and more iterations are needed where there was nothing to damp.
+
 The derivative is the implicit one: λₜ = ∂L/∂sₜ + Aₜ₊₁ᵀ λₜ₊₁ is a linear scan backward in time, after which every
 step's share is known, whatever found the states.
 """
@@ -41,6 +44,7 @@ class Way(NamedTuple):
     method: str  # of linear_scan
     newton: bool
     batch_axes: int  # of a mixing component's state
+    damping: float = 0.0  # what Newton's method takes off the derivative, as a share
 
 
 class Report(NamedTuple):
@@ -66,6 +70,7 @@ def solve(
     newton: bool,
     method: str,
     batch_axes: int = 0,
+    damping: float = 0.0,
 ) -> tuple[Leaves, Leaves, Report]:
     """The final state, all y, and how they were found.
 
@@ -78,6 +83,7 @@ def solve(
       method: of `linear_scan`.
       batch_axes: leading axes of the state along which rows do not touch; only for the size of a full
         derivative.
+      damping: the share that Newton's method takes off the derivative, in [0, 1).
     """
     before: dict[int, Array] = {}  # of every leaf, its value before each step, [T, ...]
     final: dict[int, Array] = {}
@@ -86,7 +92,7 @@ def solve(
     for component in found:
         inputs = [before[i] for i in component.reads]
         steps = _steps_of(component, len(state))
-        way = Way(*steps, component.kind, method, newton, batch_axes)
+        way = Way(*steps, component.kind, method, newton, batch_axes, damping)
         start = [state[i] for i in component.leaves]
         states, count, fell = _solve(way, fixed, start, [*inputs, *xs])
         for i, first, all_states in zip(component.leaves, start, states, strict=True):
@@ -269,11 +275,13 @@ def _newton(way: Way, fixed: Leaves, start: Leaves, inputs: Leaves) -> tuple[Lea
     most = min(MOST_ITERATIONS, max(1, num_steps // 2))
     tolerance = 100 * float(jnp.finfo(start[0].dtype).eps)
 
-    def improve(states: Leaves) -> Leaves:
+    def improve(states: Leaves) -> tuple[Leaves, Array]:
+        """Better states, and whether these are good already: as near to the step's as rounding allows."""
         before = [_before(s, x) for s, x in zip(start, states, strict=True)]
         values, push, solve_linear = derivative(way, fixed, before, inputs)
         offset = [v - p for v, p in zip(values, push(before), strict=True)]
-        return solve_linear(offset, start)
+        new = solve_linear(offset, start)
+        return new, _all_close(new, states, tolerance)
 
     def unfinished(carry: tuple) -> Array:
         _, close, finite, count = carry
@@ -281,8 +289,8 @@ def _newton(way: Way, fixed: Leaves, start: Leaves, inputs: Leaves) -> tuple[Lea
 
     def iterate(carry: tuple) -> tuple:
         states, _, _, count = carry
-        new = improve(states)
-        return new, _all_close(new, states, tolerance), _all_below(new, jnp.inf), count + 1
+        new, close = improve(states)
+        return new, close, _all_below(new, jnp.inf), count + 1
 
     guess = [jnp.broadcast_to(s, (num_steps, *s.shape)) for s in start]
     guess = jax.vmap(way.step, (None, 0, 0))(fixed, guess, inputs)
@@ -320,6 +328,7 @@ def _grown_errors(solve_linear: Callable, states: Leaves, start: Leaves) -> Leav
 def _pointwise(way: Way, fixed: Leaves, before: Leaves, inputs: Leaves) -> tuple:
     """The step's values, the product with its derivative, and the linear recurrence with it."""
     values, matrix = _linearised(way, fixed, before, inputs)
+    matrix = [[(1 - way.damping) * a for a in row] for row in matrix]
 
     def push(s: Leaves) -> Leaves:
         return [sum(a * x for a, x in zip(row, s, strict=True)) for row in matrix]
@@ -359,7 +368,9 @@ def _full(way: Way, fixed: Leaves, before: Leaves, inputs: Leaves) -> tuple:
     values, push = jax.linearize(new, flat)
     eye = jnp.eye(flat.shape[-1], dtype=flat.dtype)
     columns = jax.vmap(lambda e: push(jnp.broadcast_to(e, flat.shape)))(eye)
-    matrix = jnp.moveaxis(columns, 0, -1)  # [T, ..., S, S], rows to, columns from
+    matrix = (1 - way.damping) * jnp.moveaxis(
+        columns, 0, -1
+    )  # [T, ..., S, S], rows to, columns from
 
     def solve_linear(offset: Leaves, start: Leaves) -> Leaves:
         b, s0 = joined(offset, 1 + axes), joined(start, axes)
@@ -371,7 +382,11 @@ def _full(way: Way, fixed: Leaves, before: Leaves, inputs: Leaves) -> tuple:
 
         return parted(lax.associative_scan(join, (matrix, b))[1])
 
-    return parted(values), lambda s: parted(push(joined(s, 1 + axes))), solve_linear
+    return (
+        parted(values),
+        lambda s: parted((1 - way.damping) * push(joined(s, 1 + axes))),
+        solve_linear,
+    )
 
 
 def _times(matrix: Array, vector: Array) -> Array:

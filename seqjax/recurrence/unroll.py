@@ -48,7 +48,7 @@ def unroll(
       keep: what is kept for the gradient, "gates", "products" or "blocks"; see `seqjax.scan`.
       block: steps per block; see `seqjax.scan`.
       forward_mode: allow `jax.jvp` and `jax.jacfwd`, by the plain `lax.scan`.
-      parallel: "auto", "never", "associative" or "newton"; see `seqjax.scan`.
+      parallel: "auto", "never", "associative", "newton" or "damped"; see `seqjax.scan`.
       key: a PRNG key for the cell's noise, where it has any; None for evaluation, without noise.
 
     Returns:

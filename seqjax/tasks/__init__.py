@@ -23,6 +23,7 @@ from seqjax.tasks.order import (
     temporal_order_6a,
     temporal_order_6b,
 )
+from seqjax.tasks.parity import running_parity
 from seqjax.tasks.reber import continual_reber, embedded_reber
 from seqjax.tasks.recall import (
     copying,
@@ -48,6 +49,7 @@ TASKS: dict[str, Callable[..., Episode]] = {
     "temporal_order_3_bit": temporal_order_3_bit,
     "temporal_order_6a": temporal_order_6a,
     "temporal_order_6b": temporal_order_6b,
+    "running_parity": running_parity,
     "embedded_reber": embedded_reber,
     "continual_reber": continual_reber,
     "arithmetic": arithmetic,
@@ -73,6 +75,7 @@ __all__ = [
     "memorisation_filter",
     "multiplication_hs97",
     "multiplication_pascanu",
+    "running_parity",
     "selective_copying",
     "temporal_order_2_bit",
     "temporal_order_3_bit",

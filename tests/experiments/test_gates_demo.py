@@ -96,6 +96,19 @@ def test_the_equations_are_the_librarys(node):
     np.testing.assert_allclose(found, library_gru(steps, 0.4, -1.7), atol=1e-12)
 
 
+def test_the_slopes_are_the_librarys_gradients(node):
+    """∂c_T/∂c_0 and ∂h_T/∂h_0, by differences of the library's states."""
+    small = 1e-6
+    steps, wide = random_steps("gfio", seed=2), random_steps("xrz", seed=3)
+    found = [s["slope"] for s in node(f"lstm({json.dumps(steps)}, -0.7)")]
+    up, down = (library_lstm(steps, -0.7 + d)[:, 0] for d in (small, -small))
+    np.testing.assert_allclose(found, (up - down) / (2 * small), rtol=1e-6, atol=1e-9)
+    np.testing.assert_allclose(found, np.cumprod([s["f"] for s in steps]))
+    found = [s["slope"] for s in node(f"gru({json.dumps(wide)}, 0.4, -1.7)")]
+    up, down = (library_gru(wide, 0.4 + d, -1.7) for d in (small, -small))
+    np.testing.assert_allclose(found, (up - down) / (2 * small), rtol=1e-5, atol=1e-9)
+
+
 def test_the_presets_do_what_they_say(node):
     presets = node("PRESETS")
     for preset in presets["lstm"].values():
@@ -159,8 +172,12 @@ def test_sliders_move_the_memory(page):
     np.testing.assert_allclose(states("lstm", "c"), expected[:, 0], atol=1e-9)
     np.testing.assert_allclose(states("lstm", "h"), expected[:, 1], atol=1e-9)
     label = page.get_attribute("#lstm svg", "aria-label").replace("−", "-")
-    shown = [float(v) for v in label.split(": ")[1].split(", ")]
+    states_, slopes = (part.split(": ")[1] for part in label.split("; "))
+    shown = [float(v) for v in states_.split(", ")]
     np.testing.assert_allclose(shown[1:], expected[:, 0], atol=0.0051)
+    kept = np.cumprod([step["f"] for step in settings("lstm")])
+    shown = [float(v) for v in slopes.split(", ")]
+    np.testing.assert_allclose(shown, [1, *kept], atol=0.0051)
     assert page.locator("#lstm .presets [aria-pressed=true]").count() == 0
 
     page.click("#lstm >> text=Freeze")

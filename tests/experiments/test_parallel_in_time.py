@@ -4,9 +4,21 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 import pytest
+from jax import lax
 
-from experiments.parallel_in_time import Config, copying, iterations, program, run, speed
+from experiments.parallel_in_time import (
+    Config,
+    blocks,
+    generation,
+    iterations,
+    parity,
+    program,
+    run,
+    speed,
+)
+from experiments.parallel_in_time.counts import counts_of
 from seqjax import CELLS, InputError
+from seqjax.tasks.parity import running_parity
 from tests.support.tiers import long_only
 
 
@@ -43,15 +55,64 @@ def test_all_ways_have_one_gradient(name):
 
 
 def test_cells_that_copy_have_about_equal_parameters():
-    counts = [copying._count(name, copying.size_of(name)) for name in program.COPIED]
+    names = {*program.COPIED, *program.COUNTING}
+    counts = [blocks.count(name, blocks.size_of(name), 3) for name in names]
     assert max(counts) / min(counts) < 1.1
 
 
-@pytest.mark.parametrize("parts", ["iterations", long_only("iterations,speed,copying")])
+def test_counts_of_programs_whose_work_and_depth_are_known():
+    """A product, a chain in a loop, what is side by side, and a scan in log T levels."""
+
+    def counts(function, *arguments):
+        return counts_of(jax.jit(function).lower(*arguments).compile().as_text())
+
+    a, b = jnp.ones((3, 5)), jnp.ones((5, 7))
+    assert counts(jnp.dot, a, b).work == 2 * 3 * 5 * 7
+    loop = lambda x: lax.fori_loop(0, 100, lambda _, x: jnp.sin(x) @ a[:, :3], x)  # noqa: E731
+    once, often = counts(lambda x: jnp.sin(x) @ a[:, :3], a[:, :3]), counts(loop, a[:, :3])
+    assert often.unknown_loops == 0
+    assert 100 * once.work <= often.work <= 100 * (once.work + 10)
+    assert 100 * once.depth <= often.depth <= 100 * (once.depth + 4)
+    xs = jnp.ones((1024, 4))
+    chain = counts(lambda xs: lax.scan(lambda c, x: ((y := c * x + 1), y), xs[0], xs), xs)
+    levels = counts(lambda xs: lax.associative_scan(jnp.multiply, xs), xs)
+    assert chain.depth > 1000 > 100 > levels.depth
+    assert levels.work > 0
+
+
+def test_parity_is_the_sum_of_bits_modulo_two():
+    episode = running_parity(jax.random.key(0), 3, 50)
+    bits = np.asarray(episode.inputs).argmax(-1)
+    np.testing.assert_array_equal(episode.targets, np.add.accumulate(bits) % 2)
+    assert 0.3 < bits.mean() < 0.7
+    assert episode.weights.all()
+
+
+@pytest.mark.long
+def test_a_nonlinear_state_counts_beyond_its_training_and_a_sum_does_not():
+    rows = {
+        name: parity.measured(name, jax.random.key(0), num_steps=600)
+        for name in ("lstm", "min_gru")
+    }
+    assert rows["lstm"]["beyond"] > 0.95
+    assert rows["min_gru"]["beyond"] < 0.6
+
+
+def test_generation_says_what_a_state_is():
+    row = generation.measured("lstm", jax.random.key(0), lengths=(2, 4), streams=3, size=5, calls=1)
+    assert row["state"] == 10
+    assert len(row["tokens_per_second"]) == 2
+    assert min(row["tokens_per_second"]) > 0
+
+
+@pytest.mark.parametrize(
+    "parts", ["iterations", long_only("iterations,speed,copying,parity,generation")]
+)
 def test_leaves_a_table_and_a_figure(tmp_path, monkeypatch, parts):
     monkeypatch.setattr(program, "NEWTON", ("para_gru",))
     monkeypatch.setattr(program, "TRAINED", ())
     small = {"copied": "min_gru", "copy_length": 4, "copy_symbols": 2, "copy_steps": 2}
+    small |= {"counting": "lstm", "parity_steps": 2, "written": "lstm"}
     sizes = {"lengths": "4", "timed": "min_gru", "hidden_size": 4, "calls": 1, "copy_batch": 2}
     results = run(Config(workdir=str(tmp_path / "run"), parts=parts, **small, **sizes))
     assert {"table.txt", "results.json", "iterations.png", "rows.jsonl"} <= {

@@ -26,6 +26,10 @@ from experiments.speed import (
 from experiments.speed import (
     report as speed_report,
 )
+from experiments.speed import (
+    summary as speed_summary,
+)
+from experiments.speed.training import PARTS
 from seqjax import InputError, unroll
 from seqjax.cells import CELLS
 
@@ -65,6 +69,7 @@ def results(tmp_path_factory):
         rounds=1,
         burst_seconds=0.01,
         reuse_memory=True,
+        fresh=True,
         workdir=str(tmp_path_factory.mktemp("speed")),
     )
     return speed.run(config), Path(config.workdir)
@@ -86,6 +91,8 @@ def test_writes_everything_it_measured(results):
             assert figure["calls"] >= 2
             assert figure["compile_seconds"] >= 0
             assert ("temp_bytes" in figure) == (peer != "torch")
+            assert ("first_seconds" in figure) == (row["kind"] == "train")
+            assert figure.get("peak_rss_bytes", 2**27) > 2**26
 
 
 @pytest.mark.long
@@ -201,6 +208,55 @@ def test_means_are_geometric_over_lstm_and_gru_training():
     assert means["seqjax or seqjax_2dev, median_ms"] == pytest.approx({"plain": math.sqrt(32)})
 
 
+def test_the_summary_takes_our_faster_time_and_each_question_once(tmp_path):
+    """Training and inference beside the faster of one and two devices, the rest beside seqjax as it is."""
+
+    def row(cell, kind, **figures):
+        peers = {name: {"median_ms": ms, "min_ms": ms} for name, ms in figures.items()}
+        return {
+            "suite": "peers",
+            "cell": cell,
+            "kind": kind,
+            "peers": peers,
+            "ratios": {"torch": 1},
+        }
+
+    rows = [
+        row("lstm", "train", seqjax=4, seqjax_2dev=2, torch=4, products=3, products_2dev=1),
+        row("lstm", "train", seqjax=4, seqjax_2dev=8, torch=2),
+        row("gru", "train", seqjax=1, torch=3),
+        row("gru", "forward", seqjax=2, torch=1),
+        row("rnn", "train", seqjax=1, torch=100),
+    ]
+    rows[0]["peers"]["torch"] |= {"first_seconds": 3.0, "peak_rss_bytes": 50}
+    rows[0]["peers"]["seqjax"] |= {"first_seconds": 2.0, "peak_rss_bytes": 100}
+    found = speed_summary.summary(rows)
+    assert found == {
+        "training, LSTM": {"torch": [2, 0.5], "products": [0.5]},
+        "training, GRU": {"torch": [3]},
+        "inference, GRU": {"torch": [0.5]},
+        "first result": {"torch": [1.5]},
+        "peak memory": {"torch": [0.5]},
+    }
+    assert speed_summary.mean([2, 0.5]) == pytest.approx(1)
+    table = speed_summary.markdown(found)
+    assert "| training, LSTM | 1.00 | 0.50 |" in table
+    assert "| first result | 1.50 |  |" in table
+    speed_summary.draw(tmp_path / "figure.png", found)
+    assert (tmp_path / "figure.png").stat().st_size > 0
+
+
+@pytest.mark.long
+def test_the_parts_of_an_update_of_everyone(tmp_path):
+    peers = ",".join(peer for peer in ("torch", "seqjax_2dev") if peer in INSTALLED)
+    size = {"shapes": "2x4x6x5x1", "rounds": 1, "burst_seconds": 0.01}
+    config = speed.Config("training", peers=peers, workdir=str(tmp_path / "parts"), **size)
+    found = speed.run(config)
+    assert [row["kind"] for row in found["cases"]] == ["update", "gradient", "layers"]
+    for row in found["cases"]:
+        assert row["peers"].keys() == {"seqjax", *peers.split(",")}, row["skipped"]
+
+
 @pytest.mark.parametrize(
     ("fields", "words"),
     [
@@ -258,7 +314,7 @@ def test_plan_takes_the_peers_it_is_told():
     assert peers(peers="torch_compile,plain") == {("torch_compile", "plain", "seqjax")}
     assert peers(suite="all", peers="torch") == {("torch", "seqjax"), ("seqjax",)}
     kinds = {case.kind for case, _ in speed.plan(speed.Config(suite="all"))}
-    assert kinds == {"train", "forward", "stream", "greedy", "sample", "beam", "update"}
+    assert kinds == {"train", "forward", "stream", "greedy", "sample", "beam", *PARTS}
 
 
 def test_both_trainings_run():

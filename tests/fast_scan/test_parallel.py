@@ -118,6 +118,44 @@ def test_newton_needs_few_iterations_where_the_state_contracts():
     assert counts[1] <= counts[0] + 2
 
 
+@pytest.mark.parametrize("name", ["gru", *map(long_only, ("rnn", "lstm", "para_gru", "mlstm"))])
+def test_damped_steps_end_where_the_loop_does(name):
+    cell = CELLS[name](H)
+    with jax.enable_x64(True):
+        params, state, xs = problem(cell, steps=40, dtype=np.float64)
+
+        def total(parallel, params):
+            state_, ys = unroll(cell, params, xs, state, parallel=parallel)
+            return jnp.sum(ys**2) + sum(jnp.sum(s) for s in jax.tree.leaves(state_))
+
+        found, expected = (
+            jax.value_and_grad(partial(total, way))(params) for way in ("damped", "never")
+        )
+        report = scan_with_report(cell.step, params, state, xs, parallel="damped", batch_axes=1)[2]
+        assert not report.fell_back.any()
+        assert max(report.iterations) > 1
+    for a, b in zip(jax.tree.leaves(found), jax.tree.leaves(expected), strict=True):
+        np.testing.assert_allclose(a, b, rtol=1e-8, atol=1e-9)
+
+
+@pytest.mark.long
+def test_damping_reaches_the_end_where_newton_goes_astray():
+    """A GRU whose recurrent weights are three times the usual ones, over 1,000 steps."""
+    cell = CELLS["gru"](16)
+    params = cell.init(jax.random.key(0), 8)
+    params = {n: 3 * a if n == "u" else a for n, a in params.items()}
+    xs = jax.random.normal(jax.random.key(1), (1000, 1, 8))
+    state = cell.initial_state((1,))
+    expected = unroll(cell, params, xs, state)[1]
+    fell, counts = {}, {}
+    for way in ("newton", "damped"):
+        _, ys, report = scan_with_report(cell.step, params, state, xs, parallel=way, batch_axes=1)
+        np.testing.assert_allclose(ys, expected, atol=1e-4)
+        fell[way], counts[way] = bool(report.fell_back[0]), int(report.iterations[0])
+    assert fell["newton"] >= fell["damped"]
+    assert counts["damped"] <= counts["newton"]
+
+
 @pytest.mark.parametrize("size", [16, long_only(80)])  # by the full derivative, and by its diagonal
 @pytest.mark.long
 def test_chaos_is_walked_step_by_step(size):
@@ -206,12 +244,12 @@ def test_what_does_not_fit_is_refused():
     cell = min_gru(4)
     params, state, xs = problem(cell)
     with pytest.raises(
-        InputError, match="parallel must be one of auto, never, associative, newton"
+        InputError, match="parallel must be one of auto, never, associative, newton, damped"
     ):
         unroll(cell, params, xs, state, parallel="yes")
     with pytest.raises(InputError, match="forward_mode is the plain"):
         unroll(cell, params, xs, state, parallel="newton", forward_mode=True)
-    with pytest.raises(InputError, match='parallel must be "associative" or "newton" here'):
+    with pytest.raises(InputError, match="one of associative, newton, damped here"):
         scan_with_report(cell.step, params, state, xs, parallel="auto")
 
 
