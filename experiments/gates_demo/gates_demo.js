@@ -281,17 +281,18 @@ class Panel {
       steps.forEach(({ i, g }, t) => parts.push(
         draw("path", { class: "written", d: `M${x(t + 1)} ${y(0)}V${y(i * g).toFixed(1)}` })));
     }
-    parts.push(draw("path", { class: "slope", d: path(slopes, 0) }),
-      draw("path", { class: "output", d: path(outputs, 1) }),
-      draw("path", { class: "memory", d: path(memories, 0) }));
+    parts.push(draw("path", { class: "output", d: path(outputs, 1) }),
+      draw("path", { class: "memory", d: path(memories, 0) }),
+      draw("path", { class: "slope", d: path(slopes, 0) }));
     outputs.forEach((v, k) => parts.push(
       draw("rect", { class: "mark", x: x(k + 1) - 3, y: y(v) - 3, width: 6, height: 6 })));
     memories.forEach((v, k) => parts.push(draw("circle", { cx: place(k), cy: y(v).toFixed(1), r: 4 })));
     const legend = this.kind === "lstm"
-      ? [["memory-name", "● c, memory"], ["output-name", "■ h, output"], ["slope-name", "┄ ∂c/∂c₀"], ["", "▮ i · g, written"]]
-      : [["memory-name", "● h, state"], ["output-name", "■ n, candidate"], ["slope-name", "┄ ∂h/∂h₀"]];
+      ? [["memory-name", "● c, memory"], ["output-name", "■ h, output"], ["slope-name", "··· ∂c/∂c₀"], ["", "▮ i · g, written"]]
+      : [["memory-name", "● h, state"], ["output-name", "■ n, candidate"], ["slope-name", "··· ∂h/∂h₀"]];
+    const shift = this.kind === "lstm" ? [0, 104, 196, 286] : [0, 80, 204];
     legend.forEach(([name, text], k) =>
-      parts.push(draw("text", { class: name, x: left + [0, 92, 196, 280][k], y: 197 }, text)));
+      parts.push(draw("text", { class: name, x: left + shift[k], y: 197 }, text)));
     this.chart.replaceChildren(...parts);
     this.chart.setAttribute("aria-label",
       `${memory} from step 0 to ${LENGTH}: ${memories.map(show).join(", ")}; its derivative by ${memory}₀: ${slopes.map(small).join(", ")}`);
