@@ -276,7 +276,7 @@ def _newton(way: Way, fixed: Leaves, start: Leaves, inputs: Leaves) -> tuple[Lea
     tolerance = 100 * float(jnp.finfo(start[0].dtype).eps)
 
     def improve(states: Leaves) -> tuple[Leaves, Array]:
-        """Better states, and whether these are good already: as near to the step's as rounding allows."""
+        """Better states, and whether they hardly differ from these."""
         before = [_before(s, x) for s, x in zip(start, states, strict=True)]
         values, push, solve_linear = derivative(way, fixed, before, inputs)
         offset = [v - p for v, p in zip(values, push(before), strict=True)]
@@ -297,7 +297,8 @@ def _newton(way: Way, fixed: Leaves, start: Leaves, inputs: Leaves) -> tuple[Lea
     no, yes = jnp.asarray(False), jnp.asarray(True)
     states, close, _, count = lax.while_loop(unfinished, iterate, (guess, no, yes, jnp.int32(0)))
     before = [_before(s, x) for s, x in zip(start, states, strict=True)]
-    values, _, solve_linear = derivative(way, fixed, before, inputs)
+    whole = way._replace(damping=0.0)
+    values, _, solve_linear = derivative(whole, fixed, before, inputs)
     good = close & _all_close(values, states, tolerance)
     good &= _all_below(_grown_errors(solve_linear, states, start), MOST_GROWTH)
     found = lax.cond(good, lambda: states, lambda: _by_steps(way, fixed, start, inputs))
@@ -368,9 +369,8 @@ def _full(way: Way, fixed: Leaves, before: Leaves, inputs: Leaves) -> tuple:
     values, push = jax.linearize(new, flat)
     eye = jnp.eye(flat.shape[-1], dtype=flat.dtype)
     columns = jax.vmap(lambda e: push(jnp.broadcast_to(e, flat.shape)))(eye)
-    matrix = (1 - way.damping) * jnp.moveaxis(
-        columns, 0, -1
-    )  # [T, ..., S, S], rows to, columns from
+    columns = (1 - way.damping) * columns
+    matrix = jnp.moveaxis(columns, 0, -1)  # [T, ..., S, S], rows to, columns from
 
     def solve_linear(offset: Leaves, start: Leaves) -> Leaves:
         b, s0 = joined(offset, 1 + axes), joined(start, axes)

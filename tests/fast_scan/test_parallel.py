@@ -118,7 +118,7 @@ def test_newton_needs_few_iterations_where_the_state_contracts():
     assert counts[1] <= counts[0] + 2
 
 
-@pytest.mark.parametrize("name", ["gru", *map(long_only, ("rnn", "lstm", "para_gru", "mlstm"))])
+@pytest.mark.parametrize("name", ["gru", *map(long_only, ("rnn", "lstm", "para_gru", "sru"))])
 def test_damped_steps_end_where_the_loop_does(name):
     cell = CELLS[name](H)
     with jax.enable_x64(True):

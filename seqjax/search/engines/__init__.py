@@ -2,7 +2,7 @@
 
 An engine takes a function by its name and records by theirs, and gives results as they are done:
 
-    from seqjax.search.engines import cores, local
+    from seqjax.search.engines import local
 
     for item in local()("my_search:evaluate", {"a": {"rate": 0.1}, "b": {"rate": 0.2}}):
         if item is not None:  # None: nothing new, look at other things

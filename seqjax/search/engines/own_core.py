@@ -1,6 +1,5 @@
 """A core for a process alone, where many processes of one machine start without knowing of each other."""
 
-import fcntl
 import os
 import tempfile
 from contextlib import suppress
@@ -8,9 +7,8 @@ from pathlib import Path
 
 from seqjax.search.engines.records import Record, Result, evaluate
 
-_held: list[
-    int
-] = []  # the open file whose lock says that the core is taken; the system lets go of it
+# The open file whose lock says that the core is taken; the system lets go of it when the process ends.
+_held: list[int] = []
 
 
 def take_a_core() -> None:
@@ -22,6 +20,8 @@ def take_a_core() -> None:
     """
     if _held or not hasattr(os, "sched_setaffinity"):
         return
+    import fcntl  # not on every system
+
     folder = Path(tempfile.gettempdir()) / f"seqjax-cores-{os.getuid()}"
     with suppress(OSError):
         folder.mkdir(mode=0o700, exist_ok=True)
