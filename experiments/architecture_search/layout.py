@@ -11,9 +11,7 @@ from collections.abc import Mapping
 from seqjax.cells.graph import Graph
 
 Place = tuple[float, float]  # column, row
-Point = tuple[
-    int, ...
-]  # (node,), or (node, parent's number, column) where an arrow passes a column
+Point = tuple[int, ...]  # (node,); where an arrow passes a column (node, parent's number, column)
 SWEEPS = 24
 
 

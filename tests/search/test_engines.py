@@ -100,7 +100,7 @@ def next_one(results):
 
 
 @pytest.mark.skipif(not hasattr(os, "sched_setaffinity"), reason="no affinity on this system")
-def test_processes_that_know_nothing_of_each_other_take_cores_of_their_own():
+def test_processes_that_know_nothing_of_each_other_take_cores_of_their_own(tmp_path):
     """As on a Ray node: each has the first core whose lock is free, and the lock ends with it."""
     take = (
         "import os, sys; from seqjax.search.engines.own_core import take_a_core; take_a_core();"
@@ -112,6 +112,7 @@ def test_processes_that_know_nothing_of_each_other_take_cores_of_their_own():
         stdin=subprocess.PIPE,
         stdout=subprocess.PIPE,
         text=True,
+        env=os.environ | {"TMPDIR": str(tmp_path)},  # no locks but their own
     )
     count = min(2, len(os.sched_getaffinity(0)))
     taken = set()
