@@ -13,7 +13,8 @@ the largest Lyapunov exponent; (2) seconds, bytes and compile time of one gradie
 the device at hand, and work and depth of the compiled program; (3) the share of symbols given back in selective
 copying, at about equal parameters (published, from memory, with 4,096 steps and 16 symbols: minGRU 99.5, minLSTM 96.0;
 here shorter strings); (4) running parity, trained on 40 bits and tested on 256 (Beck et al., 2024: sLSTM yes, mLSTM
-no); (5) tokens a second in generation against the number of tokens. Parts are chosen by --parts; the first took 7
+no); (5) tokens a second in generation against the number of tokens; (6) images read pixel by pixel, at about
+equal parameters: scikit-learn's digits, or with --image_data=PATH/mnist those of MNIST. Parts are chosen by --parts; the first took 7
 minutes of one core. A killed run goes on with --resume --workdir=RUN.
 """
 
@@ -21,23 +22,32 @@ import dataclasses
 from functools import partial
 from typing import Any
 
-from experiments.common import cli, plots, tables
+from experiments.common import cli
 from experiments.common.flag_lists import whole_numbers
 from experiments.common.study_run import StudyRun, open_study
-from experiments.parallel_in_time import copying, generation, iterations, parity, speed
+from experiments.parallel_in_time import (
+    copying,
+    generation,
+    iterations,
+    parity,
+    pixels,
+    report,
+    speed,
+)
+from experiments.pixels.tasks import images
 from seqjax.cells import CELLS
-from seqjax.errors import check_positive
-from seqjax.fast_scan.parallel import MOST_ITERATIONS
+from seqjax.errors import InputError, check_positive
 from seqjax.runs.study import Unit
 from seqjax.types import Array
 
-PARTS = ("iterations", "speed", "copying", "parity", "generation")
+PARTS = ("iterations", "speed", "copying", "parity", "generation", "pixels")
 SCALES = (0.5, 1.0, 1.5, 3.0)
 NEWTON = ("rnn", "lstm", "gru", "sru", "para_gru", "para_lstm")
 TRAINED = ("rnn", "lstm", "gru")
 TIMED = ("lru", "min_gru", "para_gru", "lstm")
 COUNTING = ("lstm", "gru", "slstm", "min_gru")
 WRITTEN = ("rnn", "lstm", "gru", "lru", "min_gru", "min_lstm", "mamba", "gla", "mlstm", "slstm")
+READING = ("lstm", "gru", "min_gru", "min_lstm", "lru", "mamba", "mlstm", "slstm")
 COPIED = ("lstm", "gru", "min_gru", "min_lstm", "lru", "mamba", "mlstm")
 
 
@@ -59,6 +69,15 @@ class Config:
     counting: str = cli.option(",".join(COUNTING), "cells of part 4, separated by commas")
     parity_steps: int = cli.option(1500, "updates of each network of part 4")
     written: str = cli.option(",".join(WRITTEN), "cells of part 5, separated by commas")
+    reading: str = cli.option(",".join(READING), "cells of part 6, separated by commas")
+    image_data: str = cli.option(
+        "digits", "images of part 6: digits of scikit-learn, or a folder in the format of MNIST"
+    )
+    image_size: int = cli.option(
+        14, "height and width to which images of a folder are made smaller"
+    )
+    image_steps: int = cli.option(1000, "updates of each network of part 6")
+    image_batch: int = cli.option(50, "number of images in a batch of part 6")
     seed: int = cli.option(0, "seed of the study")
     workdir: str = cli.workdir_option("parallel_in_time")
     resume: bool = cli.resume_option()
@@ -68,10 +87,12 @@ class Config:
             check_positive(f"--{name}", getattr(self, name), at_most=10**6)
         for name in ("copy_length", "copy_symbols", "copy_steps", "copy_batch", "parity_steps"):
             check_positive(f"--{name}", getattr(self, name), at_most=10**6)
+        for name in ("image_size", "image_steps", "image_batch"):
+            check_positive(f"--{name}", getattr(self, name), at_most=10**6)
         check_positive("--copy_layers", self.copy_layers, at_most=100)
         cli.chosen("--parts", self.parts, PARTS)
         cli.chosen("--timed", self.timed, tuple(CELLS))
-        for name in ("copied", "counting", "written"):
+        for name in ("copied", "counting", "written", "reading"):
             cli.chosen(f"--{name}", getattr(self, name), tuple(CELLS))
         whole_numbers("--lengths", self.lengths, at_least=2)
 
@@ -86,6 +107,7 @@ def run(config: Config) -> dict[str, Any]:
         "copying": copying_units,
         "parity": parity_units,
         "generation": generation_units,
+        "pixels": pixels_units,
     }
     units = {name: unit for part in parts for name, unit in makers[part](config, lengths).items()}
     with open_study("parallel_in_time", config, expect=f"{len(units)} measurements") as study:
@@ -164,132 +186,39 @@ def generation_units(config: Config, lengths: tuple[int, ...]) -> dict[str, Unit
     }
 
 
+def pixels_units(config: Config, lengths: tuple[int, ...]) -> dict[str, Unit]:
+    del lengths
+    task = images(config.image_data, config.image_size, "pixels", config.seed)
+    if config.image_batch > len(task.splits.train.labels):
+        most = len(task.splits.train.labels)
+        raise InputError(f"--image_batch must be at most {most}, the number of images.")
+    how = {"task": task, "num_steps": config.image_steps, "batch": config.image_batch}
+
+    def unit(name: str, key: Array) -> dict[str, Any]:
+        return pixels.measured(name, key, **how)
+
+    return {
+        f"pixels, {name}": partial(unit, name)
+        for name in cli.chosen("--reading", config.reading, tuple(CELLS))
+    }
+
+
 def finish(study: StudyRun, rows: dict[str, dict[str, Any]]) -> dict[str, Any]:
     """Draws, prints and writes what was found."""
     parts: dict[str, dict[str, dict[str, Any]]] = {part: {} for part in PARTS}
     for name, row in rows.items():
         part, rest = name.split(", ", 1)
         parts[part][rest] = row
-    shown = [
-        text(found)
-        for text, found in zip(
-            (newton_table, speed_table, copying_table, parity_table, generation_table),
-            parts.values(),
-            strict=True,
-        )
-        if found
-    ]
+    text_of = {
+        "iterations": report.newton_table,
+        "speed": report.speed_table,
+        "copying": report.copying_table,
+        "parity": report.parity_table,
+        "generation": report.generation_table,
+        "pixels": report.pixels_table,
+    }
+    shown = [text_of[part](found) for part, found in parts.items() if found]
     if parts["iterations"]:
-        figure(study, parts["iterations"])
+        report.figure(study, parts["iterations"])
     study.finish(parts, "\n\n".join(shown))
     return parts
-
-
-def newton_table(rows: dict[str, dict[str, Any]]) -> str:
-    """Iterations by length, "!" where it fell back to the loop, with the largest difference from it."""
-    lengths = next(iter(rows.values()))["T"]
-    lines = [
-        [
-            name,
-            *(
-                f"{count}{'!' if fell else ''} ({error:.0e})"
-                for count, fell, error in zip(
-                    row["iterations"], row["fell_back"], row["error"], strict=True
-                )
-            ),
-            f"{row['lyapunov']:.3f}",
-        ]
-        for name, row in rows.items()
-    ]
-    head = ["Newton's method", *(f"T = {n:,}" for n in lengths), "Lyapunov"]
-    return tables.table(head, lines)
-
-
-def speed_table(rows: dict[str, dict[str, Any]]) -> str:
-    lines = [
-        [
-            name,
-            way,
-            f"{1000 * found['seconds']:.1f}",
-            f"{row['lax.scan']['seconds'] / found['seconds']:.2f}",
-            f"{found['bytes'] / 2**20:.1f}",
-            f"{found['compile']:.1f}",
-            f"{found['work'] / 1e6:.3g}",
-            f"{found['depth']:,.0f}",
-        ]
-        for name, row in rows.items()
-        for way, found in row.items()
-    ]
-    head = [
-        "one gradient",
-        "way",
-        "ms",
-        "times lax.scan",
-        "MiB",
-        "compile s",
-        "work, million",
-        "depth",
-    ]
-    return tables.table(head, lines, flush_left=2)
-
-
-def copying_table(rows: dict[str, dict[str, Any]]) -> str:
-    lines = [
-        [
-            name,
-            f"{row['units']}",
-            f"{row['parameters']:,}",
-            f"{row['accuracy']:.3f}",
-            f"{row['loss']:.3f}",
-        ]
-        for name, row in rows.items()
-    ]
-    return tables.table(
-        ["selective copying", "units", "parameters", "symbols right", "nats"], lines
-    )
-
-
-def parity_table(rows: dict[str, dict[str, Any]]) -> str:
-    lines = [
-        [name, f"{row['units']}", f"{row['within']:.3f}", f"{row['beyond']:.3f}"]
-        for name, row in rows.items()
-    ]
-    within, beyond = f"right to {parity.LENGTH} bits", f"right after, to {parity.LONGEST}"
-    return tables.table(["running parity", "units", within, beyond], lines)
-
-
-def generation_table(rows: dict[str, dict[str, Any]]) -> str:
-    lengths = next(iter(rows.values()))["T"]
-    lines = [
-        [name, f"{row['state']:,}", *(f"{rate:,.0f}" for rate in row["tokens_per_second"])]
-        for name, row in rows.items()
-    ]
-    head = ["tokens a second", "numbers of state", *(f"{n:,} tokens" for n in lengths)]
-    return tables.table(head, lines)
-
-
-def figure(study: StudyRun, rows: dict[str, dict[str, Any]]) -> None:
-    """Iterations against the scale of the recurrent weights, at the longest T.
-
-    What fell back stands at the greatest number of iterations, as an open circle.
-    """
-    with plots.panels(study.workdir / "iterations.png") as (axes,):
-        for place, name in enumerate(NEWTON):
-            found = [row for scale in SCALES if (row := rows.get(f"{name}, x {scale:g}"))]
-            fell = [row["fell_back"][-1] for row in found]
-            counts = [
-                MOST_ITERATIONS if fallen else row["iterations"][-1]
-                for row, fallen in zip(found, fell, strict=True)
-            ]
-            colour = plots.COLOURS[place % len(plots.COLOURS)]
-            line = plots.LINES[place % len(plots.LINES)]
-            axes.plot(SCALES[: len(found)], counts, line, color=colour, label=name)
-            for scale, count, fallen in zip(SCALES, counts, fell, strict=False):
-                axes.plot(scale, count, "o", color=colour, mfc="white" if fallen else colour)
-        axes.legend(frameon=False)
-        plots.label(
-            axes,
-            xlabel="recurrent weights, times those at the start",
-            ylabel="iterations",
-            title="Newton's method on all steps at once (open: walked step by step after all)",
-        )

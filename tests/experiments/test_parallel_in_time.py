@@ -12,11 +12,13 @@ from experiments.parallel_in_time import (
     generation,
     iterations,
     parity,
+    pixels,
     program,
     run,
     speed,
 )
 from experiments.parallel_in_time.counts import counts_of
+from experiments.pixels.tasks import Split, images
 from seqjax import CELLS, InputError
 from seqjax.tasks.parity import running_parity
 from tests.support.tiers import long_only
@@ -55,7 +57,7 @@ def test_all_ways_have_one_gradient(name):
 
 
 def test_cells_that_copy_have_about_equal_parameters():
-    names = {*program.COPIED, *program.COUNTING}
+    names = {*program.COPIED, *program.COUNTING, *program.READING}
     counts = [blocks.count(name, blocks.size_of(name), 3) for name in names]
     assert max(counts) / min(counts) < 1.1
 
@@ -105,14 +107,49 @@ def test_generation_says_what_a_state_is():
     assert min(row["tokens_per_second"]) > 0
 
 
+def test_an_image_is_asked_for_at_its_last_pixel():
+    xs = jax.random.normal(jax.random.key(0), (3, 5, 1))
+    episode = pixels.episode_of(Split(xs, jnp.array([4, 1, 7])))
+    np.testing.assert_array_equal(episode.inputs, xs.swapaxes(0, 1))
+    np.testing.assert_array_equal(episode.targets[-1], [4, 1, 7])
+    np.testing.assert_array_equal(episode.weights, np.repeat([[0], [0], [0], [0], [1]], 3, axis=1))
+
+
+def test_every_test_image_is_counted_once(monkeypatch):
+    """Weights of zero answer class 0: the share of images of class 0, in batches that do not divide them."""
+    monkeypatch.setattr(pixels, "TESTED", 100)
+    still = lambda cell, params, draw, key, num_steps: (  # noqa: E731
+        jax.tree.map(jnp.zeros_like, params),
+        jnp.zeros(1),
+    )
+    monkeypatch.setattr(blocks, "trained", still)
+    task = images("digits", 8, "pixels", 0)
+    row = pixels.measured("min_gru", jax.random.key(0), task=task, num_steps=1, batch=2)
+    np.testing.assert_allclose(row["accuracy"], np.mean(task.splits.test.labels == 0), rtol=1e-6)
+
+
+@pytest.mark.parametrize("name", ["lru", "mamba", "mlstm"])
+@pytest.mark.long
+def test_cells_read_rows_of_digits(name):
+    task = images("digits", 8, "rows", 0)
+    row = pixels.measured(name, jax.random.key(0), task=task, num_steps=150, batch=50)
+    assert row["accuracy"] > 0.6
+
+
+def test_a_batch_that_is_too_large_is_named(tmp_path):
+    with pytest.raises(InputError, match="--image_batch must be at most 1294"):
+        run(Config(parts="pixels", image_batch=2000, workdir=str(tmp_path / "run")))
+
+
 @pytest.mark.parametrize(
-    "parts", ["iterations", long_only("iterations,speed,copying,parity,generation")]
+    "parts", ["iterations", long_only("iterations,speed,copying,parity,generation,pixels")]
 )
 def test_leaves_a_table_and_a_figure(tmp_path, monkeypatch, parts):
     monkeypatch.setattr(program, "NEWTON", ("para_gru",))
     monkeypatch.setattr(program, "TRAINED", ())
     small = {"copied": "min_gru", "copy_length": 4, "copy_symbols": 2, "copy_steps": 2}
     small |= {"counting": "lstm", "parity_steps": 2, "written": "lstm"}
+    small |= {"reading": "lru", "image_steps": 2, "image_batch": 3}
     sizes = {"lengths": "4", "timed": "min_gru", "hidden_size": 4, "calls": 1, "copy_batch": 2}
     results = run(Config(workdir=str(tmp_path / "run"), parts=parts, **small, **sizes))
     assert {"table.txt", "results.json", "iterations.png", "rows.jsonl"} <= {

@@ -1,0 +1,58 @@
+"""Sequential pixels (Le et al., 2015): who still knows at the last pixel what the first ones showed."""
+
+import time
+from typing import Any
+
+import jax
+import jax.numpy as jnp
+
+from experiments.parallel_in_time import blocks
+from experiments.pixels.tasks import Split, Task
+from seqjax.cells import CELLS
+from seqjax.tasks.episode import Episode
+from seqjax.types import Array
+
+LAYERS = 2
+TESTED = 500  # images at once
+
+
+def measured(name: str, key: Array, *, task: Task, num_steps: int, batch: int) -> dict[str, Any]:
+    """Trains a network on batches drawn from the training images; the share of test images told right."""
+    start = time.monotonic()
+    size = blocks.size_of(name)
+    cell = CELLS[name](size)
+    init_key, train_key = jax.random.split(key)
+    train, test = task.splits.train, task.splits.test
+
+    def draw(key: Array) -> Episode:
+        which = jax.random.choice(key, len(train.labels), (batch,), replace=False)
+        return episode_of(Split(train.xs[which], train.labels[which]))
+
+    params, losses = blocks.trained(
+        cell,
+        blocks.init(init_key, cell, LAYERS, task.input_size, task.classes),
+        draw,
+        train_key,
+        num_steps,
+    )
+    right = [
+        blocks.right_of(cell, params, episode_of(jax.tree.map(lambda a: a[i : i + TESTED], test)))
+        for i in range(0, len(test.labels), TESTED)
+    ]
+    return {
+        "accuracy": float(sum(found.sum() for found in right) / len(test.labels)),
+        "loss": float(losses[-50:].mean()),
+        "units": size,
+        "T": task.num_steps,
+        "parameters": blocks.count(name, size, LAYERS),
+        "seconds": time.monotonic() - start,
+    }
+
+
+def episode_of(split: Split) -> Episode:
+    """Images as sequences in which only the answer at the last pixel counts."""
+    num_steps = split.xs.shape[1]
+    shape = (num_steps, len(split.labels))
+    last = jnp.arange(num_steps)[:, None] == num_steps - 1
+    weights = jnp.broadcast_to(last, shape).astype(jnp.float32)
+    return Episode(jnp.swapaxes(split.xs, 0, 1), jnp.broadcast_to(split.labels, shape), weights)
