@@ -35,10 +35,11 @@ def measured(name: str, key: Array, *, task: Task, num_steps: int, batch: int) -
         train_key,
         num_steps,
     )
-    right = [
-        blocks.right_of(cell, params, episode_of(jax.tree.map(lambda a: a[i : i + TESTED], test)))
+    parts = [
+        Split(test.xs[i : i + TESTED], test.labels[i : i + TESTED])
         for i in range(0, len(test.labels), TESTED)
     ]
+    right = [blocks.right_of(cell, params, episode_of(part)) for part in parts]
     return {
         "accuracy": float(sum(found.sum() for found in right) / len(test.labels)),
         "loss": float(losses[-50:].mean()),
