@@ -20,6 +20,7 @@ from jax import lax
 
 from experiments.speed.beam import seqjax_beam, torch_beam
 from experiments.speed.products import GATES, products_cell
+from experiments.speed.thresholds import OTHERS, set_constants
 from experiments.speed.training import seqjax_training, ten_times, torch_training
 from experiments.speed.work import Case, Unsupported, Work, cores, rss_increase, temp_bytes
 from seqjax.cells import CELLS
@@ -328,6 +329,12 @@ class Peer(NamedTuple):
     generation: Callable[[Case], Work] | None = None
     beam: Callable[[Case], Work] | None = None
     training: Callable[[Case], Work] | None = None
+    thresholds: Callable[[Case], Work] | None = None
+
+
+def with_other_constants(name: str, case: Case) -> Work:
+    set_constants(name)
+    return jax_work(seqjax_layer, case)
 
 
 PEERS = {
@@ -341,7 +348,12 @@ PEERS = {
     "keras": Peer("keras", partial(jax_work, keras_layer, batch_axis=0)),
     "plain": Peer("jax", partial(jax_work, partial(seqjax_layer, plain=True))),
     "seqjax": Peer(
-        "jax", partial(jax_work, seqjax_layer), seqjax_generation, seqjax_beam, seqjax_training
+        "jax",
+        partial(jax_work, seqjax_layer),
+        seqjax_generation,
+        seqjax_beam,
+        seqjax_training,
+        partial(jax_work, seqjax_layer),
     ),
     "seqjax_2dev": Peer(
         "jax",
@@ -351,7 +363,7 @@ PEERS = {
     ),
     "products": Peer("jax", partial(jax_work, products_layer)),
     "products_2dev": Peer("jax", partial(two_devices, products_layer)),
-}
+} | {name: Peer("jax", None, thresholds=partial(with_other_constants, name)) for name in OTHERS}
 TWO_DEVICES = "--xla_force_host_platform_device_count=2"
 ENVIRONMENTS = {
     name: {"XLA_FLAGS": f"{os.environ.get('XLA_FLAGS', '')} {TWO_DEVICES}"}
@@ -365,7 +377,7 @@ ENVIRONMENTS = {
 
 def build(peer: str, case: Case) -> Work:
     """Prepares the work of a peer on a case, in this process."""
-    own = case.suite if case.suite in ("generation", "beam", "training") else "build"
+    own = case.suite if case.suite in ("generation", "beam", "training", "thresholds") else "build"
     make = getattr(PEERS[peer], own)
     layers = PEERS[peer].build
     if make and layers and case.kind == "layers":

@@ -39,6 +39,7 @@ import numpy as np
 from experiments.common import cli
 from experiments.speed.peers import ENVIRONMENTS, PEERS
 from experiments.speed.report import report, show
+from experiments.speed.thresholds import OTHERS as THRESHOLDS
 from experiments.speed.training import PARTS, UPDATES
 from experiments.speed.work import Case, cores
 from seqjax.cells import CELLS
@@ -91,6 +92,12 @@ SUITES = {
         ("lstm",),
         PARTS,
         "32x100x100x256x1,32x100x100x512x1,50x50x66x128x2,20x35x10000x200x2",
+    ),
+    "thresholds": Suite(
+        ("plain", "seqjax", *THRESHOLDS),
+        ("lstm", "gru"),
+        BOTH,
+        "32x128x128x128x1,16x50x512x512x1,16x40x1024x1024x1,20x35x650x650x2,64x128x256x256x2,1x200x256x256x1",
     ),
     # Shapes are sources, tokens, vocabulary, units, layers.
     "beam": Suite(("torch", "seqjax"), ("lstm",), ("beam",), "64x40x100x256x1,64x40x6000x256x1"),

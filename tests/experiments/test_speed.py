@@ -29,11 +29,17 @@ from experiments.speed import (
 from experiments.speed import (
     summary as speed_summary,
 )
+from experiments.speed.thresholds import OTHERS
 from experiments.speed.training import PARTS
 from seqjax import InputError, unroll
 from seqjax.cells import CELLS
+from tests.support.tiers import long_only
 
-INSTALLED = [p for p, peer in speed_peers.PEERS.items() if importlib.util.find_spec(peer.package)]
+INSTALLED = [
+    p
+    for p, peer in speed_peers.PEERS.items()
+    if p not in OTHERS and importlib.util.find_spec(peer.package)
+]
 
 # The outputs of every peer in one process, for imports take longer than the work.
 OUTPUTS = """
@@ -307,7 +313,7 @@ def test_plan_takes_the_peers_it_is_told():
     def peers(**fields):
         return {tuple(peers) for _, peers in speed.plan(speed.Config(**fields))}
 
-    trained = tuple(peer for peer in speed_peers.PEERS if peer != "torch_layer")
+    trained = tuple(name for name, peer in speed_peers.PEERS.items() if peer.build)
     assert peers() == {tuple(peer for peer in trained if peer not in speed.OPTIONAL)}
     assert peers(torch_compile=True, products=True) == {trained}
     assert peers(peers="plain", products=True) == {("plain", "seqjax", "products", "products_2dev")}
@@ -315,6 +321,18 @@ def test_plan_takes_the_peers_it_is_told():
     assert peers(suite="all", peers="torch") == {("torch", "seqjax"), ("seqjax",)}
     kinds = {case.kind for case, _ in speed.plan(speed.Config(suite="all"))}
     assert kinds == {"train", "forward", "stream", "greedy", "sample", "beam", *PARTS}
+
+
+@pytest.mark.parametrize("name", ["turned_never", *map(long_only, sorted(OTHERS))])
+def test_other_constants_change_no_value(monkeypatch, name):
+    case = speed_peers.Case("thresholds", "lstm", "train", 8, 40, 16, 16, 1)
+    value, grads = speed_peers.build("seqjax", case).call()
+    for module, constant, _ in OTHERS[name]:
+        monkeypatch.setattr(module, constant, getattr(module, constant))  # put back at the end
+    other_value, other_grads = speed_peers.build(name, case).call()
+    np.testing.assert_allclose(other_value, value, rtol=1e-5)
+    for a, b in zip(jax.tree.leaves(other_grads), jax.tree.leaves(grads), strict=True):
+        np.testing.assert_allclose(a, b, rtol=1e-4, atol=1e-4)
 
 
 def test_both_trainings_run():
