@@ -25,7 +25,7 @@ state carried on, plain descent on the mean loss of the characters that count, c
 on those characters of a fresh stream. Unlike the paper: one layer of 100 units for all networks (there 1
 to 4 layers, 250,000 or a million weights); numbers of at most 4 digits (there 8; --max_digits); a
 fixed count of updates at a constant rate, where there the best of hundreds of settings was trained
-until it stopped improving and its rate then halved. All accuracies are therefore lower than the
+until it stopped improving and its rate then halved (--patience does that, by other data than is reported). All accuracies are therefore lower than the
 published ones; what can be compared is the order. Weights start as U(-1/√H, 1/√H), the middle of the
 paper's grid; inputs are one-hot, which an LSTM's and a GRU's own kernel embeds.
 """
@@ -84,6 +84,12 @@ class Config(EngineConfig):
     max_digits: int = cli.option(4, "most digits of a number in --study=arithmetic, 1 to 9")
     hidden_size: int = cli.option(0, f"units of a network; {OWN}")
     updates: int = cli.option(0, f"updates of each network; {OWN}")
+    checks: int = cli.option(0, f"tests of each network, evenly spaced; {OWN}")
+    patience: int = cli.option(
+        0,
+        "checks without a better score on other data after which the rate is halved, before each of 4 more;"
+        " 0 for a constant rate",
+    )
     seeds: int = cli.option(0, f"networks to train for each bias and rate; {OWN}")
     seed: int = cli.option(0, "seed of the weights and the data")
     workdir: str = cli.workdir_option("forget_bias")
@@ -91,7 +97,7 @@ class Config(EngineConfig):
 
     def __post_init__(self) -> None:
         super().__post_init__()
-        for name in ("length", "hidden_size", "updates", "seeds"):
+        for name in ("length", "hidden_size", "updates", "checks", "patience", "seeds"):
             if getattr(self, name):
                 check_positive(f"--{name}", getattr(self, name))
         check_positive("--max_digits", self.max_digits, 9)
@@ -114,7 +120,8 @@ class Config(EngineConfig):
         return own._replace(
             hidden=self.hidden_size or own.hidden,
             updates=updates,
-            checks=max(n for n in range(1, own.checks + 1) if updates % n == 0),
+            checks=max(n for n in range(1, (self.checks or own.checks) + 1) if updates % n == 0),
+            patience=self.patience,
             seeds=self.seeds or own.seeds,
         )
 

@@ -11,6 +11,7 @@ import optax
 from jax import lax
 
 from experiments.common.readout import Readout, accuracy, cross_entropy, squared_errors
+from experiments.forget_bias.schedule import after_check, begin
 from experiments.forget_bias.tasks import Task, bias_init, make_cell
 from seqjax.recurrence.unroll import unroll
 from seqjax.tasks import Episode
@@ -26,6 +27,7 @@ class Setting(NamedTuple):
     clip: float  # the largest norm of a gradient
     optimizer: str  # "adam" or "sgd"
     test_size: int  # sequences, or steps of each row of a stream
+    patience: int = 0  # checks without a better score after which the rate is halved; 0: constant
 
 
 def train(
@@ -41,7 +43,7 @@ def train(
     Returns:
       A row of JSON values: `score` `[labels][seeds]` at the end and `curve`
       `[checks][labels][seeds]`. A score is an accuracy or, where the answer is a number, the share
-      of its variance that is explained.
+      of its variance that is explained. `updates` `[labels][seeds]` were made before the rate was 0.
     """
     keys = jax.random.split(key, setting.seeds)
     weight_keys, bias_keys, data_keys, test_keys = jax.vmap(jax.random.split, (0, None), 1)(keys, 4)
@@ -52,16 +54,26 @@ def train(
     carry = jax.tree.map(lambda a: jnp.broadcast_to(a, (len(labels), *a.shape)), carry)
     if network == "LSTM":
         carry[0][0]["b"] = first_biases(labels, task.length, setting.hidden, bias_keys)
-    curve = []
+    # What decides about the rate is not what is reported.
+    held_out = draw_tests(jax.vmap(partial(jax.random.fold_in, data=1))(test_keys))
+    every = setting.updates // setting.checks
+    schedule = begin(rate, (len(labels), setting.seeds))
+    curve, updates = [], np.zeros(schedule.rate.shape, int)
     for check in range(setting.checks):
+        updates += every * (schedule.rate > 0)
         episodes = draw(jax.vmap(partial(jax.random.fold_in, data=check))(data_keys))
-        carry, scores = advance(carry, jnp.float32(rate), episodes, tests)
-        curve.append(np.asarray(scores, np.float64).tolist())
+        carry, scores = advance(carry, jnp.asarray(schedule.rate), episodes, (tests, held_out))
+        scores, held_out_scores = (np.asarray(a, np.float64) for a in scores)
+        curve.append(scores.tolist())
+        schedule = after_check(schedule, held_out_scores, setting.patience)
+        if not np.any(schedule.rate):
+            break
     return {
         "network": network,
         "labels": list(labels),
         "rate": rate,
-        "check_every": setting.updates // setting.checks,
+        "check_every": every,
+        "updates": updates.tolist(),
         "score": curve[-1],
         "curve": curve,
     }
@@ -107,8 +119,8 @@ def sequences(setting: Setting, task: Task) -> tuple[Callable, Callable]:
 def programs(setting: Setting, task: Task, network: str) -> tuple[Callable, Callable]:
     """Two compiled programs, the same for all learning rates.
 
-    `start(keys) -> carry` makes networks, leaves `[S, ...]`; `advance(carry, rate, episodes, tests) ->
-    (carry, scores)` trains them from one test to the next, leaves `[L, S, ...]`.
+    `start(keys) -> carry` makes networks, leaves `[S, ...]`; `advance(carry, rate [L, S], episodes, tests) ->
+    (carry, scores)` trains them from one check to the next, leaves `[L, S, ...]`: scores `[L, S]` for each of tests.
     """
     rule = optimizer(setting)
     one = jax.eval_shape(lambda key: task.draw(key, 1, task.length), jax.random.key(0))
@@ -141,19 +153,22 @@ def programs(setting: Setting, task: Task, network: str) -> tuple[Callable, Call
         params = jax.tree.map(lambda p, d: p - rate * d, params, change)
         return (params, moments, state), None
 
-    def advance(rate: Array, carry: tuple, episodes: Episode, test: Episode) -> tuple[tuple, Array]:
+    def advance(
+        rate: Array, carry: tuple, episodes: Episode, tests: tuple[Episode, ...]
+    ) -> tuple[tuple, tuple[Array, ...]]:
         carry, _ = lax.scan(partial(update, rate), carry, episodes)
-        return carry, score_of(task, answer(cell, task, carry[0], None, test)[1], test)
+        answered = [answer(cell, task, carry[0], None, test)[1] for test in tests]
+        return carry, tuple(map(partial(score_of, task), answered, tests))
 
     # Small networks, the toys', train their seeds as one batch; larger ones are faster one by one.
     over_seeds = _one_by_one if task.carried else jax.vmap
 
     @jax.jit
     def advance_all(
-        carry: tuple, rate: Array, episodes: Episode, tests: Episode
-    ) -> tuple[tuple, Array]:
-        seeds = over_seeds(partial(advance, rate))
-        return lax.map(lambda one: seeds(one, episodes, tests), carry)
+        carry: tuple, rate: Array, episodes: Episode, tests: tuple[Episode, ...]
+    ) -> tuple[tuple, tuple[Array, ...]]:
+        seeds = over_seeds(advance)
+        return lax.map(lambda one: seeds(*one, episodes, tests), (rate, carry))
 
     return jax.jit(jax.vmap(start)), advance_all
 

@@ -32,6 +32,7 @@ PUBLISHED = {
 LETTERS = {name: name.removeprefix("lstm_").upper() for name in PUBLISHED} | {"lstm_peephole": "V"}
 VANILLA = "lstm_peephole"
 P = 0.05
+COMPARISONS = len(PUBLISHED) - 1  # of all variants with V
 SHARE, AT_LEAST = 0.1, 5  # the best tenth by validation has at least 5 trials
 HYPER = ("learning_rate", "hidden_size", "noise", "momentum")
 NUMBERS = (*HYPER, "parameters", "epochs", "best_epoch")
@@ -105,6 +106,27 @@ def luck(rows: Rows, resamples: int = 1000) -> float:
     return float(np.std(means)) if means else math.inf
 
 
+def away(rows: Rows, vanilla: Rows) -> float | None:
+    """How far the best tenths' means are apart, in standard deviations of their luck together."""
+    a, b = ([row["test"] for row in best_tenth(x)] for x in (rows, vanilla))
+    apart = math.hypot(luck(rows), luck(vanilla))
+    if not a or not b or not math.isfinite(apart) or apart == 0:
+        return None
+    return float((np.mean(a) - np.mean(b)) / apart)
+
+
+def trials_needed(rows: Rows, distance: float | None) -> int | None:
+    """About how many trials of each variant would tell a difference of this size apart from luck.
+
+    Luck falls with the root of the trials, and with eight comparisons at P together a difference has to be
+    2.73 standard deviations (Bonferroni). None where there is no difference to be told.
+    """
+    if not distance:
+        return None
+    wanted = float(stats.norm.ppf(1 - P / COMPARISONS / 2))
+    return math.ceil(len(rows) * (wanted / distance) ** 2)
+
+
 def compare(rows: Rows, vanilla: Rows) -> float | None:
     """p of Welch's t-test of the best tenths' test results; None if a side has fewer than two."""
     a, b = ([row["test"] for row in best_tenth(x)] for x in (rows, vanilla))
@@ -138,6 +160,7 @@ def variant_numbers(
     best = best_tenth(rows)
     tests = np.array([row["test"] for row in best])
     p = None if vanilla is None else compare(rows, vanilla)
+    distance = None if vanilla is None else away(rows, vanilla)
     return {
         "trials": len(rows),
         "diverged": sum(has_diverged(row, baseline) for row in rows),
@@ -150,6 +173,8 @@ def variant_numbers(
         "median_of_all": float(np.median([row["test"] for row in rows])),
         "parameters": float(np.mean([row["parameters"] for row in best])) if best else None,
         "p": p,
+        "away": distance,
+        "needed": trials_needed(rows, distance),
         "verdict": verdict(p, tests, vanilla),
     }
 
@@ -197,7 +222,20 @@ def unit_scale(row: dict[str, Any], ranges: dict[str, Any]) -> np.ndarray:
     )
 
 
-HEAD = ("", "trials", "diverged", "best", "by piece", "best tenth", "luck", "median", "p", "ours")
+HEAD = (
+    "",
+    "trials",
+    "diverged",
+    "best",
+    "by piece",
+    "best tenth",
+    "luck",
+    "median",
+    "p",
+    "away",
+    "needs",
+    "ours",
+)
 
 
 def table(results: dict[str, Any]) -> str:
@@ -210,7 +248,9 @@ def table(results: dict[str, Any]) -> str:
         [
             f"test, {task.get('unit', '')}; best: of all trials by validation; best tenth: the best"
             f" {SHARE:.0%} by validation, at least {AT_LEAST}; luck: std of its mean if the search is"
-            " drawn again (bootstrap); p: Welch's t-test of the best tenths against V",
+            " drawn again (bootstrap); p: Welch's t-test of the best tenths against V; away: from V, in"
+            " lucks of both together; needs: about the trials of each at which that would be beyond luck,"
+            " eight comparisons corrected for",
             aligned(head, body),
             *level_lines(task, published),
             *share_lines(results),
@@ -230,6 +270,8 @@ def variant_line(name: str, row: dict[str, Any], published: bool) -> list[str]:
         _number(row["luck"]),
         _number(row["median_of_all"]),
         _number(row["p"]),
+        _number(row["away"], 1),
+        "-" if row["needed"] is None else f"{row['needed']:,}",
         row["verdict"],
         *([PUBLISHED.get(name, "-")] if published else []),
     ]

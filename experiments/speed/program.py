@@ -94,7 +94,7 @@ SUITES = {
         "32x100x100x256x1,32x100x100x512x1,50x50x66x128x2,20x35x10000x200x2",
     ),
     "thresholds": Suite(
-        ("plain", "seqjax", *THRESHOLDS),
+        ("seqjax", *THRESHOLDS),
         ("lstm", "gru"),
         BOTH,
         "32x128x128x128x1,16x50x512x512x1,16x40x1024x1024x1,20x35x650x650x2,64x128x256x256x2,1x200x256x256x1",

@@ -20,7 +20,7 @@ from experiments.forget_bias import (
 from experiments.forget_bias import (
     report as forget_bias_report,
 )
-from experiments.forget_bias import training
+from experiments.forget_bias import schedule, training
 from experiments.forget_bias.tasks import OTHERS, PUBLISHED, make_cell, tasks
 from seqjax import InputError, unroll
 
@@ -55,6 +55,40 @@ def test_a_bias_learns_the_same_whatever_stands_beside_it():
     assert both["score"] == both["curve"][-1]
 
 
+def test_a_rate_is_halved_once_nothing_improves_and_ends():
+    now = schedule.begin(2.0, (1, 2))
+    rates = []
+    for check in range(9):  # the first network improves until check 2, the second always
+        now = schedule.after_check(now, np.array([[min(check, 2), check]]), patience=3)
+        rates.append(now.rate[0].tolist())
+    first, second = zip(*rates, strict=True)
+    assert first == (2, 2, 2, 2, 2, 1, 0.5, 0.25, 0.125)
+    assert set(second) == {2}
+    assert schedule.after_check(now, np.zeros((1, 2)), patience=3).rate.tolist() == [[0, 2]]
+    constant = schedule.begin(2.0, (1,))
+    for _ in range(9):
+        constant = schedule.after_check(constant, np.zeros(1), patience=0)
+    assert constant.rate == 2
+
+
+def test_nothing_diverges_into_a_better_score():
+    """NaN is no better score: what has diverged ends."""
+    now = schedule.begin(1.0, (1,))
+    for _ in range(8):
+        now = schedule.after_check(now, np.array([np.nan]), patience=3)
+    assert now.rate == 0
+
+
+@pytest.mark.long
+def test_training_ends_when_all_networks_have():
+    """At a rate of nearly 0 no score changes: one check, then patience, then the halvings."""
+    task = tasks("arithmetic", 5, 2)["arithmetic"]
+    setting = STREAM._replace(updates=60, checks=30, patience=2)
+    row = training.train(setting, task, "LSTM", ("b = 0",), 1e-30, jax.random.key(0))
+    assert len(row["curve"]) == 1 + 2 + schedule.HALVINGS
+    assert row["updates"] == [[2 * 7, 2 * 7]]
+
+
 @pytest.mark.long
 def test_the_state_of_a_stream_goes_on_from_window_to_window():
     """At rate 0 nothing is learnt: four windows are one sequence of 4 times 5 steps."""
@@ -67,7 +101,8 @@ def test_the_state_of_a_stream_goes_on_from_window_to_window():
     np.testing.assert_array_equal(shown[:, 1:], episodes.targets.reshape(2, 20, 3)[:, :-1])
     start, advance = training.programs(STREAM, task, "LSTM")
     carry = jax.tree.map(lambda a: a[None], start(keys))
-    (params, _, state), scores = advance(carry, jnp.float32(0), episodes, draw_tests(keys))
+    tests = (draw_tests(keys),)
+    (params, _, state), (scores,) = advance(carry, jnp.zeros((1, 2)), episodes, tests)
     assert scores.shape == (1, 2)
     cell = make_cell("LSTM", 6)
     for seed in range(2):

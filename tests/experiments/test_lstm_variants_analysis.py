@@ -63,6 +63,20 @@ def test_luck_is_the_spread_of_the_best_tenth_over_searches():
     assert analysis.luck(rows([2.0] * 20)) == 0
 
 
+def test_what_a_verdict_needs():
+    """Twice as far away needs a quarter of the trials; at the wanted distance those there are suffice."""
+    rng = np.random.default_rng(0)
+    searches = rng.normal(8.5, 0.1, (2, 40))
+    a, b = rows(searches[0]), rows(searches[1] + 1)
+    assert analysis.away(b, a) > 5
+    assert analysis.away(a, b) == pytest.approx(-analysis.away(b, a))
+    assert analysis.away(a, rows([math.inf] * 9)) is None
+    wanted = 2.734  # Φ⁻¹(1 - .05 / 16)
+    assert analysis.trials_needed(a, wanted) == pytest.approx(40, abs=1)
+    assert analysis.trials_needed(a, -2 * wanted) == pytest.approx(10, abs=1)
+    assert analysis.trials_needed(a, None) is None
+
+
 def test_scale_is_even_over_what_the_search_draws():
     config = program.Config()
     keys = jax.random.split(jax.random.key(0), 300)
