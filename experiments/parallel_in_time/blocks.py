@@ -12,6 +12,7 @@ import jax.numpy as jnp
 import optax
 from jax import lax
 
+from experiments.parallel_in_time.descent import descend
 from seqjax import init as initializers
 from seqjax.cells import CELLS
 from seqjax.losses import next_token_losses
@@ -60,16 +61,7 @@ def trained(
         losses = next_token_losses(logits_of(cell, params, episode.inputs), episode.targets)
         return jnp.sum(losses * episode.weights) / jnp.sum(episode.weights)
 
-    def update(carry: tuple, key: Array) -> tuple[tuple, Array]:
-        params, state = carry
-        loss, grads = jax.value_and_grad(loss_of)(params, key)
-        updates, state = optimizer.update(grads, state, params)
-        return (optax.apply_updates(params, updates), state), loss
-
-    start = params, optimizer.init(params)
-    keys = jax.random.split(key, num_steps)
-    (params, _), losses = jax.jit(lambda start, keys: lax.scan(update, start, keys))(start, keys)
-    return params, losses
+    return descend(loss_of, params, optimizer, key, num_steps)
 
 
 def right_of(cell: Cell, params: Params, episode: Episode) -> Array:

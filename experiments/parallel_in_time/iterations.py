@@ -10,6 +10,7 @@ import numpy as np
 import optax
 from jax import lax
 
+from experiments.parallel_in_time.descent import descend
 from seqjax.cells import CELLS
 from seqjax.diagnose import lyapunov_exponents
 from seqjax.fast_scan.scan import scan_with_report
@@ -50,16 +51,7 @@ def _trained(cell: Cell, num_steps: int, key: Array) -> tuple[Params, float]:
         _, ys = unroll(cell, params["cell"], episode.inputs)
         return jnp.mean((ys[-1] @ params["head"] + params["bias"] - episode.targets) ** 2)
 
-    def update(carry: tuple, key: Array) -> tuple[tuple, Array]:
-        params, state = carry
-        loss, grads = jax.value_and_grad(loss_of)(params, key)
-        updates, state = optimizer.update(grads, state, params)
-        return (optax.apply_updates(params, updates), state), loss
-
-    start = params, optimizer.init(params)
-    (params, _), losses = jax.jit(partial(lax.scan, update))(
-        start, jax.random.split(data_key, num_steps)
-    )
+    params, losses = descend(loss_of, params, optimizer, data_key, num_steps)
     return params["cell"], float(losses[-100:].mean())
 
 

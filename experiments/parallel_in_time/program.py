@@ -76,7 +76,7 @@ class Config:
     image_size: int = cli.option(
         14, "height and width to which images of a folder are made smaller"
     )
-    image_steps: int = cli.option(1000, "updates of each network of part 6")
+    image_steps: int = cli.option(300, "updates of each network of part 6")
     image_batch: int = cli.option(50, "number of images in a batch of part 6")
     seed: int = cli.option(0, "seed of the study")
     workdir: str = cli.workdir_option("parallel_in_time")

@@ -8,7 +8,7 @@ import numpy as np
 import optax
 import pytest
 
-from experiments.regularisation import Config, program, run
+from experiments.regularisation import Config, cost, program, run
 from experiments.regularisation.methods import METHODS
 from experiments.regularisation.training import Member, evaluate, first_state, one_epoch, trained
 from seqjax.errors import InputError
@@ -77,3 +77,27 @@ def test_one_epoch_reads_every_window_once(text_and_sizes):
     np.testing.assert_allclose(
         loss, evaluate(method, sizes, after.params, member, text.validation), rtol=1e-5
     )
+
+
+def test_the_lstm_that_costs_are_compared_with_is_one_in_torch_too():
+    """The loop is the layer; every way has a gradient of all it uses."""
+    torch = pytest.importorskip("torch")
+    from experiments.regularisation import torch_cost
+
+    weights, xs = torch_cost.weights_of(6), torch.randn(5, 3, 6)
+    own, loop = (torch_cost.WAYS[name](weights, xs) for name in ("none", "none, as a loop"))
+    np.testing.assert_allclose(own.detach(), loop.detach(), rtol=1e-4, atol=1e-6)
+    for name, call in torch_cost.gradients(6, (5, 3, 6)).items():
+        *of_weights, of_xs = call()
+        assert torch.isfinite(of_xs).all(), name
+        assert sum(g is not None for g in of_weights) == (7 if name == "layer norm" else 4), name
+
+
+@pytest.mark.long
+def test_costs_are_measured_of_every_way(monkeypatch, capsys):
+    for name, value in (("ROWS", 2), ("STEPS", 3), ("SIZE", 4), ("CALLS", 1), ("TORCH_CALLS", 1)):
+        monkeypatch.setattr(cost, name, value)
+    cost.main()
+    shown = capsys.readouterr().out
+    for name in cost.ways():
+        assert f"\n{name} " in shown
