@@ -167,7 +167,7 @@ def programs(setting: Setting, task: Task, network: str) -> tuple[Callable, Call
     def advance_all(
         carry: tuple, rate: Array, episodes: Episode, tests: tuple[Episode, ...]
     ) -> tuple[tuple, tuple[Array, ...]]:
-        seeds = over_seeds(advance)
+        seeds: Callable = over_seeds(advance)
         return lax.map(lambda one: seeds(*one, episodes, tests), (rate, carry))
 
     return jax.jit(jax.vmap(start)), advance_all

@@ -7,22 +7,25 @@ import jax
 import jax.numpy as jnp
 
 from experiments.parallel_in_time import blocks
-from experiments.pixels.tasks import Split, Task
+from experiments.pixels.tasks import Split, Splits
 from seqjax.cells import CELLS
 from seqjax.tasks.episode import Episode
 from seqjax.types import Array
 
 LAYERS = 2
+CLASSES = 10
 TESTED = 500  # images at once
 
 
-def measured(name: str, key: Array, *, task: Task, num_steps: int, batch: int) -> dict[str, Any]:
+def measured(
+    name: str, key: Array, *, splits: Splits, num_steps: int, batch: int
+) -> dict[str, Any]:
     """Trains a network on batches drawn from the training images; the share of test images told right."""
     start = time.monotonic()
     size = blocks.size_of(name)
     cell = CELLS[name](size)
     init_key, train_key = jax.random.split(key)
-    train, test = task.splits.train, task.splits.test
+    train, test = splits.train, splits.test
 
     def draw(key: Array) -> Episode:
         which = jax.random.choice(key, len(train.labels), (batch,), replace=False)
@@ -30,7 +33,7 @@ def measured(name: str, key: Array, *, task: Task, num_steps: int, batch: int) -
 
     params, losses = blocks.trained(
         cell,
-        blocks.init(init_key, cell, LAYERS, task.input_size, task.classes),
+        blocks.init(init_key, cell, LAYERS, train.xs.shape[-1], CLASSES),
         draw,
         train_key,
         num_steps,
@@ -44,7 +47,7 @@ def measured(name: str, key: Array, *, task: Task, num_steps: int, batch: int) -
         "accuracy": float(sum(found.sum() for found in right) / len(test.labels)),
         "loss": float(losses[-50:].mean()),
         "units": size,
-        "T": task.num_steps,
+        "T": train.xs.shape[1],
         "parameters": blocks.count(name, size, LAYERS),
         "seconds": time.monotonic() - start,
     }

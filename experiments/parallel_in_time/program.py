@@ -188,14 +188,15 @@ def generation_units(config: Config, lengths: tuple[int, ...]) -> dict[str, Unit
 
 def pixels_units(config: Config, lengths: tuple[int, ...]) -> dict[str, Unit]:
     del lengths
-    task = images(config.image_data, config.image_size, "pixels", config.seed)
-    if config.image_batch > len(task.splits.train.labels):
-        most = len(task.splits.train.labels)
+    splits = images(config.image_data, config.image_size, "pixels", config.seed).splits
+    assert splits is not None  # strings alone have none
+    if config.image_batch > len(splits.train.labels):
+        most = len(splits.train.labels)
         raise InputError(f"--image_batch must be at most {most}, the number of images.")
-    how = {"task": task, "num_steps": config.image_steps, "batch": config.image_batch}
+    how = {"num_steps": config.image_steps, "batch": config.image_batch}
 
     def unit(name: str, key: Array) -> dict[str, Any]:
-        return pixels.measured(name, key, **how)
+        return pixels.measured(name, key, splits=splits, **how)
 
     return {
         f"pixels, {name}": partial(unit, name)

@@ -129,8 +129,8 @@ def figure(study: StudyRun, rows: dict[str, dict[str, Any]]) -> None:
             colour = plots.COLOURS[place % len(plots.COLOURS)]
             style = plots.LINES[place % len(plots.LINES)]
             axes.plot(scales, counts, style, color=colour, label=cell)
-            for scale, count, fallen in zip(scales, counts, fell, strict=True):
-                axes.plot(scale, count, "o", color=colour, mfc="white" if fallen else colour)
+            for at, count, fallen in zip(scales, counts, fell, strict=True):
+                axes.plot(at, count, "o", color=colour, mfc="white" if fallen else colour)
         axes.legend(frameon=False)
         plots.label(
             axes,

@@ -124,7 +124,7 @@ def test_every_test_image_is_counted_once(monkeypatch):
     )
     monkeypatch.setattr(blocks, "trained", still)
     task = images("digits", 8, "pixels", 0)
-    row = pixels.measured("min_gru", jax.random.key(0), task=task, num_steps=1, batch=2)
+    row = pixels.measured("min_gru", jax.random.key(0), splits=task.splits, num_steps=1, batch=2)
     np.testing.assert_allclose(row["accuracy"], np.mean(task.splits.test.labels == 0), rtol=1e-6)
 
 
@@ -132,7 +132,7 @@ def test_every_test_image_is_counted_once(monkeypatch):
 @pytest.mark.long
 def test_cells_read_rows_of_digits(name):
     task = images("digits", 8, "rows", 0)
-    row = pixels.measured(name, jax.random.key(0), task=task, num_steps=150, batch=50)
+    row = pixels.measured(name, jax.random.key(0), splits=task.splits, num_steps=150, batch=50)
     assert row["accuracy"] > 0.6
 
 
