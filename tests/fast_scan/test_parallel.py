@@ -140,11 +140,11 @@ def test_damped_steps_end_where_the_loop_does(name):
 
 @pytest.mark.long
 def test_damping_reaches_the_end_where_newton_goes_astray():
-    """A GRU whose recurrent weights are three times the usual ones, over 1,000 steps."""
+    """A GRU whose recurrent weights are three times the usual ones, over 300 steps."""
     cell = CELLS["gru"](16)
     params = cell.init(jax.random.key(0), 8)
     params = {n: 3 * a if n == "u" else a for n, a in params.items()}
-    xs = jax.random.normal(jax.random.key(1), (1000, 1, 8))
+    xs = jax.random.normal(jax.random.key(1), (300, 1, 8))
     state = cell.initial_state((1,))
     expected = unroll(cell, params, xs, state)[1]
     fell, counts = {}, {}
@@ -152,8 +152,8 @@ def test_damping_reaches_the_end_where_newton_goes_astray():
         _, ys, report = scan_with_report(cell.step, params, state, xs, parallel=way, batch_axes=1)
         np.testing.assert_allclose(ys, expected, atol=1e-4)
         fell[way], counts[way] = bool(report.fell_back[0]), int(report.iterations[0])
-    assert fell["newton"] >= fell["damped"]
-    assert counts["damped"] <= counts["newton"]
+    assert fell == {"newton": True, "damped": False}
+    assert counts["damped"] < counts["newton"]
 
 
 @pytest.mark.parametrize("size", [16, long_only(80)])  # by the full derivative, and by its diagonal
