@@ -33,7 +33,7 @@ def measured(
 
     params, losses = blocks.trained(
         cell,
-        blocks.init(init_key, cell, LAYERS, train.xs.shape[-1], CLASSES),
+        blocks.init(init_key, cell, LAYERS, train.xs.shape[-1] + 1, CLASSES),
         draw,
         train_key,
         num_steps,
@@ -54,9 +54,13 @@ def measured(
 
 
 def episode_of(split: Split) -> Episode:
-    """Images as sequences in which only the answer at the last pixel counts."""
+    """Images as sequences in which only the answer at the last pixel counts.
+
+    A 1 stands beside each pixel: the first layer's norm would leave nothing of a number but its sign.
+    """
     num_steps = split.xs.shape[1]
+    xs = jnp.concatenate([split.xs, jnp.ones((*split.xs.shape[:2], 1))], axis=-1)
     shape = (num_steps, len(split.labels))
     last = jnp.arange(num_steps)[:, None] == num_steps - 1
     weights = jnp.broadcast_to(last, shape).astype(jnp.float32)
-    return Episode(jnp.swapaxes(split.xs, 0, 1), jnp.broadcast_to(split.labels, shape), weights)
+    return Episode(jnp.swapaxes(xs, 0, 1), jnp.broadcast_to(split.labels, shape), weights)

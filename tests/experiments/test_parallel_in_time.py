@@ -110,9 +110,23 @@ def test_generation_says_what_a_state_is():
 def test_an_image_is_asked_for_at_its_last_pixel():
     xs = jax.random.normal(jax.random.key(0), (3, 5, 1))
     episode = pixels.episode_of(Split(xs, jnp.array([4, 1, 7])))
-    np.testing.assert_array_equal(episode.inputs, xs.swapaxes(0, 1))
+    np.testing.assert_array_equal(episode.inputs[..., :1], xs.swapaxes(0, 1))
     np.testing.assert_array_equal(episode.targets[-1], [4, 1, 7])
     np.testing.assert_array_equal(episode.weights, np.repeat([[0], [0], [0], [0], [1]], 3, axis=1))
+
+
+def test_the_first_layer_sees_how_bright_a_pixel_is_and_mamba_answers_at_a_black_one():
+    cell = CELLS["mamba"](4)
+    params = blocks.init(jax.random.key(0), cell, 1, 2, 10)
+
+    def last(first, final):
+        xs = jnp.array([first, 0.3, final]).reshape(1, 3, 1)
+        episode = pixels.episode_of(Split(xs, jnp.array([0])))
+        return blocks.logits_of(cell, params, episode.inputs)[-1, 0]
+
+    dark, bright, other_end = last(0.2, 0.0), last(0.9, 0.0), last(0.2, 0.5)
+    assert np.abs(dark - bright).max() > 1e-5
+    assert np.abs(dark - other_end).max() > 1e-3
 
 
 def test_every_test_image_is_counted_once(monkeypatch):
