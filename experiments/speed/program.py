@@ -24,12 +24,9 @@ import dataclasses
 import datetime
 import importlib.metadata
 import importlib.util
-import json
 import os
 import platform
 import re
-import subprocess
-import sys
 import time
 from pathlib import Path
 from typing import Any, NamedTuple
@@ -37,7 +34,8 @@ from typing import Any, NamedTuple
 import numpy as np
 
 from experiments.common import cli
-from experiments.speed.peers import ENVIRONMENTS, PEERS
+from experiments.speed.peers import PEERS
+from experiments.speed.processes import Child, Children
 from experiments.speed.report import report, show
 from experiments.speed.thresholds import OTHERS as THRESHOLDS
 from experiments.speed.training import PARTS, UPDATES
@@ -45,10 +43,7 @@ from experiments.speed.work import Case, cores
 from seqjax.cells import CELLS
 from seqjax.errors import InputError, RunError, check_positive, check_rate, shown
 from seqjax.files.json import write_json
-from seqjax.files.writing import open_to_append
 from seqjax.runs.workdir import open_workdir
-
-ROOT = Path(__file__).parents[2]
 
 
 class Suite(NamedTuple):
@@ -167,74 +162,6 @@ def plan(config: Config) -> list[tuple[Case, list[str]]]:
                 for kind in ("stream",) if stream else kinds:
                     cases.append((Case(suite, cell, kind, *shape), peers))
     return cases
-
-
-# ---------------------------------------------------------------- one process for each peer
-
-
-class Child:
-    """The parent's end of `serve`."""
-
-    def __init__(self, peer: str, log: Path, reuse_memory: bool):
-        self._log = log
-        env = {"JAX_PLATFORMS": "cpu", "JAX_ENABLE_COMPILATION_CACHE": "0"}
-        with open_to_append(log) as stderr:
-            self._process = subprocess.Popen(
-                [
-                    sys.executable,
-                    "-c",
-                    "from experiments.speed import peers;"
-                    f" peers.serve({peer!r}, reuse_memory={reuse_memory})",
-                ],
-                cwd=ROOT,
-                env=os.environ | env | ENVIRONMENTS.get(peer, {}),
-                stdin=subprocess.PIPE,
-                stdout=subprocess.PIPE,
-                stderr=stderr,
-                text=True,
-                start_new_session=True,  # Ctrl-C is the parent's
-            )
-
-    def ask(self, request: str, argument: Any) -> dict[str, Any]:
-        """Sends a request and waits for the reply, without using the processor meanwhile."""
-        try:
-            print(json.dumps([request, argument]), file=self._process.stdin, flush=True)
-            return json.loads(self._process.stdout.readline())  # type: ignore[union-attr]
-        except (BrokenPipeError, json.JSONDecodeError):  # the process has ended
-            return {"skipped": f"ended with code {self._process.wait()}; see {self._log}"}
-
-    def close(self) -> None:
-        """Stops the process and removes its log if that is empty."""
-        self._process.kill()
-        self._process.communicate()
-        if not self._log.stat().st_size:
-            self._log.unlink()
-
-
-# ---------------------------------------------------------------- measuring
-
-
-class Children:
-    """The processes of the installed peers, started again where memory is to be reused or no more."""
-
-    def __init__(self, peers: list[str], workdir: Path):
-        self._peers, self._workdir = peers, workdir
-        self._reuse: bool | None = None
-        self._children: dict[str, Child] = {}
-
-    def of(self, peers: list[str], reuse_memory: bool) -> dict[str, Child]:
-        """The processes of some peers; a process reuses memory for good or never."""
-        if reuse_memory != self._reuse:
-            self.close()
-            self._reuse = reuse_memory
-            for peer in self._peers:
-                self._children[peer] = Child(peer, self._workdir / f"{peer}.log", reuse_memory)
-        return {peer: self._children[peer] for peer in peers if peer in self._children}
-
-    def close(self) -> None:
-        """Stops all processes."""
-        while self._children:
-            self._children.popitem()[1].close()
 
 
 def run(config: Config) -> dict[str, Any]:

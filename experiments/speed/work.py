@@ -30,6 +30,14 @@ class Unsupported(Exception):
     """The peer has no such layer, or cannot run this shape."""
 
 
+def pick(case: Case, lstm: Any, gru: Any, rnn: Any = None) -> Any:
+    """The library's class for the case's cell."""
+    kind = {"lstm": lstm, "gru": gru, "rnn": rnn}.get(case.cell)
+    if kind is None:
+        raise Unsupported(f"no {case.cell}")
+    return kind
+
+
 def temp_bytes(function: Any, *inputs: Any) -> dict[str, int | None]:
     """The bytes that the compiled function allocates beside its inputs and outputs."""
     analysis = function.lower(*inputs).compile().memory_analysis()

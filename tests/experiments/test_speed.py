@@ -17,6 +17,7 @@ import pytest
 from experiments.speed import (
     peers as speed_peers,
 )
+from experiments.speed import processes
 from experiments.speed import (
     products as speed_products,
 )
@@ -31,6 +32,7 @@ from experiments.speed import (
 )
 from experiments.speed.thresholds import OTHERS
 from experiments.speed.training import PARTS
+from experiments.speed.work import Case, Unsupported
 from seqjax import InputError, unroll
 from seqjax.cells import CELLS
 from tests.support.tiers import long_only
@@ -46,12 +48,13 @@ OUTPUTS = """
 import json, math, sys
 import jax
 from experiments.speed import peers as speed_peers
+from experiments.speed.work import Case, Unsupported
 shapes = {}
 for peer, *case in json.load(sys.stdin):
-    case = speed_peers.Case(*case)
+    case = Case(*case)
     try:
         outputs = speed_peers.build(peer, case).call()
-    except speed_peers.Unsupported as reason:
+    except Unsupported as reason:
         outputs = str(reason)
     if case.kind == "train":
         value, (params, xs) = outputs
@@ -142,7 +145,7 @@ def test_every_installed_peer_computes_what_it_should():
     environment["XLA_FLAGS"] += " --xla_backend_optimization_level=0"  # compiles faster
     done = subprocess.run(
         [sys.executable, "-c", OUTPUTS],
-        cwd=speed.ROOT,
+        cwd=processes.ROOT,
         env=os.environ | environment,
         input=json.dumps(cases),
         capture_output=True,
@@ -173,7 +176,7 @@ def test_growth_is_fitted_and_drawn(tmp_path):
     rows = []
     shapes = [(4, t, 8) for t in (10, 20, 80)] + [(16, 5, h) for h in (8, 16, 32)]
     for batch, steps, size in shapes:
-        case = speed_peers.Case("growth", "lstm", "train", batch, steps, size, size, 1)
+        case = Case("growth", "lstm", "train", batch, steps, size, size, 1)
         times = {"plain": 3e-3 * steps * size**2, "seqjax": 1e-3 * steps * size}
         figures = {peer: {"median_ms": ms, "min_ms": ms} for peer, ms in times.items()}
         ratios = {"plain": times["plain"] / times["seqjax"]}
@@ -287,7 +290,7 @@ def test_bad_flags_are_refused_in_one_sentence(fields, words):
 def test_growth_has_processes_that_reuse_memory(tmp_path, monkeypatch, flag):
     started = []
 
-    class Idle(speed.Child):
+    class Idle(processes.Child):
         def __init__(self, peer, log, reuse_memory):
             started.append((peer, reuse_memory))
 
@@ -297,7 +300,7 @@ def test_growth_has_processes_that_reuse_memory(tmp_path, monkeypatch, flag):
         def close(self):
             started.append("closed")
 
-    monkeypatch.setattr(speed, "Child", Idle)
+    monkeypatch.setattr(processes, "Child", Idle)
     for name, suite in speed.SUITES.items():
         shapes = "1x1x4x4x1" if name == "generation" else "2x3x4x4x1,2x5x4x4x1"
         monkeypatch.setitem(speed.SUITES, name, suite._replace(shapes=shapes, cells=("lstm",)))
@@ -325,7 +328,7 @@ def test_plan_takes_the_peers_it_is_told():
 
 @pytest.mark.parametrize("name", ["turned_never", *map(long_only, sorted(OTHERS))])
 def test_other_constants_change_no_value(monkeypatch, name):
-    case = speed_peers.Case("thresholds", "lstm", "train", 8, 40, 16, 16, 1)
+    case = Case("thresholds", "lstm", "train", 8, 40, 16, 16, 1)
     value, grads = speed_peers.build("seqjax", case).call()
     for module, constant, _ in OTHERS[name]:
         monkeypatch.setattr(module, constant, getattr(module, constant))  # put back at the end
@@ -338,22 +341,22 @@ def test_other_constants_change_no_value(monkeypatch, name):
 def test_both_trainings_run():
     """Ten updates each, of characters at random: the loss of one that guesses, and finite."""
     pytest.importorskip("torch")
-    case = speed_peers.Case("training", "lstm", "update", 4, 5, 7, 8, 2)
+    case = Case("training", "lstm", "update", 4, 5, 7, 8, 2)
     metrics = speed_peers.build("seqjax", case).call()
     losses = speed_peers.build("torch", case).call()
     assert len(losses) == 10
     for loss in (float(metrics.values["loss"]), float(np.mean(losses))):
         assert 0.7 * np.log(7) < loss < 1.5 * np.log(7)
-    with pytest.raises(speed_peers.Unsupported, match="torch has no such layer"):
+    with pytest.raises(Unsupported, match="torch has no such layer"):
         speed_peers.build("torch", case._replace(cell="mamba"))
 
 
 def test_both_beam_searches_find_the_same():
     pytest.importorskip("torch")
-    case = speed_peers.Case("beam", "lstm", "beam", 3, 6, 12, 8, 1)
+    case = Case("beam", "lstm", "beam", 3, 6, 12, 8, 1)
     tokens, log_probs = speed_peers.build("seqjax", case).call()
     theirs = speed_peers.build("torch", case).call()
     assert np.array_equal(tokens, theirs[0].numpy())
     np.testing.assert_allclose(log_probs, theirs[1].numpy(), rtol=1e-4)
-    with pytest.raises(speed_peers.Unsupported, match="one layer of an LSTM"):
+    with pytest.raises(Unsupported, match="one layer of an LSTM"):
         speed_peers.build("seqjax", case._replace(layers=2))
