@@ -6,8 +6,8 @@ from typing import Any
 import jax
 import jax.numpy as jnp
 
+from experiments.common.sequential_images import Split, Splits
 from experiments.parallel_in_time import blocks
-from experiments.pixels.tasks import Split, Splits
 from seqjax.cells import CELLS
 from seqjax.tasks.episode import Episode
 from seqjax.types import Array

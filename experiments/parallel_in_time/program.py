@@ -22,7 +22,7 @@ import dataclasses
 from functools import partial
 from typing import Any
 
-from experiments.common import cli
+from experiments.common import cli, sequential_images
 from experiments.common.flag_lists import whole_numbers
 from experiments.common.study_run import StudyRun, open_study
 from experiments.parallel_in_time import (
@@ -34,7 +34,6 @@ from experiments.parallel_in_time import (
     report,
     speed,
 )
-from experiments.pixels.tasks import images
 from seqjax.cells import CELLS
 from seqjax.errors import InputError, check_positive
 from seqjax.runs.study import Unit
@@ -188,8 +187,7 @@ def generation_units(config: Config, lengths: tuple[int, ...]) -> dict[str, Unit
 
 def pixels_units(config: Config, lengths: tuple[int, ...]) -> dict[str, Unit]:
     del lengths
-    splits = images(config.image_data, config.image_size, "pixels", config.seed).splits
-    assert splits is not None  # strings alone have none
+    splits = sequential_images.load(config.image_data, config.image_size, "pixels", config.seed)
     if config.image_batch > len(splits.train.labels):
         most = len(splits.train.labels)
         raise InputError(f"--image_batch must be at most {most}, the number of images.")

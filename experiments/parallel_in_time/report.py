@@ -5,7 +5,7 @@ from typing import Any
 from experiments.common import plots, tables
 from experiments.common.study_run import StudyRun
 from experiments.parallel_in_time import parity
-from seqjax.fast_scan.parallel import MOST_ITERATIONS
+from seqjax.fast_scan.newton import MOST_ITERATIONS
 
 
 def newton_table(rows: dict[str, dict[str, Any]]) -> str:

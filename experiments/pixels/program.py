@@ -28,9 +28,10 @@ import numpy as np
 
 from experiments.common import cli, plots, tables
 from experiments.common.intervals import interval
+from experiments.common.sequential_images import ORDERS
 from experiments.common.study_run import StudyRun, open_study
 from experiments.pixels.networks import NETWORKS, make_layer
-from experiments.pixels.tasks import ORDERS, Task, copy, images
+from experiments.pixels.tasks import Task, copy, images
 from experiments.pixels.training import Way, trained
 from seqjax.devices.mesh import use_cpu_devices
 from seqjax.errors import InputError, check_positive, check_rate

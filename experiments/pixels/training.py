@@ -9,8 +9,9 @@ import numpy as np
 import optax
 from jax import lax
 
+from experiments.common.sequential_images import Split, Splits
 from experiments.pixels.networks import Layer
-from experiments.pixels.tasks import Split, Splits, Task, key_of
+from experiments.pixels.tasks import Task, key_of
 from seqjax import init as initializers
 from seqjax.devices.mesh import batch_mesh
 from seqjax.losses import next_token_losses

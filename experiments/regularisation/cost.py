@@ -17,7 +17,6 @@ import jax
 import jax.numpy as jnp
 
 from experiments.common.tables import table
-from experiments.speed.work import cores
 from seqjax import (
     candidate_dropout,
     lstm,
@@ -28,6 +27,7 @@ from seqjax import (
     zoneout,
 )
 from seqjax.cells.layer_norm import lstm_layer_norm
+from seqjax.search.engines import cores
 from seqjax.types import Array, Cell, Params
 
 ROWS, STEPS, SIZE = 32, 128, 128
@@ -89,7 +89,7 @@ def main() -> None:
 
         from experiments.regularisation import torch_cost
 
-        torch.set_num_threads(cores())
+        torch.set_num_threads(len(cores()))
         print("\nin torch, its own layer, and loops where that takes no noise")
         print(timed(torch_cost.gradients(SIZE, (STEPS, ROWS, SIZE)), TORCH_CALLS))
 

@@ -6,6 +6,7 @@ import numpy as np
 import pytest
 from jax import lax
 
+from experiments.common.sequential_images import Split, load
 from experiments.parallel_in_time import (
     Config,
     blocks,
@@ -18,7 +19,6 @@ from experiments.parallel_in_time import (
     speed,
 )
 from experiments.parallel_in_time.counts import counts_of
-from experiments.pixels.tasks import Split, images
 from seqjax import CELLS, InputError
 from seqjax.tasks.parity import running_parity
 from tests.support.tiers import long_only
@@ -137,16 +137,16 @@ def test_every_test_image_is_counted_once(monkeypatch):
         jnp.zeros(1),
     )
     monkeypatch.setattr(blocks, "trained", still)
-    task = images("digits", 8, "pixels", 0)
-    row = pixels.measured("min_gru", jax.random.key(0), splits=task.splits, num_steps=1, batch=2)
-    np.testing.assert_allclose(row["accuracy"], np.mean(task.splits.test.labels == 0), rtol=1e-6)
+    splits = load("digits", 8, "pixels", 0)
+    row = pixels.measured("min_gru", jax.random.key(0), splits=splits, num_steps=1, batch=2)
+    np.testing.assert_allclose(row["accuracy"], np.mean(splits.test.labels == 0), rtol=1e-6)
 
 
 @pytest.mark.parametrize("name", ["lru", "mamba", "mlstm"])
 @pytest.mark.long
 def test_cells_read_rows_of_digits(name):
-    task = images("digits", 8, "rows", 0)
-    row = pixels.measured(name, jax.random.key(0), splits=task.splits, num_steps=150, batch=50)
+    splits = load("digits", 8, "rows", 0)
+    row = pixels.measured(name, jax.random.key(0), splits=splits, num_steps=150, batch=50)
     assert row["accuracy"] > 0.6
 
 

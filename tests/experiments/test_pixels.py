@@ -5,9 +5,10 @@ import jax.numpy as jnp
 import numpy as np
 import pytest
 
+from experiments.common.sequential_images import in_order
 from experiments.pixels import Config, run
 from experiments.pixels.networks import NETWORKS, make_layer
-from experiments.pixels.tasks import copy, images, in_order
+from experiments.pixels.tasks import copy, images
 from experiments.pixels.training import Way, on_images, trained
 from seqjax import InputError
 from tests.data.test_idx import write
