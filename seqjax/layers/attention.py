@@ -89,8 +89,10 @@ class Attention(nnx.Module):
             params["query"] = nnx.Param(draw(rngs.params(), (query_size, size)))
             params["score"] = nnx.Param(draw(rngs.params(), (size, 1))[:, 0])
         self.params = nnx.data(params)
-        keys = nnx.Linear(memory_size, size, use_bias=score == "additive", rngs=rngs)
-        self.keys = None if score == "dot" else keys
+        if score == "dot":
+            self.keys = None
+        else:
+            self.keys = nnx.Linear(memory_size, size, use_bias=score == "additive", rngs=rngs)
 
     def memory(self, values: Array, lengths: Array | None = None) -> Memory:
         """The memory `values [B, S, M]`, of which each row has `lengths [B]` places; None for all.

@@ -92,3 +92,11 @@ def test_what_it_refuses():
         Attention("sum", 3, 3, rngs=nnx.Rngs(0))
     with pytest.raises(InputError, match="vectors of one size, got queries of 3 and a memory of 6"):
         Attention("dot", 3, 6, rngs=nnx.Rngs(0))
+
+
+def test_a_dot_product_draws_nothing():
+    rngs = nnx.Rngs(0)
+    Attention("dot", 4, 4, rngs=rngs)
+    np.testing.assert_array_equal(
+        jax.random.key_data(rngs.params()), jax.random.key_data(nnx.Rngs(0).params())
+    )
