@@ -25,8 +25,8 @@ state carried on, plain descent on the mean loss of the characters that count, c
 on those characters of a fresh stream. Unlike the paper: one layer of 100 units for all networks (there 1
 to 4 layers, 250,000 or a million weights); numbers of at most 4 digits (there 8; --max_digits); a
 fixed count of updates at a constant rate, where there the best of hundreds of settings was trained
-until it stopped improving and its rate then halved (--patience does that, by other data than is reported). All accuracies are therefore lower than the
-published ones; what can be compared is the order. Weights start as U(-1/√H, 1/√H), the middle of the
+until it stopped improving and its rate then halved (--patience does that, judged by other data than is
+reported). All accuracies are therefore lower than the published ones; what can be compared is the order. Weights start as U(-1/√H, 1/√H), the middle of the
 paper's grid; inputs are one-hot, which an LSTM's and a GRU's own kernel embeds.
 """
 

@@ -54,18 +54,18 @@ def train(
     carry = jax.tree.map(lambda a: jnp.broadcast_to(a, (len(labels), *a.shape)), carry)
     if network == "LSTM":
         carry[0][0]["b"] = first_biases(labels, task.length, setting.hidden, bias_keys)
-    # What decides about the rate is not what is reported.
-    held_out = draw_tests(jax.vmap(partial(jax.random.fold_in, data=1))(test_keys))
+    judged = [tests]
+    if setting.patience:  # what decides about the rate is not what is reported
+        judged.append(draw_tests(jax.vmap(partial(jax.random.fold_in, data=1))(test_keys)))
     every = setting.updates // setting.checks
     schedule = begin(rate, (len(labels), setting.seeds))
     curve, updates = [], np.zeros(schedule.rate.shape, int)
     for check in range(setting.checks):
         updates += every * (schedule.rate > 0)
         episodes = draw(jax.vmap(partial(jax.random.fold_in, data=check))(data_keys))
-        carry, scores = advance(carry, jnp.asarray(schedule.rate), episodes, (tests, held_out))
-        scores, held_out_scores = (np.asarray(a, np.float64) for a in scores)
-        curve.append(scores.tolist())
-        schedule = after_check(schedule, held_out_scores, setting.patience)
+        carry, scores = advance(carry, jnp.asarray(schedule.rate), episodes, judged)
+        curve.append(np.asarray(scores[0], np.float64).tolist())
+        schedule = after_check(schedule, np.asarray(scores[-1]), setting.patience)
         if not np.any(schedule.rate):
             break
     return {
@@ -154,19 +154,19 @@ def programs(setting: Setting, task: Task, network: str) -> tuple[Callable, Call
         return (params, moments, state), None
 
     def advance(
-        rate: Array, carry: tuple, episodes: Episode, tests: tuple[Episode, ...]
-    ) -> tuple[tuple, tuple[Array, ...]]:
+        rate: Array, carry: tuple, episodes: Episode, tests: list[Episode]
+    ) -> tuple[tuple, list[Array]]:
         carry, _ = lax.scan(partial(update, rate), carry, episodes)
         answered = [answer(cell, task, carry[0], None, test)[1] for test in tests]
-        return carry, tuple(map(partial(score_of, task), answered, tests))
+        return carry, list(map(partial(score_of, task), answered, tests))
 
     # Small networks, the toys', train their seeds as one batch; larger ones are faster one by one.
     over_seeds = _one_by_one if task.carried else jax.vmap
 
     @jax.jit
     def advance_all(
-        carry: tuple, rate: Array, episodes: Episode, tests: tuple[Episode, ...]
-    ) -> tuple[tuple, tuple[Array, ...]]:
+        carry: tuple, rate: Array, episodes: Episode, tests: list[Episode]
+    ) -> tuple[tuple, list[Array]]:
         seeds: Callable = over_seeds(advance)
         return lax.map(lambda one: seeds(*one, episodes, tests), (rate, carry))
 

@@ -14,8 +14,8 @@ the device at hand, and work and depth of the compiled program; (3) the share of
 copying, at about equal parameters (published, from memory, with 4,096 steps and 16 symbols: minGRU 99.5, minLSTM 96.0;
 here shorter strings); (4) running parity, trained on 40 bits and tested on 256 (Beck et al., 2024: sLSTM yes, mLSTM
 no); (5) tokens a second in generation against the number of tokens; (6) images read pixel by pixel, at about
-equal parameters: scikit-learn's digits, or with --image_data=PATH/mnist those of MNIST. Parts are chosen by --parts; the first took 7
-minutes of one core. A killed run goes on with --resume --workdir=RUN.
+equal parameters: scikit-learn's digits, or with --image_data=PATH/mnist those of MNIST. Parts are chosen by
+--parts; the first took 7 minutes of one core. A killed run goes on with --resume --workdir=RUN.
 """
 
 import dataclasses

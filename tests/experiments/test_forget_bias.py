@@ -101,7 +101,7 @@ def test_the_state_of_a_stream_goes_on_from_window_to_window():
     np.testing.assert_array_equal(shown[:, 1:], episodes.targets.reshape(2, 20, 3)[:, :-1])
     start, advance = training.programs(STREAM, task, "LSTM")
     carry = jax.tree.map(lambda a: a[None], start(keys))
-    tests = (draw_tests(keys),)
+    tests = [draw_tests(keys)]
     (params, _, state), (scores,) = advance(carry, jnp.zeros((1, 2)), episodes, tests)
     assert scores.shape == (1, 2)
     cell = make_cell("LSTM", 6)
