@@ -82,10 +82,9 @@ def command(saved: dict[str, Any], where: str, workdir: Path) -> list[str]:
 
 
 def compare(before: Any, now: Any, name: str = "") -> list[Difference]:
-    """All leaves in which two JSON values differ."""
+    """All leaves in which two JSON values differ; what the first does not name cannot."""
     if isinstance(before, dict) and isinstance(now, dict):
-        keys = [*before, *(k for k in now if k not in before)]
-        pairs = [(k, before.get(k), now.get(k)) for k in keys]
+        pairs = [(k, v, now.get(k)) for k, v in before.items()]
     elif isinstance(before, list) and isinstance(now, list) and len(before) == len(now):
         pairs = [(str(i), a, b) for i, (a, b) in enumerate(zip(before, now, strict=True))]
     else:

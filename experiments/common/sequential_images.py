@@ -89,7 +89,7 @@ def _shrink(pixels: np.ndarray, size: int) -> np.ndarray:
     count, height, width = pixels.shape
     if height != width or height % size:
         raise InputError(
-            f"--size must divide the images' height and width, which are {height} and {width}; got {size}."
+            f"images of {height} x {width} cannot be made {size} x {size}: give a size that divides both."
         )
     side = height // size
     parts = pixels.reshape(count, size, side, size, side).astype(np.float32)

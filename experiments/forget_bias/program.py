@@ -43,6 +43,7 @@ from experiments.common.engines import EngineConfig
 from experiments.common.study_run import open_study
 from experiments.forget_bias.memory import retained
 from experiments.forget_bias.report import report
+from experiments.forget_bias.schedule import HALVINGS
 from experiments.forget_bias.tasks import CHRONO, OTHERS, Task, tasks
 from experiments.forget_bias.training import Setting, train
 from seqjax.errors import InputError, check_positive, check_rate
@@ -84,11 +85,11 @@ class Config(EngineConfig):
     max_digits: int = cli.option(4, "most digits of a number in --study=arithmetic, 1 to 9")
     hidden_size: int = cli.option(0, f"units of a network; {OWN}")
     updates: int = cli.option(0, f"updates of each network; {OWN}")
-    checks: int = cli.option(0, f"tests of each network, evenly spaced; {OWN}")
+    checks: int = cli.option(0, f"most tests of each network, as many as divide its updates; {OWN}")
     patience: int = cli.option(
         0,
-        "checks without a better score on other data after which the rate is halved, before each of 4 more;"
-        " 0 for a constant rate",
+        "tests without a better score on other data after which the rate is halved, before each of"
+        f" {HALVINGS} more; 0 for a constant rate",
     )
     seeds: int = cli.option(0, f"networks to train for each bias and rate; {OWN}")
     seed: int = cli.option(0, "seed of the weights and the data")
@@ -99,8 +100,12 @@ class Config(EngineConfig):
         super().__post_init__()
         for name in ("length", "hidden_size", "updates", "checks", "patience", "seeds"):
             if getattr(self, name):
-                check_positive(f"--{name}", getattr(self, name))
+                check_positive(f"--{name}", getattr(self, name), at_most=10**7)
         check_positive("--max_digits", self.max_digits, 9)
+        if self.patience >= (checks := self.setting().checks):
+            raise InputError(
+                f"--patience must be below the number of tests, which is {checks}, got {self.patience}."
+            )
         self.bias_labels(), self.others(), self.learning_rates(), self.tasks()
         if CHRONO in self.bias_labels() and self.steps() < 3:
             raise InputError(
@@ -116,11 +121,11 @@ class Config(EngineConfig):
     def setting(self) -> Setting:
         """The study's own with what the flags change, and as many tests as divide the updates."""
         own = STUDIES[self.study].setting
-        updates = self.updates or own.updates
+        updates, most = self.updates or own.updates, self.checks or own.checks
         return own._replace(
             hidden=self.hidden_size or own.hidden,
             updates=updates,
-            checks=max(n for n in range(1, (self.checks or own.checks) + 1) if updates % n == 0),
+            checks=max(n for n in range(1, min(most, updates) + 1) if updates % n == 0),
             patience=self.patience,
             seeds=self.seeds or own.seeds,
         )
@@ -203,7 +208,10 @@ def run(config: Config) -> dict[str, Any]:
         memory = retained(setting, first, config.bias_labels(), jax.random.key(config.seed))
         steps = f", T = {config.steps()}" if config.study in ("toys", "copying") else ""
         text = report(study.workdir, rows, memory, steps)
-        text += f"\n\n{setting.updates:,} updates, {setting.hidden} units, {setting.seeds} seeds"
+        most = "at most " * bool(setting.patience)
+        text += (
+            f"\n\n{most}{setting.updates:,} updates, {setting.hidden} units, {setting.seeds} seeds"
+        )
         results = {"units": rows, "memory": memory}
         study.finish(results, text)
     return results

@@ -34,4 +34,4 @@ def after_check(now: Schedule, scores: np.ndarray, patience: int) -> Schedule:
     halving = (now.halvings > 0) | (since >= patience)
     halvings = now.halvings + halving
     rate = np.where(halvings > HALVINGS, 0, now.rate * np.where(halving, 0.5, 1)).astype(np.float32)
-    return Schedule(rate, np.maximum(now.best, scores), since, halvings)
+    return Schedule(rate, np.fmax(now.best, scores), since, halvings)

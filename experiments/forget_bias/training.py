@@ -56,7 +56,8 @@ def train(
         carry[0][0]["b"] = first_biases(labels, task.length, setting.hidden, bias_keys)
     judged = [tests]
     if setting.patience:  # what decides about the rate is not what is reported
-        judged.append(draw_tests(jax.vmap(partial(jax.random.fold_in, data=1))(test_keys)))
+        held_out = jax.vmap(partial(jax.random.fold_in, data=setting.checks))(data_keys)
+        judged.append(draw_tests(held_out))
     every = setting.updates // setting.checks
     schedule = begin(rate, (len(labels), setting.seeds))
     curve, updates = [], np.zeros(schedule.rate.shape, int)
@@ -150,7 +151,8 @@ def programs(setting: Setting, task: Task, network: str) -> tuple[Callable, Call
 
         gradient, state = jax.grad(loss, has_aux=True)(params)
         change, moments = rule.update(gradient, moments)
-        params = jax.tree.map(lambda p, d: p - rate * d, params, change)
+        # Where training is over, whatever the gradient is, NaN included.
+        params = jax.tree.map(lambda p, d: jnp.where(rate > 0, p - rate * d, p), params, change)
         return (params, moments, state), None
 
     def advance(

@@ -33,6 +33,7 @@ LETTERS = {name: name.removeprefix("lstm_").upper() for name in PUBLISHED} | {"l
 VANILLA = "lstm_peephole"
 P = 0.05
 COMPARISONS = len(PUBLISHED) - 1  # of all variants with V
+POWER = 0.8
 SHARE, AT_LEAST = 0.1, 5  # the best tenth by validation has at least 5 trials
 HYPER = ("learning_rate", "hidden_size", "noise", "momentum")
 NUMBERS = (*HYPER, "parameters", "epochs", "best_epoch")
@@ -90,8 +91,11 @@ def _as_float(value: Any) -> float:
 def best_tenth(rows: Rows) -> Rows:
     """The best tenth by validation, out of the trials with finite scores."""
     learned = [row for row in rows if math.isfinite(row["valid"]) and math.isfinite(row["test"])]
-    count = max(AT_LEAST, math.ceil(SHARE * len(rows)))
-    return sorted(learned, key=lambda row: row["valid"])[:count]
+    return sorted(learned, key=lambda row: row["valid"])[: _size_of_best(len(rows))]
+
+
+def _size_of_best(trials: int) -> int:
+    return max(AT_LEAST, math.ceil(SHARE * trials))
 
 
 def luck(rows: Rows, resamples: int = 1000) -> float:
@@ -116,15 +120,16 @@ def away(rows: Rows, vanilla: Rows) -> float | None:
 
 
 def trials_needed(rows: Rows, distance: float | None) -> int | None:
-    """About how many trials of each variant would tell a difference of this size apart from luck.
+    """About how many trials of each variant would tell a difference of this size apart, with a chance of POWER.
 
-    Luck falls with the root of the trials, and with eight comparisons at P together a difference has to be
-    2.73 standard deviations (Bonferroni). None where there is no difference to be told.
+    Luck falls with the root of the number of trials in the best tenth, which are AT_LEAST however few there are
+    in all. With eight comparisons at P together a difference has to be 2.73 standard deviations (Bonferroni).
+    None where there is no difference to be told.
     """
     if not distance:
         return None
-    wanted = float(stats.norm.ppf(1 - P / COMPARISONS / 2))
-    return math.ceil(len(rows) * (wanted / distance) ** 2)
+    wanted = float(stats.norm.ppf(1 - P / COMPARISONS / 2) + stats.norm.ppf(POWER))
+    return math.ceil(_size_of_best(len(rows)) / SHARE * (wanted / distance) ** 2)
 
 
 def compare(rows: Rows, vanilla: Rows) -> float | None:
@@ -249,8 +254,8 @@ def table(results: dict[str, Any]) -> str:
             f"test, {task.get('unit', '')}; best: of all trials by validation; best tenth: the best"
             f" {SHARE:.0%} by validation, at least {AT_LEAST}; luck: std of its mean if the search is"
             " drawn again (bootstrap); p: Welch's t-test of the best tenths against V; away: from V, in"
-            " lucks of both together; needs: about the trials of each at which that would be beyond luck,"
-            " eight comparisons corrected for",
+            " standard deviations by luck of the difference; needs: about the trials of each that would tell"
+            f" such a difference apart with a chance of {POWER:.0%}, corrected for eight comparisons",
             aligned(head, body),
             *level_lines(task, published),
             *share_lines(results),

@@ -1,4 +1,4 @@
-"""The network of parts 3 and 4: recurrent layers of any cell in residual blocks, all of about one size.
+"""The network of parts 3, 4 and 6: recurrent layers of any cell in residual blocks, all of about one size.
 
 Each layer is `x + W_out cell(norm(x))`, as the blocks of the models that the tasks are from.
 """
@@ -64,9 +64,12 @@ def trained(
     return descend(loss_of, params, optimizer, key, num_steps)
 
 
+_logits_of = jax.jit(logits_of, static_argnums=0)
+
+
 def right_of(cell: Cell, params: Params, episode: Episode) -> Array:
     """Whether each answer is right, `[T, B]`; False where none counts."""
-    logits = jax.jit(lambda params, xs: logits_of(cell, params, xs))(params, episode.inputs)
+    logits = _logits_of(cell, params, episode.inputs)
     return (logits.argmax(-1) == episode.targets) & (episode.weights > 0)
 
 

@@ -35,7 +35,7 @@ from experiments.parallel_in_time import (
     speed,
 )
 from seqjax.cells import CELLS
-from seqjax.errors import InputError, check_positive
+from seqjax.errors import check_positive
 from seqjax.runs.study import Unit
 from seqjax.types import Array
 
@@ -188,9 +188,7 @@ def generation_units(config: Config, lengths: tuple[int, ...]) -> dict[str, Unit
 def pixels_units(config: Config, lengths: tuple[int, ...]) -> dict[str, Unit]:
     del lengths
     splits = sequential_images.load(config.image_data, config.image_size, "pixels", config.seed)
-    if config.image_batch > len(splits.train.labels):
-        most = len(splits.train.labels)
-        raise InputError(f"--image_batch must be at most {most}, the number of images.")
+    check_positive("--image_batch", config.image_batch, at_most=len(splits.train.labels))
     how = {"num_steps": config.image_steps, "batch": config.image_batch}
 
     def unit(name: str, key: Array) -> dict[str, Any]:

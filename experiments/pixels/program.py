@@ -83,10 +83,9 @@ def run(config: Config) -> dict[str, Any]:
         if config.task == "copy"
         else images(config.data, config.size, config.order, config.seed)
     )
-    if task.splits and config.batch_size > len(task.splits.train.labels):
-        raise InputError(
-            f"--batch_size must be at most {len(task.splits.train.labels)}, the number of images."
-        )
+    if task.splits:
+        most = len(task.splits.train.labels)
+        check_positive("--batch_size", config.batch_size, at_most=most)
     units: dict[str, Unit] = {name: partial(measured, name, config, task) for name in names}
     expect = f"{task.name}, {task.num_steps} steps; {len(units)} kinds of network, {config.seeds} of each"
     with open_study("pixels", config, expect=expect) as study:

@@ -54,6 +54,7 @@ def loop(
 
 
 def variational(weights: Weights, xs: torch.Tensor) -> torch.Tensor:
+    """One mask for all steps on the inputs, and one on the states, which are of one size here."""
     mask, state_mask = (functional.dropout(torch.ones_like(xs[0]), 0.3) for _ in range(2))
     return loop(weights, xs * mask, read=lambda h: h * state_mask)
 
@@ -63,7 +64,7 @@ def zoned(old: torch.Tensor, new: torch.Tensor, rate: float) -> torch.Tensor:
 
 
 def normed(a: torch.Tensor, gain: torch.Tensor) -> torch.Tensor:
-    """Layer norm over all gates together, or over the cell, as `seqjax.lstm_layer_norm`."""
+    """Layer norm over all gates together, or over the cell, as `seqjax.lstm_layer_norm` but for its shift b_c."""
     return functional.layer_norm(a, gain.shape, weight=gain)
 
 

@@ -15,6 +15,7 @@ median time over seqjax's: above 1, seqjax is faster. Where a library has two fo
 its faster one is taken (Flax's `OptimizedLSTMCell`, torch's cells for single steps). Equations differ in
 details: Haiku's GRU resets before the product, torch has two biases. With `--products` a linear cell
 with the same matrix products is a peer too, as a lower bound for everything that makes them by XLA.
+The suite `thresholds` sets the constants of the fast scan to other values, a peer each.
 Nothing else may run on the machine at that time: a second program slows torch's threads several times
 more than JAX's. With `--fresh` each peer is also started anew for every training: the seconds until it has its first
 result, imports included, and its peak memory.
@@ -92,7 +93,8 @@ SUITES = {
         ("seqjax", *THRESHOLDS),
         ("lstm", "gru"),
         BOTH,
-        "32x128x128x128x1,16x50x512x512x1,16x40x1024x1024x1,20x35x650x650x2,64x128x256x256x2,1x200x256x256x1",
+        "32x100x256x256x1,16x50x512x512x1,16x40x1024x1024x1,16x1000x128x128x1,64x128x256x256x2,"
+        "1x200x128x128x1,1x200x256x256x1",
     ),
     # Shapes are sources, tokens, vocabulary, units, layers.
     "beam": Suite(("torch", "seqjax"), ("lstm",), ("beam",), "64x40x100x256x1,64x40x6000x256x1"),

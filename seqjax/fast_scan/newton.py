@@ -50,7 +50,10 @@ def has_derivative(way: Way, start: Leaves) -> bool:
 def by_newton(
     way: Way, fixed: Leaves, start: Leaves, inputs: Leaves
 ) -> tuple[Leaves, Array, Array]:
-    """Newton's method on all states at once, from the states that the step makes of the first one."""
+    """Newton's method on all states at once, from the states that the step makes of the first one.
+
+    Returns the states `[T, ...]`, the number of iterations, and whether they were computed step by step after all.
+    """
     num_steps = len(inputs[0])
     derivative = _pointwise if way.kind == POINTWISE else _derivative_of(way, start)
     most = min(MOST_ITERATIONS, max(1, num_steps // 2))
@@ -199,6 +202,8 @@ def linearised(
 
 
 def by_steps(way: Way, fixed: Leaves, start: Leaves, inputs: Leaves) -> Leaves:
+    """The states `[T, ...]`, one after the other."""
+
     def step(state: Leaves, x: Leaves) -> tuple[Leaves, Leaves]:
         new = way.step(fixed, state, x)
         return new, new
@@ -207,4 +212,5 @@ def by_steps(way: Way, fixed: Leaves, start: Leaves, inputs: Leaves) -> Leaves:
 
 
 def states_before(start: Array, states: Array) -> Array:
+    """What each step starts from, `[T, ...]`, of the states after it."""
     return jnp.concatenate([start[None].astype(states.dtype), states[:-1]])

@@ -1,10 +1,11 @@
 """A step's state for all times at once, component by component.
 
-An affine component is a linear scan. A pointwise one, and on request a mixing one, is found by Newton's method on the
-whole sequence (`seqjax.fast_scan.newton`).
+An affine component is a linear scan. On request pointwise and mixing ones are found by Newton's method on the whole
+sequence (`seqjax.fast_scan.newton`); all else is computed step by step.
 
-The derivative is the implicit one: λₜ = ∂L/∂sₜ + Aₜ₊₁ᵀ λₜ₊₁ is a linear scan backward in time, after which every
-step's share is known, whatever found the states.
+The derivative through affine and pointwise components, whatever found their states, is the implicit one:
+λₜ = ∂L/∂sₜ + Aₜ₊₁ᵀ λₜ₊₁ is a linear scan backward in time, after which every step's share is known. Through mixing
+components λ is computed step by step.
 """
 
 from collections.abc import Callable

@@ -80,6 +80,26 @@ def test_nothing_diverges_into_a_better_score():
 
 
 @pytest.mark.long
+def test_what_decides_is_not_what_is_reported(monkeypatch):
+    decided = []
+
+    def after_check(now, scores, patience):
+        decided.append(scores.tolist())
+        return now
+
+    monkeypatch.setattr(training, "after_check", after_check)
+    task = tasks("arithmetic", 5, 2)["arithmetic"]
+    key = jax.random.key(0)
+    constant = training.train(STREAM, task, "LSTM", ("b = 0",), 1.0, key)
+    np.testing.assert_allclose(decided, constant["curve"])
+    decided.clear()
+    setting = STREAM._replace(patience=1)
+    judged = training.train(setting, task, "LSTM", ("b = 0",), 1.0, key)
+    assert judged["curve"] == constant["curve"]
+    assert decided != judged["curve"]
+
+
+@pytest.mark.long
 def test_training_ends_when_all_networks_have():
     """At a rate of nearly 0 no score changes: one check, then patience, then the halvings."""
     task = tasks("arithmetic", 5, 2)["arithmetic"]
@@ -239,6 +259,9 @@ def test_units_of_streams_are_small():
         ({"length": 5}, "--length must be at least 10 steps for temporal order, got 5"),
         ({"study": "xml", "length": 2}, "chrono biases need --length of at least 3 steps, got 2"),
         ({"study": "arithmetic", "max_digits": 10}, "--max_digits must be at most 9, got 10"),
+        ({"checks": -1}, "--checks must be an integer of at least 1, got -1"),
+        ({"patience": 10}, "--patience must be below the number of tests, which is 10, got 10"),
+        ({"updates": 7, "checks": 5, "patience": 1}, "number of tests, which is 1, got 1"),
         ({"seeds": -2}, "--seeds must be an integer of at least 1, got -2"),
     ],
 )

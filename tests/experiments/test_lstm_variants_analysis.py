@@ -71,10 +71,31 @@ def test_what_a_verdict_needs():
     assert analysis.away(b, a) > 5
     assert analysis.away(a, b) == pytest.approx(-analysis.away(b, a))
     assert analysis.away(a, rows([math.inf] * 9)) is None
-    wanted = 2.734  # Φ⁻¹(1 - .05 / 16)
-    assert analysis.trials_needed(a, wanted) == pytest.approx(40, abs=1)
-    assert analysis.trials_needed(a, -2 * wanted) == pytest.approx(10, abs=1)
+    wanted = 2.734 + 0.842  # Φ⁻¹(1 - .05 / 16) + Φ⁻¹(.8)
+    assert analysis.trials_needed(rows(range(200)), wanted) == pytest.approx(200, abs=1)
+    assert analysis.trials_needed(rows(range(200)), -2 * wanted) == pytest.approx(50, abs=1)
+    assert analysis.trials_needed(a, wanted) == pytest.approx(
+        50, abs=1
+    )  # five of 40 are as five of 50
     assert analysis.trials_needed(a, None) is None
+
+
+def test_luck_is_half_with_four_times_the_trials():
+    searches = np.random.default_rng(0).random((20, 400))
+    few = np.median([analysis.luck(rows(search[:100]), 200) for search in searches])
+    many = np.median([analysis.luck(rows(search), 200) for search in searches])
+    assert few / many == pytest.approx(2, rel=0.25)
+
+
+def test_distances_and_needs_stand_in_the_table():
+    rng = np.random.default_rng(0)
+    tests = rng.normal(8.5, 0.1, 40)
+    variants = {"lstm_peephole": rows(tests), "lstm_noaf": rows(tests + 1)}
+    text = analysis.table(analysis.analyse({"task": "music", "unit": "nats"}, variants, None))
+    line = next(line.split() for line in text.splitlines() if line.startswith("NOAF"))
+    row = analysis.variant_numbers(variants["lstm_noaf"], variants["lstm_peephole"])
+    assert f"{row['away']:.1f}" in line
+    assert str(row["needed"]) in line
 
 
 def test_scale_is_even_over_what_the_search_draws():

@@ -93,7 +93,9 @@ def test_a_folder_of_images_and_what_does_not_fit(tmp_path):
     np.testing.assert_allclose(
         task.splits.test.xs[0, 0, 0], np.mean(pixels[0, :2, :2]) / 255, rtol=1e-5
     )
-    with pytest.raises(InputError, match="--size must divide the images' height and width"):
+    with pytest.raises(
+        InputError, match="images of 8 x 8 cannot be made 3 x 3: give a size that divides both"
+    ):
         images(str(tmp_path), 3, "pixels", seed=0)
     with pytest.raises(InputError, match="--batch_size must be at most 36"):
         run(Config(data=str(tmp_path), size=4, batch_size=37, workdir=str(tmp_path / "run")))

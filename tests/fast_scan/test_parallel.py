@@ -138,11 +138,12 @@ def test_damped_steps_end_where_the_loop_does(name):
         np.testing.assert_allclose(a, b, rtol=1e-8, atol=1e-9)
 
 
+@pytest.mark.parametrize("seed", range(3))
 @pytest.mark.long
-def test_damping_reaches_the_end_where_newton_goes_astray():
+def test_damping_reaches_the_end_where_newton_goes_astray(seed):
     """A GRU whose recurrent weights are three times the usual ones, over 300 steps."""
     cell = CELLS["gru"](16)
-    params = cell.init(jax.random.key(0), 8)
+    params = cell.init(jax.random.key(seed), 8)
     params = {n: 3 * a if n == "u" else a for n, a in params.items()}
     xs = jax.random.normal(jax.random.key(1), (300, 1, 8))
     state = cell.initial_state((1,))
@@ -153,7 +154,7 @@ def test_damping_reaches_the_end_where_newton_goes_astray():
         np.testing.assert_allclose(ys, expected, atol=1e-4)
         fell[way], counts[way] = bool(report.fell_back[0]), int(report.iterations[0])
     assert fell == {"newton": True, "damped": False}
-    assert counts["damped"] < counts["newton"]
+    assert 30 < counts["damped"] < counts["newton"]
 
 
 @pytest.mark.parametrize("size", [16, long_only(80)])  # by the full derivative, and by its diagonal
