@@ -36,7 +36,11 @@ ALLOWED = {  # from the ground floor up; every room may import CORE and itself
         *("cells", "data", "decode", "devices", "fast_scan", "layers", "losses", "models", "runs")
     },
 }
-NEEDS = {"equinox": "seqjax.interop.equinox", "haiku": "seqjax.interop.haiku"}  # no dependencies
+NEEDS = {  # what is no dependency, and the module that needs it
+    "equinox": "seqjax.interop.equinox",
+    "haiku": "seqjax.interop.haiku",
+    "torch": "experiments.regularisation.torch_cost",
+}
 PURE = {
     "cells",
     "tree_cells",
