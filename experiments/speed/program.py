@@ -94,7 +94,7 @@ SUITES = {
         ("lstm", "gru"),
         BOTH,
         "32x100x256x256x1,16x50x512x512x1,16x40x1024x1024x1,16x1000x128x128x1,64x128x256x256x2,"
-        "1x200x128x128x1,1x200x256x256x1",
+        "16x16x512x512x1,16x8x1024x1024x1,1x200x128x128x1,1x200x256x256x1",
     ),
     # Shapes are sources, tokens, vocabulary, units, layers.
     "beam": Suite(("torch", "seqjax"), ("lstm",), ("beam",), "64x40x100x256x1,64x40x6000x256x1"),

@@ -15,6 +15,7 @@ OTHERS: dict[str, list[tuple[ModuleType, str, Any]]] = {
     "turned_from_1_MiB": [(products, "LARGE", 1 << 20)],
     "turned_from_8_MiB": [(products, "LARGE", 8 << 20)],
     "turned_in_short_loops": [(loops, "TURN_STEPS", 1)],
+    "turned_in_long_loops": [(loops, "TURN_STEPS", 32)],
     "one_block": [(scan, "FEWEST_BLOCKS", NEVER)],
     "blocks_of_a_quarter": [(scan, "BLOCK_BYTES", 2 << 20), (scan, "BLOCK_WEIGHTS", 1)],
     "blocks_of_4_times": [(scan, "BLOCK_BYTES", 32 << 20), (scan, "BLOCK_WEIGHTS", 20)],

@@ -40,7 +40,7 @@ from seqjax.fast_scan.products import (
 )
 from seqjax.types import Array
 
-TURN_STEPS = 32  # in a loop of fewer, to transpose a weight takes too large a part
+TURN_STEPS = 8  # in a loop of fewer, to transpose a weight takes too large a part (docs/speed.md)
 
 
 class Saved(NamedTuple):
