@@ -57,19 +57,14 @@ def speed_table(rows: dict[str, dict[str, Any]]) -> str:
 
 
 def copying_table(rows: dict[str, dict[str, Any]]) -> str:
-    lines = [
-        [
-            name,
-            f"{row['units']}",
-            f"{row['parameters']:,}",
-            f"{row['accuracy']:.3f}",
-            f"{row['loss']:.3f}",
-        ]
-        for name, row in rows.items()
-    ]
-    return tables.table(
-        ["selective copying", "units", "parameters", "symbols right", "nats"], lines
-    )
+    head = ["selective copying", "units", "parameters", "symbols right", "nats"]
+    return tables.table(head, [learnt(name, row) for name, row in rows.items()])
+
+
+def learnt(name: str, row: dict[str, Any]) -> list[str]:
+    """A network's size, and what it has learnt."""
+    size = [f"{row['units']}", f"{row['parameters']:,}"]
+    return [name, *size, f"{row['accuracy']:.3f}", f"{row['loss']:.3f}"]
 
 
 def parity_table(rows: dict[str, dict[str, Any]]) -> str:
@@ -93,18 +88,8 @@ def generation_table(rows: dict[str, dict[str, Any]]) -> str:
 
 def pixels_table(rows: dict[str, dict[str, Any]]) -> str:
     steps = next(iter(rows.values()))["T"]
-    lines = [
-        [
-            name,
-            f"{row['units']}",
-            f"{row['parameters']:,}",
-            f"{row['accuracy']:.3f}",
-            f"{row['loss']:.3f}",
-            f"{row['seconds']:.0f}",
-        ]
-        for name, row in rows.items()
-    ]
     head = [f"images in {steps} pixels", "units", "parameters", "test images right", "nats", "s"]
+    lines = [[*learnt(name, row), f"{row['seconds']:.0f}"] for name, row in rows.items()]
     return tables.table(head, lines)
 
 

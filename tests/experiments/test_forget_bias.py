@@ -131,6 +131,22 @@ def test_the_state_of_a_stream_goes_on_from_window_to_window():
         np.testing.assert_allclose(state.c[0, seed], expected.c, rtol=1e-5, atol=1e-6)
 
 
+@pytest.mark.long
+def test_a_network_whose_training_is_over_survives_gradients_of_nan():
+    task = tasks("arithmetic", 5, 2)["arithmetic"]
+    keys = jax.random.split(jax.random.key(2), 2)
+    draw, draw_tests = training.sequences(STREAM, task)
+    episodes = draw(keys)
+    broken = episodes._replace(inputs=episodes.inputs * jnp.nan)
+    start, advance = training.programs(STREAM, task, "LSTM")
+    carry = jax.tree.map(lambda a: a[None], start(keys))
+    rates = jnp.array([[0.0, 1.0]])
+    (params, _, _), _ = advance(carry, rates, broken, [draw_tests(keys)])
+    for before, after in zip(jax.tree.leaves(carry[0]), jax.tree.leaves(params), strict=True):
+        np.testing.assert_array_equal(after[0, 0], before[0, 0])
+        assert np.all(np.isnan(after[0, 1]))
+
+
 def test_scores():
     task = tasks("toys", 12, 4)
     order, adding = task["temporal order"], task["adding"]
