@@ -45,6 +45,14 @@ def shown(value: Any) -> str:
         return f"a very large {type(value).__name__}"
 
 
+def reason(error: Exception) -> str:
+    """What an error says, on one line: of the system's errors without the number and the path."""
+    if isinstance(error, OSError) and error.strerror:
+        return error.strerror
+    lines = str(error).strip().splitlines() or [type(error).__name__]
+    return lines[0].rstrip(".:")
+
+
 def check_positive(name: str, value: Any, at_most: int = LARGEST_INT) -> int:
     """Returns `value` if it is an integer from 1 to `at_most`, else raises InputError."""
     if isinstance(value, bool) or not isinstance(value, int | np.integer) or value < 1:

@@ -22,8 +22,9 @@ from experiments.char_lm.text import load_data
 from experiments.forget_bias import program as forget_bias
 from experiments.forget_bias.memory import retained
 from experiments.latch import program as latch
-from experiments.lstm_variants import program as lstm_variants
 from experiments.lstm_variants.analysis import LETTERS
+from experiments.lstm_variants.config import Config
+from experiments.lstm_variants.trials import draw_trial
 from experiments.vanishing_gradient import (
     program as vanishing_gradient,
 )
@@ -165,12 +166,12 @@ GRADIENTS = {"gradient_start": 0.1, "gradient_end": 0.01}
 
 def test_odyssey(execute, tmp_path):
     rng = np.random.default_rng(0)
-    config = lstm_variants.Config()
+    config = Config()
     write_json(tmp_path / "config.json", dataclasses.asdict(config))
     lines = [{"key": "task", "task": "music", "unit": "nats per frame", "baseline": 12.0}]
     for variant in config.names():
         for number in range(12):
-            trial = lstm_variants.draw_trial(config, jax.random.key(int(rng.integers(2**31))))
+            trial = draw_trial(config, jax.random.key(int(rng.integers(2**31))))
             test = 8.5 + abs(np.log10(trial.learning_rate) + 2) + 0.1 * rng.random()
             test += variant == "lstm_noaf"  # the one that is worse
             lines.append({"key": f"{variant}/{number}", "variant": variant, **trial._asdict()})

@@ -1,4 +1,5 @@
-from experiments.architecture_search.program import Config, run
+from experiments.architecture_search.config import Config
+from experiments.architecture_search.program import run
 from experiments.common import cli
 
 if __name__ == "__main__":

@@ -6,7 +6,7 @@ import zlib
 from collections.abc import Iterator
 from pathlib import Path
 
-from seqjax.errors import InputError
+from seqjax.errors import InputError, reason
 
 PIECE = 1 << 20  # bytes
 FREE_BYTES = 16 << 20  # a compressed file may hold this many bytes ...
@@ -39,8 +39,7 @@ def read_bytes(path: Path, largest: int) -> bytes:
         # (a name with a zero byte is a ValueError; gzip's errors have no strerror)
         if isinstance(error, InputError):
             raise
-        reason = getattr(error, "strerror", None) or str(error)
-        raise InputError(f"cannot read {path}: {reason}.") from error
+        raise InputError(f"cannot read {path}: {reason(error)}.") from error
 
 
 def unpack(path: Path) -> Iterator[bytes]:

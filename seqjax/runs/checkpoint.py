@@ -1,18 +1,9 @@
 """Checkpoints by Orbax: the state of training, and a JSON record of what is needed to rebuild it.
 
-A checkpoint is a folder named by its step, and beside it a list of SHA-256 sums of its files. It is
-written under another name, and takes its own when its list is on the disk: a folder without a list, a
-list without a folder and files that differ from it are damage, never the trace of a save that was cut
-off. What is damaged is passed over, with a word, for the one before. It is not removed: only what is
-known to be sound, and what was cut off, is.
+A checkpoint is a folder of `StepFolders`, named by its step: what is damaged is passed over for the one before.
 """
 
 import math
-import os
-import re
-import shutil
-import sys
-import tempfile
 from collections.abc import Iterator
 from contextlib import contextmanager, suppress
 from pathlib import Path
@@ -23,19 +14,12 @@ import jax.numpy as jnp
 import orbax.checkpoint as ocp
 from absl import logging
 
-from seqjax.errors import InputError, RunError
-from seqjax.files.writing import (
-    Place,
-    is_folder,
-    make_folder,
-    sync_folder,
-    write_atomically,
-)
-from seqjax.runs.sums import damage_of, files_of, sums_of
+from seqjax.errors import RunError, reason
+from seqjax.runs.step_folders import StepFolders
+from seqjax.runs.sums import files_of
 from seqjax.types import Array, Params
 
 KEPT = 3
-MARGIN = 1 << 18  # bytes of a checkpoint beside its arrays, and more
 FREE_BYTES = 256 << 20  # a checkpoint may claim this much memory ...
 FOLD = 100  # ... and so many times its bytes on disk: zeros are stored in little
 
@@ -46,12 +30,6 @@ class Stepped(Protocol):
     @property
     def step(self) -> Array: ...
 
-
-_STEP = re.compile(r"0|[1-9][0-9]{0,17}")
-_LIST = re.compile(rf"({_STEP.pattern})\.sha256")
-_CUT_OFF = re.compile(  # Orbax's own names, and ours
-    rf"({_STEP.pattern})(\.unfinished|(\.unfinished)?\.orbax-checkpoint-tmp(-[0-9]+)?)"
-)
 
 State = TypeVar("State", bound=Stepped)
 
@@ -65,9 +43,8 @@ class Checkpoints:
 
     def __init__(self, directory: Path):
         self.directory = directory.absolute()
+        self._folders = StepFolders(self.directory)
         self._orbax: ocp.Checkpointer | None = None
-        self._intact: dict[int, bool] = {}  # what was verified
-        self._above = Place(next(p for p in self.directory.parents if os.path.isdir(p)))
 
     def save(self, state: Stepped, record: dict[str, Any]) -> None:
         """Saves, and returns when all is on the disk. Checkpoints of later steps are removed.
@@ -77,31 +54,28 @@ class Checkpoints:
             removed; those before it stay.
         """
         step = int(state.step)
-        if step in self.steps() and self._is_intact(step):
+        if self._folders.has(step):
             return  # the same state: the step counts every update
+        num_bytes = sum(x.nbytes for x in jax.tree.leaves(state))
         try:
-            self._make_directory()
-            self._clear_up()
-            self.drop_after(step - 1)
-            self._set_aside(step)
-            _check_room(self.directory, sum(x.nbytes for x in jax.tree.leaves(state)))
-            self._write(step, state, record)
+            self._folders.add(step, num_bytes, lambda folder: self._write(folder, state, record))
         except (OSError, ValueError, RuntimeError) as error:
             self.close()
             with suppress(OSError, RunError):
-                self._clear_up()
+                self._folders.clear_up()
             last = f"the last good one is of step {max(self.steps())}" if self.steps() else "none"
             raise RunError(
-                f"cannot save step {step} in {self.directory}: {_reason(error)}; before it: {last}."
+                f"cannot save step {step} in {self.directory}: {reason(error)}; before it: {last}."
             ) from error
-        self._intact[step] = True
-        for old in [s for s in self.steps() if s <= step][:-KEPT]:
-            self._remove(old)
+        self._folders.keep(KEPT, step)
 
     def steps(self) -> list[int]:
         """The steps of which a folder and its list are there, oldest first."""
-        names = self._names()
-        return [step for step in self._seen(names) if {str(step), f"{step}.sha256"} <= names]
+        return self._folders.steps()
+
+    def newest(self) -> int:
+        """The step of the newest checkpoint that is intact; `StepFolders.newest` says what it raises."""
+        return self._folders.newest()
 
     def exists(self) -> bool:
         """Whether there is a checkpoint that can be read; False if none was ever saved.
@@ -109,7 +83,7 @@ class Checkpoints:
         Raises:
           RunError: if there are some, and none can be read.
         """
-        if self._seen(self._names()):
+        if self._folders.exist():
             self.newest()
             return True
         return False
@@ -119,10 +93,7 @@ class Checkpoints:
 
         What is damaged stays.
         """
-        self._clear_up()
-        for later in self.steps():
-            if later > step and not damage_of(self._folder(later), self._list_of(later)):
-                self._remove(later)
+        self._folders.drop_after(step)
 
     def read_record(self) -> dict[str, Any]:
         """The JSON record of the newest checkpoint that is intact."""
@@ -175,114 +146,20 @@ class Checkpoints:
                 self._orbax.close()
             self._orbax = None
 
-    # ------------------------------------------------------------ which one
+    # ------------------------------------------------------------ Orbax
 
-    def newest(self) -> int:
-        """The step of the newest checkpoint that is intact.
-
-        Raises:
-          InputError: if there is no checkpoint.
-          RunError: if all of them are damaged.
-        """
-        steps = self._seen(self._names())
-        if not steps:
-            raise InputError(f"no checkpoint in {self.directory}.")
-        for step in reversed(steps):
-            if self._is_intact(step):
-                return step
-        damage = damage_of(self._folder(steps[-1]), self._list_of(steps[-1]))
-        raise RunError(
-            f"every checkpoint in {self.directory} is damaged (step {steps[-1]}: {damage}); none"
-            " can be read. Bring back what is missing, or start another run."
-        )
-
-    def _is_intact(self, step: int) -> bool:
-        if step not in self._intact:
-            damage = damage_of(self._folder(step), self._list_of(step))
-            if damage:
-                before = any(s < step for s in self._seen(self._names()))
-                _warn(
-                    f"the checkpoint of step {step} in {self.directory} is damaged ({damage}); "
-                    + ("trying the one before." if before else "none is before.")
-                )
-            self._intact[step] = not damage
-        return self._intact[step]
-
-    def _names(self) -> set[str]:
-        try:
-            return set(os.listdir(self.directory))
-        except (FileNotFoundError, NotADirectoryError):
-            return set()
-        except (OSError, ValueError) as error:  # (a name with a zero byte is a ValueError)
-            raise RunError(f"cannot read {self.directory}: {_reason(error)}.") from error
-
-    def _seen(self, names: set[str]) -> list[int]:
-        """Steps with a folder, or with a list whose folder was not just cut off, oldest first."""
-        folders = {
-            name for name in names if _STEP.fullmatch(name) and is_folder(self._folder(name))
-        }
-        lists = {match[1] for match in map(_LIST.fullmatch, names) if match}
-        return sorted(map(int, folders | {s for s in lists if f"{s}.unfinished" not in names}))
-
-    def _folder(self, step: int | str) -> Path:
-        return self.directory / str(step)
-
-    def _list_of(self, step: int | str) -> Path:
-        return self.directory / f"{step}.sha256"
-
-    # ------------------------------------------------------------ writing and removing
-
-    def _make_directory(self) -> None:
-        """... below what was there when we began: not where somebody has removed it all."""
-        self._above.check()
-        for path in (*reversed(self.directory.parents), self.directory):
-            if len(path.parts) > len(self._above.path.parts):
-                make_folder(path)
-
-    def _write(self, step: int, state: Stepped, record: dict[str, Any]) -> None:
-        unfinished = self.directory / f"{step}.unfinished"
+    def _write(self, folder: Path, state: Stepped, record: dict[str, Any]) -> None:
         arguments = ocp.args.Composite(
             record=ocp.args.JsonSave(record),
             **{name: ocp.args.StandardSave(tree) for name, tree in _items(state).items()},
         )
         with _quiet():
-            self._open().save(unfinished, args=arguments)
-        write_atomically(self._list_of(step), sums_of(unfinished, str(step)))
-        unfinished.rename(self._folder(step))
-        sync_folder(self.directory)
-
-    def _remove(self, step: int) -> None:
-        """Its name first: what is half removed is no checkpoint any more."""
-        self._intact.pop(step, None)
-        self._folder(step).rename(self.directory / f"{step}.unfinished")
-        self._clear_up()
-
-    def _clear_up(self) -> None:
-        """Removes what was cut off in being written or removed."""
-        for name in self._names():
-            if match := _CUT_OFF.fullmatch(name):
-                if not os.path.lexists(self._folder(match[1])):
-                    self._list_of(match[1]).unlink(missing_ok=True)
-                if is_folder(self.directory / name):
-                    shutil.rmtree(self.directory / name, ignore_errors=True)
-
-    def _set_aside(self, step: int) -> None:
-        """Makes room for a step where something else has its name, and keeps that."""
-        paths = [self._folder(step), self._list_of(step)]
-        paths = [path for path in paths if os.path.lexists(path)]
-        if paths:
-            self._intact.pop(step, None)
-            aside = Path(tempfile.mkdtemp(prefix=f"{step}.damaged-", dir=self.directory))
-            for path in paths:
-                path.rename(aside / path.name)
-            _warn(f"what was damaged of step {step} is kept in {aside}.")
-
-    # ------------------------------------------------------------ Orbax
+            self._open().save(folder, args=arguments)
 
     def _metadata(self) -> Any:
         step = self.newest()
         with self._reading():
-            return self._open().metadata(self._folder(step)).item_metadata
+            return self._open().metadata(self._folders.folder(step)).item_metadata
 
     def _saved_shapes(self) -> dict[str, dict[str, tuple[int, ...]]]:
         """Of each item of arrays in the newest checkpoint, the shape of every array by its name."""
@@ -305,7 +182,7 @@ class Checkpoints:
 
     def _check_size(self, like: Any) -> None:
         """Orbax would believe any size."""
-        on_disk = sum(path.stat().st_size for path in files_of(self._folder(self.newest())))
+        on_disk = sum(path.stat().st_size for path in files_of(self._folders.folder(self.newest())))
         leaves = jax.tree.leaves(like)
         claimed = sum(math.prod(x.shape) * jnp.dtype(x.dtype).itemsize for x in leaves)
         if claimed > FREE_BYTES + FOLD * on_disk:
@@ -317,7 +194,7 @@ class Checkpoints:
     def _restore(self, **args: Any) -> Any:
         step = self.newest()
         with self._reading():
-            return self._open().restore(self._folder(step), args=ocp.args.Composite(**args))
+            return self._open().restore(self._folders.folder(step), args=ocp.args.Composite(**args))
 
     @contextmanager
     def _reading(self) -> Iterator[None]:
@@ -327,7 +204,7 @@ class Checkpoints:
                 yield
         except Exception as error:
             raise RunError(
-                f"cannot read the checkpoint in {self.directory}: {_reason(error)}."
+                f"cannot read the checkpoint in {self.directory}: {reason(error)}."
             ) from error
 
     def _open(self) -> ocp.Checkpointer:
@@ -357,24 +234,6 @@ def _quiet() -> Iterator[None]:
         yield
     finally:
         logging.set_verbosity(before)
-
-
-def _check_room(directory: Path, num_bytes: int) -> None:
-    """Raises OSError if so much does not fit the disk, before Orbax has begun with many files."""
-    with tempfile.TemporaryFile(dir=directory) as file:
-        if hasattr(os, "posix_fallocate"):
-            os.posix_fallocate(file.fileno(), 0, num_bytes + MARGIN)
-
-
-def _warn(text: str) -> None:
-    print(f"warning: {text}", file=sys.stderr, flush=True)
-
-
-def _reason(error: Exception) -> str:
-    if isinstance(error, OSError) and error.strerror:
-        return error.strerror
-    lines = str(error).strip().splitlines() or [type(error).__name__]
-    return lines[0].rstrip(".:")
 
 
 def _items(state: Any) -> dict[str, Any]:

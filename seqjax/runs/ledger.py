@@ -5,7 +5,7 @@ from pathlib import Path
 from typing import Any
 
 from seqjax.devices.processes import told
-from seqjax.errors import InputError, RunError, shown
+from seqjax.errors import InputError, RunError, reason, shown
 from seqjax.files.json import finite, read_lines
 from seqjax.files.writing import append, start_file
 
@@ -48,8 +48,7 @@ class Ledger:
         try:
             self._file = start_file(path, text)
         except (OSError, ValueError) as error:  # (a name with a zero byte is a ValueError)
-            reason = error.strerror if isinstance(error, OSError) else error
-            raise RunError(f"cannot write {path}: {reason}.") from error
+            raise RunError(f"cannot write {path}: {reason(error)}.") from error
 
     def get(self, key: str) -> dict[str, Any] | None:
         """The row of a finished unit, or None."""

@@ -14,7 +14,7 @@ from contextlib import contextmanager, suppress
 from pathlib import Path
 from typing import Any, TextIO
 
-from seqjax.errors import InputError, RunError, shown
+from seqjax.errors import InputError, RunError, reason, shown
 from seqjax.files.writing import NO_LINK, Place, remove_partial
 
 try:
@@ -88,8 +88,7 @@ def _find_or_make(path: str, default: str) -> tuple[Path, bool]:
             if not path:
                 workdir = Path("runs") / f"{default}-{number}"
     except (OSError, ValueError) as error:
-        reason = error.strerror if isinstance(error, OSError) else error
-        raise InputError(f"cannot make the directory {workdir}: {reason}.") from error
+        raise InputError(f"cannot make the directory {workdir}: {reason(error)}.") from error
     raise AssertionError  # (the count has no end)
 
 

@@ -10,7 +10,8 @@ import hypothesis.strategies as st
 import numpy as np
 import pytest
 
-from experiments.architecture_search import program as architecture_search
+from experiments.architecture_search import search as searching
+from experiments.architecture_search import steps
 from experiments.architecture_search.candidates import (
     Candidate,
     Record,
@@ -22,17 +23,13 @@ from experiments.architecture_search.candidates import (
     record_of,
     salvage,
 )
+from experiments.architecture_search.config import Config
 from experiments.architecture_search.mutations import mutate
 from experiments.architecture_search.pictures import draw_graph, equations
-from experiments.architecture_search.program import (
-    Config,
-    carry_out,
-    propose,
-    propose_child,
-    run,
-    search,
-)
+from experiments.architecture_search.program import run
 from experiments.architecture_search.report import report
+from experiments.architecture_search.search import search
+from experiments.architecture_search.steps import carry_out, propose, propose_child
 from experiments.architectures.jobs import Setting, job_from_json
 from experiments.common import cli
 from seqjax import InputError
@@ -126,7 +123,7 @@ def trained(monkeypatch):
         asked.append((task, settings, graph))
         return [scored(accuracies[task], setting) for setting in settings]
 
-    monkeypatch.setattr(architecture_search, "tried", tried)
+    monkeypatch.setattr(steps, "tried", tried)
     return asked, accuracies
 
 
@@ -218,7 +215,7 @@ def test_a_search_leaves_all_it_did(finished, capsys):
     assert results["list"][0]["fitness"] >= results["list"][1]["fitness"]
     assert json.loads((workdir / "config.json").read_text())["version"] == 1
     assert (workdir / "search.png").stat().st_size > 5_000
-    architecture_search.run(Config(evaluate=str(workdir / "record.json"), devices=1))
+    run(Config(evaluate=str(workdir / "record.json"), devices=1))
     found = json.loads(capsys.readouterr().out)
     assert found["units"] > 3
     assert len(found["settings"]) == 1
@@ -275,14 +272,14 @@ def test_a_search_of_another_version_is_refused(finished, tmp_path):
 def test_a_signal_stops_after_the_step_in_hand(trained, tmp_path, monkeypatch):
     _, given = trained
     given.update(memorisation=0.5, arithmetic=0.5, xml=0.5)
-    told = architecture_search.told
+    told = searching.told
 
     def stop(records, step):
         if step == 2:
             signal.raise_signal(signal.SIGTERM)
         return told(records, step)
 
-    monkeypatch.setattr(architecture_search, "told", stop)
+    monkeypatch.setattr(searching, "told", stop)
     with pytest.raises(Stopped, match="--resume"):
         run(Config(steps=9, workdir=str(tmp_path)))
     assert len((tmp_path / "candidates.jsonl").read_text().splitlines()) == 3

@@ -2,9 +2,9 @@
 
 import pytest
 
-from experiments.architecture_search.program import Config as Search
+from experiments.architecture_search.config import Config as Search
 from experiments.architectures.program import Config as Architectures
-from experiments.lstm_variants.program import Config as Variants
+from experiments.lstm_variants.config import Config as Variants
 from seqjax.errors import InputError
 
 

@@ -7,8 +7,10 @@ import jax
 import numpy as np
 import pytest
 
-from experiments.lstm_variants import analysis, program
+from experiments.lstm_variants import analysis
+from experiments.lstm_variants.config import Config
 from experiments.lstm_variants.fanova import fanova
+from experiments.lstm_variants.trials import draw_trial
 from seqjax import InputError
 
 
@@ -99,10 +101,10 @@ def test_distances_and_needs_stand_in_the_table():
 
 
 def test_scale_is_even_over_what_the_search_draws():
-    config = program.Config()
+    config = Config()
     keys = jax.random.split(jax.random.key(0), 300)
     ranges = dataclasses.asdict(config)
-    drawn = [program.draw_trial(config, key)._asdict() for key in keys]
+    drawn = [draw_trial(config, key)._asdict() for key in keys]
     scaled = np.stack([analysis.unit_scale(row, ranges) for row in drawn])
     assert scaled.min() >= 0
     assert scaled.max() <= 1

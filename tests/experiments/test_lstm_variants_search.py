@@ -11,6 +11,8 @@ import optax
 import pytest
 
 from experiments.lstm_variants import analysis, program, tasks, training
+from experiments.lstm_variants.config import Config
+from experiments.lstm_variants.trials import BLOCK, chunks_of, in_order
 from seqjax import CELLS, InputError, unroll
 from seqjax.data.buckets import bucketed
 from seqjax.data.sequences import Example, Sequences
@@ -174,7 +176,7 @@ def test_a_network_that_says_nothing_has_no_score():
         assert np.isfinite(amounts).all() == finite
 
 
-TINY = program.Config(
+TINY = Config(
     engine="here",
     variants="lstm_peephole",
     trials=8,
@@ -293,7 +295,7 @@ def test_the_saved_population_of_another_run_is_refused(stopped_runs, tmp_path):
 
 def rows_of(config):
     """The first chunk's rows, as a finished search of this config has them."""
-    numbers, chunk = program.in_order(config)[0]
+    numbers, chunk = in_order(config)[0]
     rows = zip(numbers, chunk.trials, strict=True)
     return [{"key": f"{chunk.variant}/{n}", "valid": 1.0, **t._asdict()} for n, t in rows]
 
@@ -336,25 +338,25 @@ def test_its_own_trials_are_not(stopped_runs, tmp_path):
 )
 def test_wrong_flags(wrong, says):
     with pytest.raises(InputError, match=says):
-        program.Config(**wrong)
+        Config(**wrong)
 
 
 @pytest.mark.parametrize(("trials", "chunk"), [(70, 8), (33, 5), (8, 8), (64, 40)])
 def test_variants_have_about_as_many_trials_at_any_time(trials, chunk):
     """Whole blocks of every variant come before the next block; each trial comes once."""
-    config = program.Config(trials=trials, chunk=chunk, variants="lstm_np,lstm_nig,lstm_peephole")
-    work = program.in_order(config)
+    config = Config(trials=trials, chunk=chunk, variants="lstm_np,lstm_nig,lstm_peephole")
+    work = in_order(config)
     numbers = {name: [] for name in config.names()}
     for some, piece in work:
-        assert len({number // program.BLOCK for number in some}) == 1
+        assert len({number // BLOCK for number in some}) == 1
         sizes = [trial.hidden_size for trial in piece.trials]
         assert sizes == sorted(sizes)
         assert len(some) <= chunk
         numbers[piece.variant] += some
-        blocks = [len(done) // program.BLOCK for done in numbers.values()]
+        blocks = [len(done) // BLOCK for done in numbers.values()]
         assert max(blocks) - min(blocks) <= 1
         done = [len(done) for done in numbers.values()]
-        assert max(done) - min(done) <= program.BLOCK
+        assert max(done) - min(done) <= BLOCK
     assert all(sorted(done) == list(range(trials)) for done in numbers.values())
 
 
@@ -362,7 +364,7 @@ def test_a_trial_does_not_depend_on_its_chunk():
     """Its hyperparameters and its key follow from the seed, the variant and its number."""
     by_chunk = []
     for chunk in (3, 8):
-        chunks = program.chunks_of(program.Config(trials=40, chunk=chunk), "lstm_np")
+        chunks = chunks_of(Config(trials=40, chunk=chunk), "lstm_np")
         by_chunk.append(
             {
                 number: (piece.trials[i], jax.random.key_data(piece.keys[i]).tolist())

@@ -145,7 +145,7 @@ class Reference:
             directory = workdir / "checkpoints" / kind
             checkpoints = Checkpoints(directory)
             for step in checkpoints.steps()[-1:]:
-                assert checkpoints._is_intact(step)
+                assert checkpoints.newest() == step
                 assert_same_arrays(arrays(directory, step), self.states[kind, step])
                 newest = step if kind == "last" else newest
         rows = self.rows.get("metrics.jsonl", b"").splitlines(keepends=True)

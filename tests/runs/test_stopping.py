@@ -9,7 +9,7 @@ import jax.numpy as jnp
 import pytest
 
 from experiments import char_lm, word_lm
-from experiments.lstm_variants import program as lstm_variants
+from experiments.lstm_variants.search import keeper
 from seqjax.runs.checkpoint import Checkpoints
 from seqjax.runs.stopping import Stopped, Stopper
 
@@ -96,7 +96,7 @@ def test_a_signal_after_the_look_waits_for_the_next_one(
 def test_a_population_is_saved_before_its_run_stops(tmp_path):
     checkpoints = Checkpoints(tmp_path / "checkpoints")
     stopper = type("L", (Late,), {"looks": 1})()
-    after_epoch = lstm_variants.keeper("chunk", checkpoints, stopper, save_seconds=100)
+    after_epoch = keeper("chunk", checkpoints, stopper, save_seconds=100)
     after_epoch(Counted(jnp.int32(3)))
     assert not checkpoints.exists()
     with pytest.raises(Stopped):
