@@ -1,4 +1,4 @@
-"""Fixtures for all tests, the two tiers, and a compilation cache that lives as long as the run."""
+"""Fixtures for all tests, their tiers, and a compilation cache that lives as long as the run."""
 
 import os
 import shutil
@@ -93,11 +93,16 @@ def share_compilations(config: pytest.Config) -> None:
 
 
 def pytest_collection_modifyitems(config: pytest.Config, items: list[pytest.Item]) -> None:
-    """Without `--long`, tests marked `long` are left out."""
-    if not config.getoption("--long"):
-        moved = [item for item in items if item.get_closest_marker("long")]
-        config.hook.pytest_deselected(items=moved)
-        items[:] = [item for item in items if not item.get_closest_marker("long")]
+    """Without `--long`, tests marked `long` are left out, and `whole` ones unless `-m` names them."""
+    if config.getoption("--long"):
+        return
+    tiers = ("long",) if "whole" in config.getoption("-m") else ("long", "whole")
+    kept: list[pytest.Item] = []
+    moved: list[pytest.Item] = []
+    for item in items:
+        (moved if any(map(item.get_closest_marker, tiers)) else kept).append(item)
+    config.hook.pytest_deselected(items=moved)
+    items[:] = kept
 
 
 @pytest.fixture(scope="session")

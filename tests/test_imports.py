@@ -160,6 +160,7 @@ def names_of_modules(*paths):
     return [name for name in names if name not in absent]
 
 
+@pytest.mark.whole
 def test_importing_computes_nothing():
     """A module that makes an array starts JAX's backend, after which no flag can choose devices."""
     names = names_of_modules(*MODULES, *PROGRAMS)

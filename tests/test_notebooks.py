@@ -38,6 +38,8 @@ from seqjax.files.json import write_json
 from seqjax.runs.checkpoint import Checkpoints
 from tests.support.randomness import randomise
 
+pytestmark = pytest.mark.whole
+
 NOTEBOOKS = Path(__file__).parents[1] / "notebooks"
 PATHS = sorted(NOTEBOOKS.glob("*.py"))
 

@@ -12,6 +12,8 @@ import pytest
 
 from tests.test_readme import ROOT
 
+pytestmark = pytest.mark.whole
+
 
 def build(folder, **environment):
     pytest.importorskip("mkdocstrings")

@@ -69,6 +69,7 @@ SEARCHES = [
 
 
 @pytest.mark.parametrize("name", [long_only("Trained LSTM"), "Three beams", "Too short"])
+@pytest.mark.whole
 def test_the_page_searches_as_the_library_does(node, trained, name):
     step, state, end = library_model(trained, name)
     for options in SEARCHES:

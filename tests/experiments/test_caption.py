@@ -83,6 +83,7 @@ def test_scenes_in_small(tmp_path, entries):
 
 
 @pytest.mark.parametrize("entry", ["first", long_only("attention")])
+@pytest.mark.whole
 def test_captions_of_given_features(tmp_path, entry):
     """Three kinds of image, three sentences: all are learnt."""
     given = write_captioned(tmp_path)

@@ -49,6 +49,7 @@ def last_state(config, steps):
     return state
 
 
+@pytest.mark.whole
 def test_learns_and_writes_its_files(tmp_path, capsys):
     config = make_config(
         tmp_path, steps=150, learning_rate=0.02, eval_every=50, ngram_order=3, test_fraction=0.1
@@ -148,6 +149,7 @@ def test_choices_that_are_refused():
             Config(**change)
 
 
+@pytest.mark.whole
 def test_a_resumed_run_must_be_the_same_run(trained):
     changes = {"steps": 4, "eval_every": 2, "ngram_order": 0, "resume": True}
     directory = Path(trained.workdir).parent

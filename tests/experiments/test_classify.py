@@ -43,6 +43,7 @@ def trained(tmp_path_factory):
     return workdir, run(make_config(workdir))
 
 
+@pytest.mark.whole
 def test_it_beats_a_bag_of_words_and_writes_what_was_found(trained):
     workdir, results = trained
     (accuracies,) = results["test_accuracy"].values()

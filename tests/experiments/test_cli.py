@@ -102,6 +102,7 @@ def test_flags_that_contradict_each_other_are_refused(fields):
     assert all(f"--{name}" in str(caught.value) for name in fields)
 
 
+@pytest.mark.whole
 def test_bad_command_lines_end_in_one_sentence(tmp_path, long):
     text, empty, binary = (tmp_path / name for name in ("text.txt", "empty.txt", "binary.txt"))
     text.write_text("some text\n" * 400)
@@ -219,6 +220,7 @@ SHELL = {  # a command line, and what it answers: exit code, standard output, st
     "name",
     [n if n in ("no standard output", "ASCII") else long_only(n) for n in SHELL],
 )
+@pytest.mark.whole
 def test_whatever_the_streams_and_the_environment_are(name):
     line, code, out, err = SHELL[name]
     done = subprocess.run(["bash", "-c", line], cwd=ROOT, capture_output=True, text=True)

@@ -39,6 +39,7 @@ def test_a_number_is_kept_and_auto_replaced():
     )  # the tests have two devices
 
 
+@pytest.mark.whole
 def test_the_command_line_takes_auto_a_number_and_nothing_else(tmp_path):
     """The choice stands in config.json, so that another machine goes on with the same."""
     text = tmp_path / "text.txt"
@@ -61,6 +62,7 @@ def test_the_command_line_takes_auto_a_number_and_nothing_else(tmp_path):
     assert not (tmp_path / "wrong").exists()
 
 
+@pytest.mark.whole
 def test_the_command_seqjax():
     def run(*arguments):
         code = "from experiments.common.command import main; main()"

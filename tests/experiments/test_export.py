@@ -45,6 +45,7 @@ def greedy(saved, length=60):
     return np.asarray(sample(split.params, jax.numpy.asarray(prime), jax.random.key(0)))[0].tolist()
 
 
+@pytest.mark.whole
 def test_the_page_writes_the_same_text(trained):
     saved = load_language_model(trained)
     ids = saved.vocabulary.encode(PRIME).ids.tolist()

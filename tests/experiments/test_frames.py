@@ -53,6 +53,7 @@ def test_bounces_are_counted():
 
 
 @pytest.mark.parametrize("data", ["dots", long_only("bounces")])
+@pytest.mark.whole
 def test_it_writes_what_was_found(tmp_path, data):
     config = Config(**SMALL, data=data, sights="frame,forward", workdir=str(tmp_path / "run"))
     results = run(config)

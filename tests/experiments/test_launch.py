@@ -19,6 +19,8 @@ from seqjax.runs.checkpoint import Checkpoints
 from seqjax.runs.shared_checkpoints import SharedCheckpoints
 from seqjax.training.step import init_train_state
 
+pytestmark = pytest.mark.whole
+
 STEPS = 30
 FLAGS = [
     *("experiments.char_lm", f"--steps={STEPS}", "--hidden_size=8", "--batch_size=8"),

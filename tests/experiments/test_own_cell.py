@@ -12,6 +12,8 @@ from experiments.common.cells import factory_of
 from seqjax import CELLS, InputError
 from tests.test_readme import ROOT
 
+pytestmark = pytest.mark.whole
+
 PAGE = (ROOT / "docs" / "own_cell.md").read_text(encoding="utf-8")
 CODE = re.search(r"```python\n(.*?)```", PAGE, re.DOTALL)[1].partition("\n\ncell = ")[0]
 FLAGS = ["--hidden_size=8", "--batch_size=8", "--seq_len=5", "--ngram_order=0", "--sample_every=0"]

@@ -53,6 +53,7 @@ def test_the_best_answer_without_reading_a_string():
 
 
 @pytest.mark.parametrize("name", ["lstm", *map(long_only, sorted({*NETWORKS} - {"lstm"}))])
+@pytest.mark.whole
 def test_every_network_learns_rows(name):
     task = images("digits", 8, "rows", seed=0)
     layer = make_layer(name, 16, task.input_size, task.num_steps)
@@ -73,6 +74,7 @@ def test_the_last_batch_of_a_test_counts_every_image_once():
     np.testing.assert_allclose(loss, expected, rtol=1e-4)
 
 
+@pytest.mark.whole
 def test_leaves_a_table_and_a_figure(tmp_path):
     size = {"hidden_size": 4, "epochs": 1, "seeds": 1, "steps": 2, "batch_size": 20}
     config = Config(networks="rnn", task="copy", length=3, workdir=str(tmp_path / "run"), **size)

@@ -25,6 +25,7 @@ def text_and_sizes():
 @pytest.mark.parametrize(
     "name", ["variational", *map(long_only, sorted({*METHODS} - {"variational"}))]
 )
+@pytest.mark.whole
 def test_a_method_trains_and_strength_zero_is_no_method(name, text_and_sizes):
     text, sizes = text_and_sizes
     members = Member(jnp.array([0.0, 0.5, 0.5]), jnp.array([0, 0, 1]))
@@ -52,6 +53,7 @@ def test_strengths_are_chosen_by_their_mean_validation_loss():
     assert found["seconds"] == 2.0
 
 
+@pytest.mark.whole
 def test_leaves_a_table_and_a_figure_and_goes_on(tmp_path, capsys):
     config = Config(**SMALL, methods="none,vertical", seeds=1, workdir=str(tmp_path / "run"))
     results = run(config)

@@ -49,6 +49,7 @@ def test_it_learns_chunks_and_writes_what_was_found(trained):
     assert "right in every tag" in (workdir / "examples.txt").read_text()
 
 
+@pytest.mark.whole
 def test_a_finished_run_resumes_to_the_same_numbers(trained):
     workdir, changes, results = trained
     assert run(Config(**changes, workdir=str(workdir), resume=True)) == results

@@ -76,6 +76,7 @@ def test_it_learns_and_writes_what_was_found(trained):
     assert "de to en, dot attention" in (directory / "table.txt").read_text()
 
 
+@pytest.mark.whole
 def test_a_saved_network_translates(trained, capsys, monkeypatch):
     run_at = trained[0].workdir
     main(Config(checkpoint=run_at, translate="eins zwei", beam=3))

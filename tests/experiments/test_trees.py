@@ -84,6 +84,7 @@ def test_formulas_end_to_end(tmp_path):
     assert json.loads((workdir / "results.json").read_text())["results"] == results
 
 
+@pytest.mark.whole
 def test_a_treebank_end_to_end(trained):
     workdir, results = trained
     (row,) = results["networks"].values()
@@ -140,6 +141,7 @@ def test_a_stopped_run_resumes_to_the_same_numbers(trained, bank, tmp_path, monk
 
 
 @pytest.mark.parametrize("cell", [long_only("child_sum"), "rnn", long_only("rntn")])
+@pytest.mark.whole
 def test_every_cell_and_two_classes(cell, bank, tmp_path):
     sizes = {"hidden_size": 0} if cell != "child_sum" else {}
     config = make_bank_config(tmp_path / "run", bank, cell=cell, classes=2, epochs=1, **sizes)

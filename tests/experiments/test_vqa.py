@@ -65,6 +65,7 @@ def test_scenes_in_small(tmp_path):
         pytest.param("mgu", "product", marks=pytest.mark.long),
     ],
 )
+@pytest.mark.whole
 def test_the_page_answers_as_the_network_does(cell, fusion):
     config = Config(**SMALL | {"layers": 2}, cell=cell, questions=40)
     questions = load_questions(config)
@@ -87,6 +88,7 @@ def answers_of_page(data, asked):
     return browser.evaluated(scripts, code)
 
 
+@pytest.mark.whole
 def test_one_can_ask_in_the_gallery(tmp_path):
     """In Chromium: keyboard, text that is shown and not run, both themes, 400 pixels."""
     config = Config(**SMALL, questions=40)

@@ -30,6 +30,7 @@ def make_config(directory, **changes):
     return Config(**small | changes)
 
 
+@pytest.mark.whole
 def test_learns_writes_its_files_and_resumes_to_the_same_end(tmp_path):
     changes = {"dropout": 0.2, "decay_after": 1}
     results = run(make_config(tmp_path / "whole", **changes, epochs=4))

@@ -33,6 +33,8 @@ from experiments.common import cli
 from seqjax.runs.session import Session
 from tests.support.tiers import cases
 
+pytestmark = pytest.mark.whole
+
 CONFIG = char_lm.Config(
     hidden_size=3,
     seq_len=4,

@@ -304,6 +304,8 @@ def test_all_damaged_is_one_sentence(forker, text, tmp_path):
 
 LIMITED = """
 import resource, runpy, sys
+
+pytestmark = pytest.mark.whole
 limit = int(sys.argv[1])
 resource.setrlimit(resource.RLIMIT_FSIZE, (limit, limit))
 sys.argv = sys.argv[2:]

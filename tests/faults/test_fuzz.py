@@ -692,6 +692,7 @@ def test_a_damaged_checkpoint_gives_way_to_the_one_before(saved, like, damage, l
 @pytest.mark.filterwarnings("ignore::pytest.PytestUnraisableExceptionWarning")
 @SLOW
 @given(damage=st.lists(damages(), min_size=1, max_size=2))
+@pytest.mark.whole
 def test_a_forged_checkpoint_is_no_more_than_wrong_numbers(saved, like, damage):
     with empty_directory() as directory:
         shutil.copytree(saved, directory / "best")

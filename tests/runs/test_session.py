@@ -116,6 +116,7 @@ def test_dropout_draws_anew_at_every_update():
     assert np.any(np.abs(first - other) > 1e-2)
 
 
+@pytest.mark.whole
 def test_a_third_model_stops_and_resumes_bit_for_bit(tmp_path, monkeypatch):
     whole = run(Config(str(tmp_path / "whole")))
     stopped = Config(str(tmp_path / "parts"))
