@@ -146,3 +146,9 @@ class Tree(NamedTuple):
     children: Any
     tokens: Any
     labels: Any
+
+
+def float32_or_wider(*arrays: Any) -> Any:
+    """float64 if one of the arrays has it, else float32: the precision in which long sums are taken."""
+    double = (np.float64, np.complex128)
+    return np.float64 if any(a.dtype in double for a in arrays) else np.float32

@@ -92,6 +92,10 @@ def beam_search(
       InputError: if an argument is out of range.
     """
     _check(width, length, length_penalty, groups, diversity, alpha)
+    if jnp.ndim(first) != 1 or not len(first):
+        raise InputError(
+            f"first must be one token for each of B sources, B >= 1, got shape {jnp.shape(first)}."
+        )
     batch, beams = first.shape[0], width // groups
     later = _tabulated(step, context, state, batch * width * length)
 
@@ -116,6 +120,11 @@ def beam_search(
         over_beams = jax.vmap(step, in_axes=(None, 0, 0))
         state, logits = jax.vmap(over_beams)(context, live.state, live.last)
         log_p = jax.nn.log_softmax(logits.astype(jnp.float32))
+        unknown = [token for token in forbidden if not 0 <= token < log_p.shape[-1]]
+        if unknown:
+            raise InputError(
+                f"forbidden must be tokens from 0 to {log_p.shape[-1] - 1}, got {unknown[0]}."
+            )
         if len(forbidden):
             log_p = log_p.at[..., jnp.array(forbidden)].set(-jnp.inf)
         return state, log_p

@@ -6,7 +6,7 @@ from jax import lax
 
 from seqjax.errors import InputError, check_positive
 from seqjax.fast_scan.tabulate import TokenStep, tabulate
-from seqjax.types import Array, State
+from seqjax.types import Array, State, float32_or_wider
 
 
 def generate(
@@ -45,7 +45,7 @@ def generate(
       InputError: if an argument is out of range.
     """
     check_positive("length", length)
-    _check_choice(temperature, top_k, top_p)
+    temperature = _checked_choice(temperature, top_k, top_p)
     if not 0 < repetition_penalty < float("inf"):
         raise InputError(f"repetition_penalty must be above 0, got {repetition_penalty}.")
     if prime.ndim != 2 or prime.shape[1] < 1:
@@ -83,7 +83,7 @@ def pick(
     top_p: float = 1.0,
 ) -> Array:
     """Draws one token `[...]` int32 from logits `[..., V]`; arguments and errors as `generate`."""
-    _check_choice(temperature, top_k, top_p)
+    temperature = _checked_choice(temperature, top_k, top_p)
     greedy = temperature < jnp.finfo(jnp.float32).tiny  # the limit, where a division would overflow
     if isinstance(greedy, jax.core.Tracer):
         drawn = _draw(logits, key, jnp.where(greedy, 1, temperature), top_k, top_p)
@@ -94,6 +94,8 @@ def pick(
 
 
 def _draw(logits: Array, key: Array, temperature: float | Array, top_k: int, top_p: float) -> Array:
+    # The noise of a draw has the precision of the logits: with 8 bits of it, many tokens share the largest.
+    logits = logits.astype(float32_or_wider(logits))
     if 0 < top_k < logits.shape[-1]:
         values, tokens = lax.top_k(logits, top_k)
         none = jnp.full_like(logits, -jnp.inf)
@@ -109,11 +111,20 @@ def _draw(logits: Array, key: Array, temperature: float | Array, top_k: int, top
     return jax.random.categorical(key, logits).astype(jnp.int32)
 
 
-def _check_choice(temperature: float | Array, top_k: int, top_p: float) -> None:
-    known = not isinstance(temperature, jax.core.Tracer)
-    if known and not 0 <= temperature < float("inf"):
-        raise InputError(f"temperature must be a finite number of at least 0, got {temperature}.")
+def _checked_choice(temperature: float | Array, top_k: int, top_p: float) -> float | Array:
+    """The temperature, as a number where it is known."""
+    if jnp.shape(temperature) != ():
+        raise InputError(
+            f"temperature must be one number, got an array of shape {jnp.shape(temperature)}."
+        )
+    if not isinstance(temperature, jax.core.Tracer):
+        temperature = float(temperature)
+        if not 0 <= temperature < float("inf"):
+            raise InputError(
+                f"temperature must be a finite number of at least 0, got {temperature}."
+            )
     if top_k < 0:
         raise InputError(f"top_k must be 0 (all tokens) or more, got {top_k}.")
     if not 0 < top_p <= 1:
         raise InputError(f"top_p must lie above 0 and at most be 1 (all tokens), got {top_p}.")
+    return temperature

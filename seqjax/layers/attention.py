@@ -67,7 +67,8 @@ class Attention(nnx.Module):
       rngs: parameters are drawn from `rngs.params`.
 
     Raises:
-      InputError: if the score is unknown, or a dot product is asked for of vectors of two sizes.
+      InputError: if the score is unknown, a size is out of range or of another score, or a dot product is
+        asked for of vectors of two sizes.
     """
 
     def __init__(
@@ -82,6 +83,12 @@ class Attention(nnx.Module):
                 f"attention='dot' compares vectors of one size, got queries of {query_size} and a"
                 f" memory of {memory_size}: take 'general'."
             )
+        if size:
+            check_positive("size", size)
+            if score != "additive":
+                raise InputError(
+                    f"size is of an additive score: leave it out of attention={score!r}."
+                )
         size = size or query_size
         params = {}
         if score == "additive":

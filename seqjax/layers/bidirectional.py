@@ -2,6 +2,7 @@
 
 import jax
 import jax.numpy as jnp
+import numpy as np
 from flax import nnx
 
 from seqjax.layers.rnn import RNN
@@ -23,6 +24,11 @@ class Bidirectional(nnx.Module):
     @property
     def output_size(self) -> int:
         return self.forward.output_size + self.backward.output_size
+
+    @property
+    def backward_features(self) -> np.ndarray:
+        """Which features of the output read backward, bools `[2H]`."""
+        return np.arange(self.output_size) >= self.forward.output_size
 
     def initial_state(self, batch_size: int) -> tuple[State, State]:
         """The states before each direction's first step, leaves `[B, H]`."""

@@ -4,8 +4,9 @@
     p(tags) = exp(score(tags)) / Σ over all K^L sequences of tags
 
 as in Huang, Xu and Yu (2015) and Lample et al. (2016), who read the emissions from a bidirectional
-LSTM. Every row has a length L; whatever stands past it, NaN included, changes neither values nor
-gradients. An empty row has one sequence of tags, the empty one, of probability 1.
+LSTM. Sums are taken in float32 at least. Every row has a length L, at most T; whatever stands past it,
+NaN included, changes neither values nor gradients. An empty row has one sequence of tags, the empty one,
+of probability 1.
 """
 
 from typing import NamedTuple
@@ -15,7 +16,7 @@ import jax.numpy as jnp
 from jax import lax
 
 from seqjax.errors import InputError
-from seqjax.types import Array
+from seqjax.types import Array, float32_or_wider
 
 
 class Transitions(NamedTuple):
@@ -40,14 +41,15 @@ def log_likelihood(
     Raises:
       InputError: if shapes do not fit.
     """
-    _check(transitions, emissions, lengths)
+    transitions, emissions = _checked(transitions, emissions, lengths)
     if tags.shape != emissions.shape[:2]:
         raise InputError(f"tags must be {emissions.shape[:2]}, as emissions, got {tags.shape}.")
     emissions, valid = _cleaned(emissions, lengths)
     tags = jnp.where(valid, tags, 0)
     at_tags = jnp.take_along_axis(emissions, tags[..., None], -1)[..., 0]
     steps = jnp.where(valid[:, 1:], transitions.between[tags[:, :-1], tags[:, 1:]], 0)
-    final = jnp.take_along_axis(tags, jnp.maximum(lengths - 1, 0)[:, None], 1)[:, 0]
+    ends_at = jnp.clip(lengths - 1, 0, tags.shape[1] - 1)
+    final = jnp.take_along_axis(tags, ends_at[:, None], 1)[:, 0]
     ends = transitions.start[tags[:, 0]] + transitions.end[final]
     score = jnp.where(valid, at_tags, 0).sum(1) + steps.sum(1) + ends
     log_partition = _log_partition(transitions, emissions, valid)
@@ -76,7 +78,7 @@ def viterbi(transitions: Transitions, emissions: Array, lengths: Array) -> tuple
     Raises:
       InputError: if shapes do not fit.
     """
-    _check(transitions, emissions, lengths)
+    transitions, emissions = _checked(transitions, emissions, lengths)
     emissions, valid = _cleaned(emissions, lengths)
     here = jnp.broadcast_to(jnp.arange(emissions.shape[2]), emissions[:, 0].shape)
 
@@ -108,7 +110,10 @@ def _cleaned(emissions: Array, lengths: Array) -> tuple[Array, Array]:
     return jnp.where(valid[..., None], emissions, 0), valid
 
 
-def _check(transitions: Transitions, emissions: Array, lengths: Array) -> None:
+def _checked(
+    transitions: Transitions, emissions: Array, lengths: Array
+) -> tuple[Transitions, Array]:
+    """Both in one precision, in which a sum over many steps is a sum."""
     if emissions.ndim != 3 or not emissions.shape[1]:
         raise InputError(f"emissions must be [B, T, K] with T >= 1, got shape {emissions.shape}.")
     num_tags = emissions.shape[2]
@@ -120,3 +125,5 @@ def _check(transitions: Transitions, emissions: Array, lengths: Array) -> None:
             )
     if lengths.shape != emissions.shape[:1]:
         raise InputError(f"lengths must have shape {emissions.shape[:1]}, got {lengths.shape}.")
+    dtype = float32_or_wider(emissions, *transitions)
+    return Transitions(*(array.astype(dtype) for array in transitions)), emissions.astype(dtype)

@@ -1,39 +1,40 @@
 """From a sequence of features to one vector, each exact over lengths. Batch-major.
 
 Whatever stands past a row's length, NaN included, never wins, counts, or reaches a gradient. A row
-of length 0 gives zeros.
+of length 0 gives zeros; a length above T counts as T, as in `unroll`.
 """
 
 from collections.abc import Callable
 
 import jax.numpy as jnp
+import numpy as np
 
 from seqjax.errors import InputError
-from seqjax.types import Array
+from seqjax.types import Array, float32_or_wider
 
 
-def last(ys: Array, lengths: Array | None = None, *, backward_size: int = 0) -> Array:
+def last(ys: Array, lengths: Array | None = None, *, backward: np.ndarray | None = None) -> Array:
     """The features of each row's last step: `[B, T, H] -> [B, H]`.
 
     Args:
       ys: features `[B, T, H]`.
       lengths: integers `[B]`, or None for all T.
-      backward_size: how many of the H features, the last ones, read backward; their last step is
-        the first of the row.
+      backward: which of the H features read backward, bools `[H]`, as `backward_features` of a layer says it;
+        their last step is the first of the row. None where none does.
     """
     lengths = _checked(ys, lengths)
     at = jnp.maximum(lengths - 1, 0)[:, None, None]
     end = jnp.take_along_axis(ys, at, 1)[:, 0]
-    split = ys.shape[-1] - backward_size
-    pooled = jnp.concatenate([end[:, :split], ys[:, 0, split:]], -1)
+    pooled = end if backward is None else jnp.where(backward, ys[:, 0], end)
     return jnp.where((lengths > 0)[:, None], pooled, 0)
 
 
 def mean(ys: Array, lengths: Array | None = None) -> Array:
     """The mean of each feature over the row's steps: `[B, T, H] -> [B, H]`."""
     lengths = _checked(ys, lengths)
-    total = jnp.where(_valid(ys, lengths), ys, 0).sum(1)
-    return total / jnp.maximum(lengths, 1)[:, None].astype(ys.dtype)
+    wide = float32_or_wider(ys)  # or long sums overflow or stand still
+    total = jnp.where(_valid(ys, lengths), ys, 0).sum(1, dtype=wide)
+    return (total / jnp.maximum(lengths, 1)[:, None]).astype(ys.dtype)
 
 
 def max(ys: Array, lengths: Array | None = None) -> Array:
@@ -62,4 +63,4 @@ def _checked(ys: Array, lengths: Array | None) -> Array:
             f"lengths must be integers of shape {ys.shape[:1]}, one for each row of ys {ys.shape},"
             f" got {lengths.dtype} of shape {lengths.shape}."
         )
-    return lengths
+    return jnp.minimum(lengths, ys.shape[1])

@@ -4,12 +4,14 @@ from typing import Any
 
 import jax
 import jax.numpy as jnp
+import numpy as np
 from flax import nnx
 
 from seqjax.errors import InputError, shown
+from seqjax.fast_scan.door import split_arrays
 from seqjax.recurrence.misfit import misfit_of
 from seqjax.recurrence.unroll import unroll
-from seqjax.types import Array, Cell, Params, State
+from seqjax.types import Array, Cell, Params, State, float32_or_wider
 
 
 def check_makings(cell: Any, rngs: Any) -> None:
@@ -24,12 +26,14 @@ class RNN(nnx.Module):
     """Runs a cell over a batch of sequences; holds the cell's parameters.
 
     Attributes:
+      input_size: D.
       cell: the cell, a static value.
       params: the cell's parameters, each leaf an `nnx.Param`.
     """
 
     def __init__(self, cell: Cell, input_size: int, *, rngs: nnx.Rngs):
         check_makings(cell, rngs)
+        self.input_size = input_size
         self.cell = nnx.static(cell)
         self.params = nnx.data(jax.tree.map(nnx.Param, cell.init(rngs.params(), input_size)))
 
@@ -37,9 +41,18 @@ class RNN(nnx.Module):
     def output_size(self) -> int:
         return self.cell.output_size
 
+    @property
+    def backward_features(self) -> np.ndarray:
+        """Which features of the output read backward, bools `[H]`: none."""
+        return np.zeros(self.output_size, bool)
+
     def initial_state(self, batch_size: int) -> State:
-        """The state before the first step, each leaf `[B, H]`."""
-        return self.cell.initial_state((batch_size,))
+        """The state before the first step, each leaf `[B, H]`; float64 where the parameters are."""
+        dtype = float32_or_wider(*split_arrays(self.arrays())[0])
+        return jax.tree.map(
+            lambda s: s.astype(dtype) if s.dtype == jnp.float32 else s,
+            self.cell.initial_state((batch_size,)),
+        )
 
     def __call__(
         self,
@@ -50,7 +63,21 @@ class RNN(nnx.Module):
         reverse: bool = False,
         key: Array | None = None,
     ) -> tuple[State, Array]:
-        """`xs [B, T, D] -> (final_state, ys [B, T, output_size])`; arguments as `unroll`."""
+        """`xs [B, T, D] -> (final_state, ys [B, T, output_size])`; arguments as `unroll`.
+
+        Raises:
+          InputError: as `unroll`, and if `xs` is of another shape.
+        """
+        if jnp.ndim(xs) != 3 or jnp.shape(xs)[-1] != self.input_size:
+            raise InputError(
+                f"this layer takes [B, T, {self.input_size}], batch first, got an array of shape"
+                f" {jnp.shape(xs)}."
+            )
+        if lengths is not None and jnp.shape(lengths) != (jnp.shape(xs)[0],):
+            raise InputError(
+                f"lengths must be integers of shape {jnp.shape(xs)[:1]}, one for each row of"
+                f" {jnp.shape(xs)}, got shape {jnp.shape(lengths)}."
+            )
         xs = jnp.swapaxes(xs, 0, 1)
         state, ys = unroll(
             self.cell, self.arrays(), xs, state, lengths=lengths, reverse=reverse, key=key

@@ -5,9 +5,10 @@ from typing import Any
 
 import jax
 import jax.numpy as jnp
+import numpy as np
 from flax import nnx
 
-from seqjax.errors import InputError
+from seqjax.errors import InputError, check_fraction
 from seqjax.layers.bidirectional import Bidirectional
 from seqjax.layers.rnn import RNN
 from seqjax.types import Array, Cell, State
@@ -25,8 +26,9 @@ class Stack(nnx.Module):
         dense     [x_l, y_l]                      (Huang et al., 2017; Graves, 2013)
         highway   t y_l + (1 - t) x_l, t = σ(W x_l + b)    (Srivastava et al., 2015)
 
-    where `residual` and `highway` leave the lowest layer plain, since its input is of another size;
-    the bias b begins at -1, so that at first most of the input is carried on.
+    where `residual` and `highway` leave the lowest layer plain, since its input is of another size,
+    unless it stands `above` another layer; the bias b begins at -1, so that at first most of the input is
+    carried on.
 
     Dropout acts on the connections that go up (input to first layer, layer to layer, last layer to
     what reads the stack), never on those that go through time (Zaremba et al., 2014). What is random in
@@ -37,6 +39,7 @@ class Stack(nnx.Module):
       input_size: D.
       bidirectional: run each layer in both directions; its output size is twice the cell's.
       connections: one of CONNECTIONS.
+      above: the input is the output of another layer, to which the lowest one is connected as the others are.
       dropout: share of units dropped on every connection that goes up, in [0, 1).
       same_mask: drop the same units at all steps of a row (Gal and Ghahramani, 2016), not others at each.
       rngs: parameters are drawn from `rngs.params`.
@@ -56,16 +59,20 @@ class Stack(nnx.Module):
         *,
         bidirectional: bool = False,
         connections: str = "plain",
+        above: bool = False,
         dropout: float = 0.0,
         same_mask: bool = False,
         rngs: nnx.Rngs,
     ):
+        if isinstance(cells, Cell):
+            raise InputError(
+                f"{type(self).__name__} takes a sequence of cells: write [cell] for one."
+            )
         if not cells:
             raise InputError(
                 f"{type(self).__name__} needs at least one cell, got an empty sequence."
             )
-        if not 0 <= dropout < 1:
-            raise InputError(f"dropout must lie in [0, 1), got {dropout}.")
+        check_fraction("dropout", dropout)
         if connections not in CONNECTIONS:
             raise InputError(
                 f"connections must be one of {', '.join(CONNECTIONS)}, got {connections!r}."
@@ -75,23 +82,33 @@ class Stack(nnx.Module):
         size = input_size
         for cell in cells:
             layer = (Bidirectional if bidirectional else RNN)(cell, size, rngs=rngs)
-            if layers and connections in ("residual", "highway") and size != layer.output_size:
+            connected = above or bool(layers)
+            if connected and connections in ("residual", "highway") and size != layer.output_size:
                 raise InputError(
                     f"connections={connections!r} needs layers of one output size, got"
                     f" {size} below {layer.output_size}."
                 )
-            if layers and connections == "highway":
+            if connected and connections == "highway":
                 bias = nnx.initializers.constant(-1.0)
                 gates.append(nnx.Linear(size, size, bias_init=bias, rngs=rngs))
             layers.append(layer)
             size = size + layer.output_size if connections == "dense" else layer.output_size
         self.layers = nnx.List(layers)
-        self.connections = connections
+        self.input_size = input_size
+        self.connections, self.above = connections, above
         self.output_size = size
         self.bidirectional = bidirectional
         self.dropout = nnx.Dropout(dropout, broadcast_dims=(1,) if same_mask else ())
         if gates:
             self.carry_gates = nnx.List(gates)
+
+    @property
+    def backward_features(self) -> np.ndarray:
+        """Which features of the output read backward, bools `[output_size]`."""
+        of_layers = [layer.backward_features for layer in self.layers]
+        if self.connections != "dense":
+            return of_layers[-1]
+        return np.concatenate([np.zeros(self.input_size, bool), *of_layers])
 
     def initial_state(self, batch_size: int) -> State:
         """The state before the first step: a tuple, one entry per layer."""
@@ -109,7 +126,10 @@ class Stack(nnx.Module):
 
         Dropout, and the noise of the cells, are applied only if `dropout_key` is given.
         """
-        state = self.initial_state(xs.shape[0]) if state is None else state
+        state = (None,) * len(self.layers) if state is None else state
+        if self.connections == "dense" and lengths is not None:  # the input is a part of the output
+            valid = jnp.arange(xs.shape[1]) < jnp.asarray(lengths)[:, None]
+            xs = jnp.where(valid[..., None], xs, 0)
         keys: list[Any] = [None] * (len(self.layers) + 1)
         noise_keys = keys
         if dropout_key is not None:
@@ -142,11 +162,14 @@ class Stack(nnx.Module):
         """What the layer above reads, of layer `number`'s input and output."""
         if self.connections == "dense":
             return jnp.concatenate([x, y], -1)
-        if self.connections == "plain" or number == 0:
+        gate = (
+            number if self.above else number - 1
+        )  # of the connection; the lowest layer may have none
+        if self.connections == "plain" or gate < 0:
             return y
         if self.connections == "residual":
             return x + y
-        share = jax.nn.sigmoid(self.carry_gates[number - 1](x))
+        share = jax.nn.sigmoid(self.carry_gates[gate](x))
         return share * y + (1 - share) * x
 
     def _drop(self, x: Array, key: Array | None) -> Array:

@@ -8,7 +8,7 @@ import jax
 import jax.numpy as jnp
 from flax import nnx
 
-from seqjax.errors import InputError, check_positive
+from seqjax.errors import InputError, check_fraction, check_positive
 from seqjax.models.decoder import Context, Decoder, DecoderState
 from seqjax.models.image_encoder import ImageEncoder
 from seqjax.types import Array, Cell
@@ -57,6 +57,7 @@ class Captioner(nnx.Module):
         rngs: nnx.Rngs,
     ):
         check_positive("embedding_size", embedding_size)
+        check_fraction("dropout", dropout)
         if len(features) not in (1, 2) or min(features) < 1:
             raise InputError(f"features must be (F,) or (S, F), got {features}.")
         if entry not in ENTRIES:
@@ -78,7 +79,7 @@ class Captioner(nnx.Module):
             summary_size=embedding_size,
             attention="additive" if entry == "attention" else "none",
             every_step=entry == "step",
-            begin="first" if entry == "first" else "dense",
+            begin={"step": "given", "first": "first"}.get(entry, "dense"),
             dropout=dropout,
             tie_weights=tie_weights,
             rngs=rngs,

@@ -74,7 +74,6 @@ class SequenceClassifier(nnx.Module):
             rngs=rngs,
         )
         self.pooling = pooling
-        self.backward_size = self.stack.layers[-1].output_size // 2 if bidirectional else 0
         self.head = nnx.Linear(self.stack.output_size, num_classes, rngs=rngs)
 
     def __call__(
@@ -87,5 +86,5 @@ class SequenceClassifier(nnx.Module):
     def pooled(self, ys: Array, lengths: Array | None = None) -> Array:
         """The features of a sequence: `[B, T, H] -> [B, H]`."""
         if self.pooling == "last":
-            return poolings.last(ys, lengths, backward_size=self.backward_size)
+            return poolings.last(ys, lengths, backward=self.stack.backward_features)
         return poolings.POOLINGS[self.pooling](ys, lengths)

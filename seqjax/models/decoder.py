@@ -1,5 +1,6 @@
 """A network that writes a sequence about something it is shown: a source, an image."""
 
+import math
 from collections.abc import Sequence
 from typing import Any, NamedTuple
 
@@ -7,12 +8,13 @@ import jax
 import jax.numpy as jnp
 from flax import nnx
 
-from seqjax.errors import InputError, check_positive
+from seqjax.errors import InputError, check_fraction, check_positive
 from seqjax.fast_scan.scan import scan
 from seqjax.layers.attention import Attention, Memory, attend
 from seqjax.layers.rnn import RNN
 from seqjax.layers.stack import Stack
-from seqjax.types import Array, Cell, Params, State
+from seqjax.recurrence.unroll import draw_masks, with_masks
+from seqjax.types import Array, Cell, Params, State, float32_or_wider
 
 BEGINS = ("given", "dense", "first")
 EMBEDDING_INIT = jax.nn.initializers.variance_scaling(1.0, "fan_in", "normal", out_axis=0)
@@ -56,7 +58,8 @@ class Decoder(nnx.Module):
       every_step: whether c_t is s; only without attention.
       begin: one of BEGINS.
       connections: between layers, as of `Stack`.
-      dropout: share of units dropped from embeddings, connections that go up and r_t, in [0, 1).
+      dropout: share of units dropped from embeddings, connections that go up and r_t, in [0, 1); what is
+        random in a cell itself is drawn with it.
       tie_weights: whether V is E (Press and Wolf, 2017).
       rngs: parameters are drawn from `rngs.params`.
 
@@ -82,6 +85,7 @@ class Decoder(nnx.Module):
         check_positive("vocab_size", vocab_size)
         check_positive("embedding_size", embedding_size)
         check_positive("summary_size", summary_size)
+        check_fraction("dropout", dropout)
         if begin not in BEGINS:
             raise InputError(f"begin must be one of {', '.join(BEGINS)}, got {begin!r}.")
         if every_step and attention != "none":
@@ -104,7 +108,7 @@ class Decoder(nnx.Module):
         )
         self.lowest = RNN(cells[0], embedding_size + read_size, rngs=rngs)
         how: dict[str, Any] = {"connections": connections, "dropout": dropout, "rngs": rngs}
-        self.upper = Stack(cells[1:], hidden_size, **how) if cells[1:] else None
+        self.upper = Stack(cells[1:], hidden_size, above=True, **how) if cells[1:] else None
         top_size = hidden_size if self.upper is None else self.upper.output_size
         self.readout = nnx.Linear(top_size + read_size + embedding_size, embedding_size, rngs=rngs)
         self.tie_weights = tie_weights
@@ -116,9 +120,9 @@ class Decoder(nnx.Module):
         if begin == "dense":
             first = jax.eval_shape(lambda: self.initial_state(1))
             self.bridges = nnx.List(
-                nnx.Linear(summary_size, leaf.shape[-1], rngs=rngs)
+                nnx.Linear(summary_size, _numbers(leaf), rngs=rngs)
                 for leaf in jax.tree.leaves(first)
-                if jnp.issubdtype(leaf.dtype, jnp.floating)
+                if jnp.issubdtype(leaf.dtype, jnp.inexact)
             )
         elif begin == "first":
             self.first_input = nnx.Linear(summary_size, embedding_size, rngs=rngs)
@@ -139,7 +143,8 @@ class Decoder(nnx.Module):
         layers = [self.lowest.initial_state(batch_size)]
         if self.upper is not None:
             layers += self.upper.initial_state(batch_size)
-        output = jnp.zeros((batch_size, self.lowest.output_size))
+        dtype = float32_or_wider(*jax.tree.leaves(self.lowest.arrays()))
+        output = jnp.zeros((batch_size, self.lowest.output_size), dtype)
         return DecoderState(tuple(layers), None if self.attention is None else output)
 
     def first_state(self, context: Context, summary: Array) -> DecoderState:
@@ -156,7 +161,9 @@ class Decoder(nnx.Module):
         leaves, tree = jax.tree.flatten(state)
         bridges = iter(self.bridges)
         bridged = [
-            jnp.tanh(next(bridges)(summary)) if jnp.issubdtype(leaf.dtype, jnp.floating) else leaf
+            _bridged(jnp.tanh(next(bridges)(summary)), leaf)
+            if jnp.issubdtype(leaf.dtype, jnp.inexact)
+            else leaf
             for leaf in leaves
         ]
         return jax.tree.unflatten(tree, bridged)
@@ -173,15 +180,22 @@ class Decoder(nnx.Module):
 
         Logits at t are of the token after `tokens[:, t]`. Dropout only if a key is given.
         """
-        keys = [None] * 3 if dropout_key is None else list(jax.random.split(dropout_key, 3))
+        keys: Any = [None] * 3 if dropout_key is None else jax.random.split(dropout_key, 3)
         xs = self._drop(self.embedding(tokens), keys[0])
         low = state.layers[0], state.output
+        cell = self.lowest.cell
+        noise_key = None if dropout_key is None else jax.random.fold_in(keys[0], 1)
+        shape = (xs.shape[1], xs.shape[0], self.lowest.input_size)
+        masks, masks_of_steps = draw_masks(cell, noise_key, shape)
 
-        def step(params: Params, low: tuple, x: Array) -> tuple[tuple, tuple]:
-            low, (y, read, _) = self._lowest_step(params, low, x)
+        def step(params: tuple, low: tuple, inputs: tuple) -> tuple[tuple, tuple]:
+            (params, masks), (x, masks_t) = params, inputs
+            noisy = cell if noise_key is None else with_masks(cell, masks, masks_t)
+            low, (y, read, _) = _lowest_step(noisy, params, low, x)
             return low, (y, read)
 
-        low, (ys, read) = scan(step, self._step_params(context), low, jnp.swapaxes(xs, 0, 1))
+        inputs = jnp.swapaxes(xs, 0, 1), masks_of_steps
+        low, (ys, read) = scan(step, (self._step_params(context), masks), low, inputs)
         ys, read = jax.tree.map(lambda a: jnp.swapaxes(a, 0, 1), (ys, read))
         layers: tuple[State, ...] = (low[0],)
         if self.upper is not None:
@@ -211,23 +225,12 @@ class Decoder(nnx.Module):
     ) -> tuple[DecoderState, Array, Array | None, Array | None]:
         """All layers on one input: the state, the highest output, what was read and with what weights."""
         low = state.layers[0], state.output
-        low, (y, read, weights) = self._lowest_step(self._step_params(context), low, x)
+        low, (y, read, weights) = _lowest_step(self.lowest.cell, self._step_params(context), low, x)
         layers: tuple[State, ...] = (low[0],)
         if self.upper is not None:
             upper, y = self.upper.step(y, state.layers[1:])
             layers += upper
         return DecoderState(layers, low[1]), y, read, weights
-
-    def _lowest_step(self, params: Params, low: tuple, x: Array) -> tuple[tuple, tuple]:
-        """The lowest layer, which reads what is shown: its output, what it read, and the weights."""
-        cell_params, attention_params, context = params
-        state, output = low
-        read, weights = context.summary, None
-        if context.memory is not None:
-            read, weights = attend(attention_params, output, context.memory)
-        inputs = x if read is None else jnp.concatenate([x, read], -1)
-        state, y = self.lowest.cell.step(cell_params, state, inputs)
-        return (state, None if output is None else y), (y, read, weights)
 
     def _step_params(self, context: Context) -> Params:
         attention = {} if self.attention is None else self.attention.arrays()
@@ -240,3 +243,28 @@ class Decoder(nnx.Module):
 
     def _drop(self, x: Array, key: Array | None) -> Array:
         return x if key is None else self.dropout(x, rngs=key, deterministic=False)
+
+
+def _lowest_step(cell: Cell, params: Params, low: tuple, x: Array) -> tuple[tuple, tuple]:
+    """The lowest layer, which reads what is shown: its output, what it read, and the weights."""
+    cell_params, attention_params, context = params
+    state, output = low
+    read, weights = context.summary, None
+    if context.memory is not None:
+        read, weights = attend(attention_params, output, context.memory)
+    inputs = x if read is None else jnp.concatenate([x, read], -1)
+    state, y = cell.step(cell_params, state, inputs)
+    return (state, None if output is None else y), (y, read, weights)
+
+
+def _numbers(leaf: Any) -> int:
+    """How many real numbers a row of a state's leaf `[B, ...]` holds."""
+    return math.prod(leaf.shape[1:]) * (1 + jnp.issubdtype(leaf.dtype, jnp.complexfloating))
+
+
+def _bridged(numbers: Array, leaf: Array) -> Array:
+    """`numbers [B, N]` in the shape and of the kind of a leaf: of complex ones first the real parts."""
+    if jnp.issubdtype(leaf.dtype, jnp.complexfloating):
+        real, imaginary = jnp.split(numbers, 2, axis=-1)
+        numbers = real + 1j * imaginary
+    return numbers.reshape(leaf.shape)

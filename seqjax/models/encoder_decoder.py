@@ -118,8 +118,7 @@ class EncoderDecoder(nnx.Module):
         final, ys = self.encoder(
             self.source_embedding(source), lengths=lengths, dropout_key=dropout_key
         )
-        half = self.encoder.output_size // 2 if self.bidirectional else 0
-        summary = pooling.last(ys, lengths, backward_size=half)
+        summary = pooling.last(ys, lengths, backward=self.encoder.backward_features)
         if self.reverse_source:
             ys = _reversed(ys, lengths)
         context = self.decoder.context(summary, ys, lengths)
@@ -135,17 +134,23 @@ class EncoderDecoder(nnx.Module):
         return self.decoder.step(context, state, token)
 
     def _check_copy(self) -> None:
-        """The decoder's states must be the encoder's."""
+        """The decoder's states must be the encoder's, and so must the query that attention begins with."""
         final = jax.eval_shape(lambda: self.encoder.initial_state(1))
         first = jax.eval_shape(lambda: self.decoder.initial_state(1))
-        shapes = jax.tree.map(lambda a: a.shape, (final, first.layers))
-        fits = not self.bidirectional and shapes[0] == shapes[1]
-        if first.output is not None:
-            fits &= self.encoder.output_size == first.output.shape[1]
-        if not fits:
+        ours, theirs = (
+            (jax.tree_util.tree_structure(tree), [leaf.shape for leaf in jax.tree.leaves(tree)])
+            for tree in (final, first.layers)
+        )
+        if self.bidirectional or ours != theirs:
             raise InputError(
                 "bridge='copy' needs an encoder of one direction and a decoder with the same cells:"
                 " take 'dense'."
+            )
+        size = self.encoder.output_size
+        if first.output is not None and size != first.output.shape[1]:
+            raise InputError(
+                f"bridge='copy' with attention begins with the encoder's output, of {size}, in place of that"
+                f" of the decoder's lowest layer, of {first.output.shape[1]}: take 'dense'."
             )
 
 

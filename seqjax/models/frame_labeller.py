@@ -7,7 +7,7 @@ import jax
 import jax.numpy as jnp
 from flax import nnx
 
-from seqjax.errors import InputError, check_positive
+from seqjax.errors import InputError, check_fraction, check_positive
 from seqjax.layers.stack import Stack
 from seqjax.models.image_encoder import ImageEncoder
 from seqjax.types import Array, Cell
@@ -49,7 +49,12 @@ class FrameLabeller(nnx.Module):
         sizes = {"num_classes": num_classes, "hidden_size": hidden_size, "window": window}
         for name, size in sizes.items():
             check_positive(name, size)
+        check_fraction("dropout", dropout)
         self.frame, self.window, self.encoder = tuple(frame), window, encoder
+        if encoder is not None and len(frame) != 3:
+            raise InputError(
+                f"an encoder takes frames of pixels (Y, X, channels), got {self.frame}."
+            )
         shape = encoder.grid(frame[0], frame[1]) if encoder is not None else frame
         self.project = nnx.Linear(math.prod(shape) * window, hidden_size, rngs=rngs)
         self.stack = None
@@ -74,6 +79,9 @@ class FrameLabeller(nnx.Module):
                 f"frames must be of shape {('B', 'T', *self.frame)}, got {frames.shape}."
             )
         batch, steps = frames.shape[:2]
+        if lengths is not None:  # before any product: a NaN would reach its gradient, as 0 · NaN
+            valid = jnp.arange(steps) < jnp.asarray(lengths)[:, None]
+            frames = jnp.where(jnp.expand_dims(valid, range(2, frames.ndim)), frames, 0)
         if self.encoder is not None:
             frames = self.encoder(frames.reshape(batch * steps, *self.frame))
         features = frames.reshape(batch, steps, -1)

@@ -50,12 +50,30 @@ class ImageEncoder(nnx.Module):
         self.feature_size = sizes[-1]
 
     def grid(self, rows: int, columns: int) -> tuple[int, int]:
-        """(S, F) of pictures of so many pixels."""
+        """(S, F) of pictures of so many pixels.
+
+        Raises:
+          InputError: if nothing would be left of them.
+        """
         shape = jax.eval_shape(self, jax.ShapeDtypeStruct((1, rows, columns, self.channels), float))
         return shape.shape[1], shape.shape[2]
 
     def __call__(self, images: Array) -> Array:
-        """`images [B, Y, X, C] -> [B, S, feature_size]`, places row by row."""
+        """`images [B, Y, X, C] -> [B, S, feature_size]`, places row by row.
+
+        Raises:
+          InputError: if they have other channels, or so few pixels that no place would be left.
+        """
+        least = 2 ** len(self.layers) - 1  # the first layer rounds up
+        if images.ndim != 4 or images.shape[-1] != self.channels:
+            raise InputError(
+                f"images must be of shape ('B', 'Y', 'X', {self.channels}), got {images.shape}."
+            )
+        if min(images.shape[1:3]) < least:
+            raise InputError(
+                f"{len(self.layers)} layers, each of which halves a picture, take at least"
+                f" {least} x {least} pixels, got {images.shape[1]} x {images.shape[2]}."
+            )
         images = _with_places((images - self.mean) / self.deviation)
         for number, layer in enumerate(self.layers):
             images = jax.nn.relu(layer(_neighbours(images, 1 if number else 2)))

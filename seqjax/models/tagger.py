@@ -110,12 +110,23 @@ class SequenceTagger(nnx.Module):
           lengths: integers `[B]`, how many words each row has; None for all T.
           letters: integers `[B, T, L]`, 0 after a word's last letter; where the model reads them.
           dropout_key: for dropout in training; None for evaluation.
+
+        Raises:
+          InputError: if the features or the letters are not those of this tagger.
         """
+        if features.ndim != 3 or features.shape[-1] != len(self.embeddings):
+            raise InputError(
+                f"this tagger reads features [B, T, {len(self.embeddings)}], got an array of shape"
+                f" {features.shape}."
+            )
+        if letters is not None and not self.reads_letters:
+            raise InputError("this tagger reads no letters: leave them out.")
         vectors = [table(features[..., i]) for i, table in enumerate(self.embeddings)]
         if self.reads_letters:
             if letters is None:
                 raise InputError("this tagger reads letters [B, T, L], got None.")
-            vectors.append(self._read_letters(letters))
+            key = None if dropout_key is None else jax.random.fold_in(dropout_key, 1)
+            vectors.append(self._read_letters(letters, key))
         xs = jnp.concatenate(vectors, -1)
         _, ys = self.stack(xs, lengths=lengths, dropout_key=dropout_key)
         return self.head(ys)
@@ -135,12 +146,12 @@ class SequenceTagger(nnx.Module):
             return emissions.argmax(-1).astype(jnp.int32)
         return crf.viterbi(transitions, emissions, lengths)[0]
 
-    def _read_letters(self, letters: Array) -> Array:
+    def _read_letters(self, letters: Array, key: Array | None) -> Array:
         words = letters.reshape(-1, letters.shape[-1])
         lengths = (words > 0).sum(1)
-        _, ys = self.letter_layer(self.letter_embedding(words), lengths=lengths)
-        half = self.letter_layer.backward.output_size
-        return pooling.last(ys, lengths, backward_size=half).reshape(*letters.shape[:-1], -1)
+        _, ys = self.letter_layer(self.letter_embedding(words), lengths=lengths, key=key)
+        last = pooling.last(ys, lengths, backward=self.letter_layer.backward_features)
+        return last.reshape(*letters.shape[:-1], -1)
 
 
 def _embedding(feature: Feature, rngs: nnx.Rngs) -> nnx.Embed:

@@ -120,9 +120,16 @@ def compose(cell: TreeCell, params: Params, inputs: Array, schedule: Schedule) -
       padding hold finite values without meaning.
 
     Raises:
-      InputError: if the inputs are of another size.
+      InputError: if the inputs are of another size, or the schedule is of a cell for more or fewer children.
     """
+    if isinstance(schedule, Placed):
+        raise InputError("compose takes the schedule of what was planned: write placed.schedule.")
     num_waves, width, arity = schedule.children.shape
+    if cell.arity and cell.arity != arity:
+        raise InputError(
+            f"this cell joins {cell.arity} children, and the schedule has room for {arity}: plan it with"
+            f" arity={cell.arity}."
+        )
     num_inner = num_waves * width
     num_leaves = schedule.live.shape[0] - num_inner
     if inputs.ndim != 2 or inputs.shape[0] not in (num_leaves, num_leaves + num_inner):
@@ -135,7 +142,10 @@ def compose(cell: TreeCell, params: Params, inputs: Array, schedule: Schedule) -
     inputs = jnp.where(live, inputs, lax.stop_gradient(inputs[:1]))
     row, which = schedule.parents[:, 0], schedule.parents[:, 1]
     readings = jnp.where(row < 0, num_inner * arity, row * arity + which)
-    buffer = _begun(cell.leaf(params, inputs[:num_leaves]), num_inner, arity, readings[:num_leaves])
+    leaves = cell.leaf(params, inputs[:num_leaves])
+    dtype = jnp.result_type(inputs, *jax.tree.leaves(params))  # in which a node's state will be
+    leaves = jax.tree.map(lambda a: a.astype(dtype), leaves)
+    buffer = _begun(leaves, num_inner, arity, readings[:num_leaves])
     own = inputs[num_leaves:]
     inner = (num_waves, width)
     xs = own.reshape(*inner, -1) if len(own) else None
@@ -262,7 +272,7 @@ def _joined(trees: Sequence[np.ndarray], arity: int) -> tuple[np.ndarray, np.nda
     """The children of all nodes in one numbering `[N, K]`, and the number of each tree's root."""
     if not len(trees):
         raise InputError("schedule needs at least one tree, got none.")
-    trees = [_checked(np.asarray(tree), number) for number, tree in enumerate(trees)]
+    trees = [_checked(_as_array(tree), number) for number, tree in enumerate(trees)]
     counts = [len(tree) for tree in trees]
     ends = np.cumsum(counts) - 1
     most = max(int((tree >= 0).sum(1).max()) for tree in trees)
@@ -278,6 +288,13 @@ def _joined(trees: Sequence[np.ndarray], arity: int) -> tuple[np.ndarray, np.nda
         start = end + 1 - len(tree)
         joined[start : end + 1, : used.shape[1]] = np.where(used < 0, -1, used + start)
     return joined, ends
+
+
+def _as_array(tree: Any) -> np.ndarray:
+    try:
+        return np.asarray(tree)
+    except ValueError:  # rows of several lengths
+        return np.asarray(None)
 
 
 def _checked(tree: np.ndarray, number: int) -> np.ndarray:

@@ -61,11 +61,11 @@ def unroll(
     xs = as_array(xs)
     state, live = _prepare(cell, params, xs, state, lengths)
     filling = _filling(xs, live)
-    masks, masks_of_steps = _draw_masks(cell, key, xs)
+    masks, masks_of_steps = draw_masks(cell, key, xs.shape)
 
     def step(params: tuple, state: State, inputs: tuple) -> tuple[State, Array]:
         (params, masks), (x, live_t, masks_t) = params, inputs
-        noisy = cell if key is None else _with_masks(cell, masks, masks_t)
+        noisy = cell if key is None else with_masks(cell, masks, masks_t)
         return _masked_step(noisy, params, state, x, live_t, filling)
 
     return scan(
@@ -97,13 +97,13 @@ def unroll_loop(
     xs = as_array(xs)
     state, live = _prepare(cell, params, xs, state, lengths)
     filling = _filling(xs, live)
-    masks, masks_of_steps = _draw_masks(cell, key, xs)
+    masks, masks_of_steps = draw_masks(cell, key, xs.shape)
     ys: dict[int, Array] = {}
     steps = range(len(xs))
     for t in reversed(steps) if reverse else steps:
         live_t = None if live is None else live[t]
         masks_t = jax.tree.map(lambda mask, t=t: mask[t], masks_of_steps)
-        noisy = cell if key is None else _with_masks(cell, masks, masks_t)
+        noisy = cell if key is None else with_masks(cell, masks, masks_t)
         state, ys[t] = _masked_step(noisy, params, state, xs[t], live_t, filling)
     return state, jnp.stack([ys[t] for t in steps])
 
@@ -142,12 +142,12 @@ def unroll_truncated(
     return scan(step, params, state, (xs, live, cut))
 
 
-def _draw_masks(cell: Cell, key: Array | None, xs: Array) -> tuple[Any, Any]:
-    """The cell's noise for a sequence: masks of all steps, and masks `[T, ...]` of each."""
+def draw_masks(cell: Cell, key: Array | None, shape: tuple[int, ...]) -> tuple[Any, Any]:
+    """The cell's noise for a sequence `[T, ..., D]` of that shape: masks of all steps, and `[T, ...]` of each."""
     noise = cell.noise
     if key is None or noise is None:
         return (), ()
-    num_steps, *batch_shape, input_size = xs.shape
+    num_steps, *batch_shape, input_size = shape
     sequence_key, steps_key = jax.random.split(key)
     sizes = tuple(batch_shape), input_size
     step_keys = jax.random.split(steps_key, num_steps)
@@ -155,7 +155,7 @@ def _draw_masks(cell: Cell, key: Array | None, xs: Array) -> tuple[Any, Any]:
     return noise.per_sequence(sequence_key, *sizes), per_step
 
 
-def _with_masks(cell: Cell, masks: Any, masks_t: Any) -> Cell:
+def with_masks(cell: Cell, masks: Any, masks_t: Any) -> Cell:
     """The cell in training, its masks drawn; itself where it has no noise."""
     if cell.noise is None:
         return cell

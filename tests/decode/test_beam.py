@@ -212,8 +212,15 @@ def test_the_loop_ends_when_nothing_can_be_overtaken():
         ({"width": 2, "length_penalty": "gnmt"}, "length_penalty must be one of none, average, wu"),
         ({"width": 2, "diversity": 1.0}, "needs more than one of groups"),
         ({"width": 2, "alpha": -1.0}, "alpha must"),
+        ({"width": 2, "forbidden": (-1,)}, "forbidden must be tokens from 0 to"),
+        ({"width": 2, "forbidden": (0, 99)}, "forbidden must be tokens from 0 to"),
     ],
 )
 def test_bad_arguments(kwargs, message):
     with pytest.raises(InputError, match=message):
         search(problem(), **kwargs)
+
+
+def test_without_a_source_there_is_nothing_to_search():
+    with pytest.raises(InputError, match=r"B >= 1, got shape \(0,\)"):
+        beam_search(lambda *_: None, (), (), jnp.zeros(0, int), width=2, length=3, end=0)

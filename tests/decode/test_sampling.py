@@ -222,3 +222,24 @@ def test_choices_out_of_range(how, message):
             length=1,
             **how,
         )
+
+
+@pytest.mark.parametrize("dtype", [jnp.bfloat16, jnp.float16])
+@pytest.mark.parametrize("top_p", [1.0, 0.9])
+def test_half_precision_logits_are_drawn_evenly(dtype, top_p):
+    """Equal logits: the first tenth of 1,000 tokens has a tenth of what is drawn, of a nucleus its share."""
+    keys = jax.random.split(jax.random.key(0), 5000)
+    drawn = jax.vmap(lambda key: pick(jnp.zeros(1000, dtype), key, top_p=top_p))(keys)
+    np.testing.assert_allclose(np.mean(np.asarray(drawn) < 100), 0.1 / top_p, atol=0.015)
+    assert drawn.max() < 1000 * top_p + 1
+
+
+def test_a_temperature_may_be_an_array_of_one_number():
+    how = jnp.array([0]), jnp.array([[2]]), jax.random.key(0)
+    of_float, *of_arrays = (
+        generate(bigram_step, *how, length=9, temperature=temperature).tolist()
+        for temperature in (0.5, jnp.float32(0.5), np.float64(0.5), np.array(0.5))
+    )
+    assert of_arrays == [of_float] * 3
+    with pytest.raises(InputError, match=r"one number, got an array of shape \(2,\)"):
+        generate(bigram_step, *how, length=9, temperature=jnp.ones(2))

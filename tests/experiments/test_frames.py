@@ -3,6 +3,7 @@
 import json
 
 import jax
+import jax.numpy as jnp
 import numpy as np
 import pytest
 from flax import nnx
@@ -154,6 +155,19 @@ def test_a_recurrent_labeller_and_its_padding():
     np.testing.assert_allclose(model(broken, np.array([5, 3]))[1, :3], logits[1, :3], rtol=1e-5)
     with pytest.raises(InputError, match="frames must be of shape"):
         model(frames[..., 0])
+
+    def loss(model):
+        return jnp.sum(model(broken, np.array([5, 3]))[:, :3] ** 2)
+
+    assert all(np.all(np.isfinite(a)) for a in jax.tree.leaves(nnx.grad(loss)(model)))
+
+
+def test_what_a_labeller_refuses():
+    how = {"hidden_size": 5, "rngs": nnx.Rngs(0)}
+    with pytest.raises(InputError, match=r"frames of pixels \(Y, X, channels\), got \(8,\)"):
+        FrameLabeller(3, [], frame=(8,), encoder=ImageEncoder(1, rngs=nnx.Rngs(1)), **how)
+    with pytest.raises(InputError, match="dropout must lie in"):
+        FrameLabeller(3, [], frame=(8,), dropout=1.5, **how)
 
 
 @pytest.mark.parametrize(

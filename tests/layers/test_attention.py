@@ -92,6 +92,10 @@ def test_what_it_refuses():
         Attention("sum", 3, 3, rngs=nnx.Rngs(0))
     with pytest.raises(InputError, match="vectors of one size, got queries of 3 and a memory of 6"):
         Attention("dot", 3, 6, rngs=nnx.Rngs(0))
+    with pytest.raises(InputError, match="size is of an additive score: leave it out"):
+        Attention("general", 4, 6, size=3, rngs=nnx.Rngs(0))
+    with pytest.raises(InputError, match="size must be an integer of at least 1"):
+        Attention("additive", 4, 6, size=-3, rngs=nnx.Rngs(0))
 
 
 def test_a_dot_product_draws_nothing():

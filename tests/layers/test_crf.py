@@ -118,6 +118,29 @@ def test_equals_pytorch_crf():
         assert found[row, : lengths[row]].tolist() == path
 
 
+def test_sums_over_many_steps_in_half_precision_are_sums():
+    """The best of all paths over 300 steps: its probability stays below 1, and near that in float32."""
+    rng = np.random.default_rng(0)
+    half = jnp.bfloat16
+    emissions = jnp.asarray(3 * rng.normal(size=(2, 300, K)), half)
+    transitions = Transitions(jnp.zeros(K, half), jnp.eye(K, dtype=half), jnp.zeros(K, half))
+    lengths = np.array([300, 280])
+    tags, best = crf.viterbi(transitions, emissions, lengths)
+    found = crf.log_likelihood(transitions, emissions, tags, lengths)
+    assert found.dtype == best.dtype == jnp.float32
+    exact = jax.tree.map(lambda a: a.astype(jnp.float64), (transitions, emissions))
+    np.testing.assert_allclose(found, crf.log_likelihood(*exact, tags, lengths), rtol=1e-3)
+    np.testing.assert_allclose(best, crf.viterbi(*exact, lengths)[1], rtol=1e-5)
+    assert np.all(found < 0)
+
+
+def test_a_length_above_t_counts_as_t():
+    transitions, emissions, tags = problem()
+    more, as_many = np.full(B, T + 3), np.full(B, T)
+    for of in (crf.log_likelihood(transitions, emissions, tags, n) for n in (more,)):
+        np.testing.assert_array_equal(of, crf.log_likelihood(transitions, emissions, tags, as_many))
+
+
 def test_a_forbidden_transition_is_never_taken():
     transitions, emissions, _ = problem()
     forbidden = transitions._replace(between=np.where(np.eye(K), -1e4, transitions.between))

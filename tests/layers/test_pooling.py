@@ -48,11 +48,25 @@ def test_without_lengths_every_step_counts(name):
 
 def test_the_last_step_of_what_reads_backward_is_the_first():
     ys = features()
-    pooled = last(jnp.asarray(ys), LENGTHS, backward_size=1)
+    backward = np.array([False, True, False, True])
+    pooled = last(jnp.asarray(ys), LENGTHS, backward=backward)
     for row, length in enumerate(LENGTHS):
         if length:
-            np.testing.assert_array_equal(pooled[row, :3], ys[row, length - 1, :3])
-            np.testing.assert_array_equal(pooled[row, 3:], ys[row, 0, 3:])
+            np.testing.assert_array_equal(pooled[row, ~backward], ys[row, length - 1, ~backward])
+            np.testing.assert_array_equal(pooled[row, backward], ys[row, 0, backward])
+
+
+@pytest.mark.parametrize("name", POOLINGS)
+def test_a_length_above_t_counts_as_t(name):
+    ys = jnp.asarray(features())
+    np.testing.assert_array_equal(POOLINGS[name](ys, np.full(B, T + 9)), POOLINGS[name](ys))
+
+
+def test_the_mean_of_many_half_precision_numbers_is_near_them():
+    for dtype in (jnp.float16, jnp.bfloat16):
+        ys = jnp.full((1, 3000, 1), 100.0, dtype)
+        assert POOLINGS["mean"](ys).dtype == dtype
+        np.testing.assert_allclose(POOLINGS["mean"](ys).astype(jnp.float32), 100, rtol=1e-2)
 
 
 @pytest.mark.parametrize("name", POOLINGS)

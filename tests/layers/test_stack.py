@@ -7,7 +7,7 @@ import pytest
 from flax import nnx
 
 from seqjax import InputError, gru, lstm, naive_dropout, weight_drop
-from seqjax.layers import Bidirectional, Stack
+from seqjax.layers import RNN, Bidirectional, Stack
 from seqjax.layers.stack import CONNECTIONS
 from seqjax.training.modules import split_model
 from tests.support.randomness import randomise
@@ -32,6 +32,8 @@ def sigmoid(x):
 
 def by_hand(stack, xs, lengths=None):
     """Layer after layer, joined in NumPy."""
+    if lengths is not None:
+        xs = np.where((np.arange(T) < lengths[:, None])[..., None], xs, 0)
     for number, layer in enumerate(stack.layers):
         xs = np.asarray(xs)
         _, ys = layer(jnp.asarray(xs), lengths=lengths)
@@ -64,6 +66,70 @@ def test_equals_its_layers(connections, bidirectional):
         wanted = by_hand(stack, inputs(), lengths)
         assert ys.shape == (B, T, stack.output_size)
         np.testing.assert_allclose(ys, wanted, rtol=1e-5, atol=1e-5)
+
+
+@pytest.mark.parametrize("connections", CONNECTIONS)
+def test_padding_is_nothing(connections):
+    """Outputs past a row's end are zeros, and NaN there reaches neither values nor gradients."""
+    stack = make(connections=connections)
+    valid = (np.arange(T) < LENGTHS[:, None])[..., None]
+    clean, dirty = (jnp.where(valid, inputs(), fill) for fill in (0.0, jnp.nan))
+    _, ys = stack(dirty, lengths=LENGTHS)
+    np.testing.assert_array_equal(ys, stack(clean, lengths=LENGTHS)[1])
+    assert not np.any(np.where(valid, 0, ys))
+    gradient = jax.grad(lambda xs: jnp.sum(stack(xs, lengths=LENGTHS)[1] ** 2))(dirty)
+    assert not np.any(np.where(valid, 0, gradient))
+
+
+@pytest.mark.parametrize("connections", ["residual", "highway"])
+def test_above_another_layer_the_lowest_is_connected_too(connections):
+    """Two layers are the upper part of three whose input is as wide as they are."""
+    stack = Stack([gru(H)] * 2, H, connections=connections, above=True, rngs=nnx.Rngs(0))
+    whole = Stack([gru(H)] * 3, H, connections=connections, rngs=nnx.Rngs(0))
+    whole.layers = nnx.List([whole.layers[0], *stack.layers])
+    if connections == "highway":
+        whole.carry_gates = stack.carry_gates
+    _, below = whole.layers[0](inputs()[..., :1] @ np.ones((1, H), np.float32))
+    found = stack(below)[1]
+    np.testing.assert_allclose(
+        found, whole(inputs()[..., :1] @ np.ones((1, H), np.float32))[1], rtol=1e-6
+    )
+    with pytest.raises(InputError, match="layers of one output size, got 4 below 5"):
+        Stack([gru(H)], 4, connections=connections, above=True, rngs=nnx.Rngs(0))
+
+
+@pytest.mark.parametrize("bidirectional", [False, True])
+@pytest.mark.parametrize("connections", CONNECTIONS)
+def test_it_says_which_features_read_backward(connections, bidirectional):
+    """Those that what stands after a row's first step can change there; of more layers, each its own."""
+    how = {"connections": connections, "bidirectional": bidirectional}
+    stack, xs = make((gru(H),), **how), inputs()
+    changed = stack(xs.at[:, -1].add(1))[1][:, 0] != stack(xs)[1][:, 0]
+    np.testing.assert_array_equal(stack.backward_features, np.asarray(changed).any(0))
+    assert stack.backward_features.any() == bidirectional
+    two = make((gru(H), gru(H)), **how).backward_features
+    of_layer = stack.backward_features[-(2 if bidirectional else 1) * H :]
+    below = [np.zeros(D, bool), of_layer] if connections == "dense" else []
+    np.testing.assert_array_equal(two, np.concatenate([*below, of_layer]))
+
+
+@pytest.mark.parametrize("dtype", [jnp.bfloat16, jnp.float64])
+@pytest.mark.parametrize("bidirectional", [False, True])
+def test_the_state_has_the_precision_of_the_computation(dtype, bidirectional):
+    with jax.enable_x64(True):
+        stack = make(bidirectional=bidirectional)
+        graphdef, params, *_ = split_model(stack)
+        stack = nnx.merge(graphdef, jax.tree.map(lambda a: a.astype(dtype), params))
+        state, ys = stack(inputs().astype(dtype))
+        assert {a.dtype for a in jax.tree.leaves((state, ys))} == {jnp.dtype(dtype)}
+        if dtype == jnp.float64 and not bidirectional:  # what a loop of steps begins with
+            begun = stack.initial_state(B)
+            assert jax.tree.map(lambda a: a.dtype, begun) == jax.tree.map(lambda a: a.dtype, state)
+
+
+def test_one_cell_is_no_sequence_of_cells():
+    with pytest.raises(InputError, match=r"takes a sequence of cells: write \[cell\] for one"):
+        Stack(lstm(H), D, rngs=nnx.Rngs(0))
 
 
 @pytest.mark.parametrize("connections", CONNECTIONS)
@@ -153,3 +219,13 @@ def test_the_noise_of_cells_is_drawn_with_the_dropout_key_alone():
         np.testing.assert_array_equal(drawn[0], drawn[1])
         assert not np.allclose(drawn[0], expected)
         assert not np.allclose(drawn[0], drawn[2])
+
+
+@pytest.mark.parametrize("make", [RNN, Bidirectional])
+def test_what_is_not_batch_first_is_refused_in_those_words(make):
+    layer = make(gru(H), D, rngs=nnx.Rngs(0))
+    for shape in ((T, D), (B, T, D + 1), (1, B, T, D)):
+        with pytest.raises(InputError, match=r"takes \[B, T, 4\], batch first, got"):
+            layer(jnp.ones(shape))
+    with pytest.raises(InputError, match=r"lengths must be integers of shape \(3,\), one for each"):
+        layer(inputs(), lengths=jnp.ones(T, int))

@@ -78,6 +78,20 @@ def test_what_it_refuses(options, message):
         make("step")(GRID[..., :4], TOKENS)
 
 
+def test_at_every_step_no_first_state_is_made():
+    assert not hasattr(make("step").decoder, "bridges")
+    assert hasattr(make("state").decoder, "bridges")
+
+
+def test_pictures_that_an_encoder_cannot_read():
+    encoder = ImageEncoder(3, (4, 4, 4), rngs=nnx.Rngs(0))
+    assert encoder.grid(7, 7) == (1, 4)
+    with pytest.raises(InputError, match="at least 7 x 7 pixels, got 6 x 9"):
+        encoder.grid(6, 9)
+    with pytest.raises(InputError, match=r"images must be of shape \('B', 'Y', 'X', 3\), got"):
+        encoder(jnp.zeros((2, 8, 8, 1)))
+
+
 def test_its_layers_are_convolutions():
     encoder = ImageEncoder(3, (4,), rngs=nnx.Rngs(0))
     images = jax.random.normal(jax.random.key(0), (2, 7, 6, 3))

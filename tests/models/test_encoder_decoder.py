@@ -8,10 +8,11 @@ import numpy as np
 import pytest
 from flax import nnx
 
-from seqjax import InputError, gru, lstm, rnn
+from seqjax import CELLS, InputError, gru, lstm, rnn, variational_dropout
 from seqjax.data.tokens import END, PAD, START
 from seqjax.decode import beam_search
 from seqjax.models import EncoderDecoder
+from seqjax.models.decoder import Decoder
 from seqjax.training.modules import merge_model, split_model
 from seqjax.training.scheduled_sampling import mix_tokens
 from seqjax.training.translation import target_losses
@@ -213,3 +214,88 @@ def test_what_it_refuses(options, message):
 def test_states_that_differ_cannot_be_copied():
     with pytest.raises(InputError, match="a decoder with the same cells"):
         EncoderDecoder(9, 8, [lstm(4)], [gru(4)], embedding_size=3, bridge="copy", rngs=nnx.Rngs(0))
+
+
+def test_attention_begins_with_the_encoders_output():
+    """... so that the query and that output must be of one size, which cells of two sizes are not."""
+    cells = [gru(4), gru(3)]
+    how = {"embedding_size": 3, "bridge": "copy", "rngs": nnx.Rngs(0)}
+    with pytest.raises(
+        InputError, match=r"begins with the encoder's output, of 3, in place .* of 4"
+    ):
+        EncoderDecoder(9, 8, cells, cells, attention="general", **how)
+    with pytest.raises(InputError, match="a decoder with the same cells"):
+        EncoderDecoder(9, 8, [rnn(4)], [gru(4)], **how)
+
+
+@pytest.mark.parametrize("connections", ["residual", "dense", "highway"])
+def test_the_decoders_second_layer_is_connected(connections):
+    how = {"embedding_size": 4, "summary_size": 3, "rngs": nnx.Rngs(0)}
+    decoder = Decoder(5, [gru(8)] * 2, connections=connections, **how)
+    context, summary = decoder.context(jnp.ones((B, 3))), jnp.ones((B, 3))
+    state = decoder.first_state(context, summary)
+    found = decoder(context, state, TOKENS % 5)[1]
+    assert decoder.upper.above
+    decoder.upper.connections = "plain"
+    if connections != "dense":
+        assert not np.allclose(found, decoder(context, state, TOKENS % 5)[1])
+    else:
+        assert decoder.upper.output_size == 16
+    if connections == "residual":
+        with pytest.raises(InputError, match="layers of one output size, got 8 below 6"):
+            Decoder(5, [gru(8), gru(6)], connections=connections, **how)
+
+
+@pytest.mark.parametrize("name", ["mamba", "mlstm", "gla", "lru", "lstm"])
+def test_a_summary_becomes_a_state_of_any_shape(name):
+    """Every real number of every leaf follows from the summary of its own row."""
+    decoder = Decoder(5, [CELLS[name](8)], embedding_size=4, summary_size=3, rngs=nnx.Rngs(0))
+    summary = jax.random.normal(jax.random.key(0), (B, 3))
+    context = decoder.context(summary)
+    state = decoder.first_state(context, summary)
+    shapes = jax.tree.map(lambda a: (a.shape, a.dtype), decoder.initial_state(B))
+    assert jax.tree.map(lambda a: (a.shape, a.dtype), state) == shapes
+    alone = decoder.first_state(context, summary[:1])
+    for a, b in zip(jax.tree.leaves(state), jax.tree.leaves(alone), strict=True):
+        np.testing.assert_allclose(a[:1], b, rtol=1e-6)
+        if jnp.issubdtype(a.dtype, jnp.inexact):
+            assert np.all(np.asarray(jnp.real(a)) != 0)
+        if jnp.issubdtype(a.dtype, jnp.complexfloating):
+            assert np.all(np.asarray(jnp.imag(a)) != 0)
+    assert decoder(context, state, TOKENS % 5)[1].shape == (B, T, 5)
+
+
+@pytest.mark.parametrize("place", [0, 1])
+def test_the_noise_of_its_cells_is_drawn_in_every_layer(place):
+    cells = [gru(8), gru(8)]
+    cells[place] = variational_dropout(cells[place], inputs=0.5, states=0.5)
+    decoder = Decoder(5, cells, embedding_size=4, summary_size=3, rngs=nnx.Rngs(0))
+    context = decoder.context(jnp.ones((B, 3)))
+    state = decoder.first_state(context, jnp.ones((B, 3)))
+    calm = decoder(context, state, TOKENS % 5)[1]
+    noisy, again = (
+        decoder(context, state, TOKENS % 5, dropout_key=jax.random.key(0))[1] for _ in range(2)
+    )
+    np.testing.assert_array_equal(noisy, again)
+    assert not np.allclose(noisy, calm)
+
+
+def test_a_rate_out_of_range_is_refused():
+    for rate in (1.0, -0.1, float("nan")):
+        with pytest.raises(InputError, match="dropout must lie in"):
+            Decoder(5, [gru(4)], embedding_size=4, summary_size=3, dropout=rate, rngs=nnx.Rngs(0))
+
+
+def test_the_summary_is_the_last_output_of_each_direction_also_of_dense_layers():
+    model = make("bahdanau", layers=1, connections="dense")
+    _, ys = model.encoder(model.source_embedding(SOURCE), lengths=LENGTHS)
+    expected = []
+    for row, length in enumerate(LENGTHS):
+        last, first = ys[row, length - 1], ys[row, 0]
+        expected.append(
+            np.concatenate([last[:5], last[5:11], first[11:]])
+        )  # [x, forward, backward]
+    seen = []
+    model.decoder.first_state = lambda context, summary: seen.append(summary)
+    model.encode(SOURCE, LENGTHS)
+    np.testing.assert_allclose(seen[0], expected, rtol=1e-5)

@@ -154,6 +154,13 @@ def test_given_vectors_are_the_first_embedding():
             lambda: tagger(letters=Feature(7, 3), letter_cell=gru(2))(jnp.asarray(features())),
             "reads letters",
         ),
+        (lambda: tagger()(jnp.asarray(features())[..., :1]), r"features \[B, T, 2\], got"),
+        (lambda: tagger()(jnp.zeros((B, T, 3), int)), r"features \[B, T, 2\], got"),
+        (lambda: tagger()(jnp.zeros((B, T), int)), r"features \[B, T, 2\], got"),
+        (
+            lambda: tagger()(jnp.asarray(features()), letters=jnp.zeros((B, T, 3), int)),
+            "reads no letters",
+        ),
     ],
 )
 def test_bad_arguments(make, message):

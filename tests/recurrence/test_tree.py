@@ -406,6 +406,7 @@ def test_a_comb_of_depth_5000_is_scheduled():
     [
         ([], "at least one tree"),
         ([np.array([0, 1])], r"integers \[N, K\]"),
+        ([[[-1, -1], [0]]], r"integers \[N, K\]"),
         ([np.array([[0.5, 1.0]])], r"integers \[N, K\]"),
         ([np.array([[-1, -1], [-1, -1]])], "every node but the last is one child"),
         ([np.array([[1, -1], [-1, -1]])], "children stand before their parents"),
@@ -425,6 +426,30 @@ def test_inputs_of_another_size_are_refused():
     plan = schedule([comb(3)], width=2).schedule
     with pytest.raises(InputError, match=r"compose takes inputs \[3, D\] of leaves"):
         compose(cell, params, jnp.zeros((2, 4)), plan)
+
+
+def test_schedules_of_other_cells_are_refused():
+    cell = TREE_CELLS["rntn"](H)
+    params = cell.init(jax.random.key(0), H)
+    placed = schedule([np.array([[-1] * 3] * 3 + [[0, 1, 2]])], width=2, arity=0)
+    with pytest.raises(InputError, match="joins 2 children, and the schedule has room for 3"):
+        compose(cell, params, jnp.zeros((3, H)), placed.schedule)
+    with pytest.raises(InputError, match=r"write placed\.schedule"):
+        compose(cell, params, jnp.zeros((3, H)), placed)
+
+
+@each_cell
+def test_inputs_of_less_precision_than_the_parameters(name):
+    cell = TREE_CELLS[name](H)
+    params = cell.init(jax.random.key(0), INPUTS[name])
+    plan = schedule([comb(3)], width=2, arity=cell.arity).schedule
+    inputs = jax.random.normal(jax.random.key(1), (3, INPUTS[name]))
+    with jax.numpy_dtype_promotion("standard"):
+        exact = compose(cell, params, inputs, plan)
+        rounded = compose(cell, params, inputs.astype(jnp.bfloat16), plan)
+    for a, b in zip(jax.tree.leaves(exact), jax.tree.leaves(rounded), strict=True):
+        assert b.dtype == jnp.float32
+        np.testing.assert_allclose(a, b, atol=0.02)
 
 
 def test_cells_refuse_wrong_sizes():

@@ -71,7 +71,7 @@ def classifier_to_onnx(model: Any, cell: str) -> Any:
     stack = model.stack
     if stack.connections != "plain":
         raise InputError(f"only plain layers can be written, got {stack.connections} connections.")
-    two = model.backward_size > 0
+    two = stack.bidirectional
     layers = Layers(
         cell,
         tuple(
