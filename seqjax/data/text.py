@@ -59,7 +59,8 @@ def load_text(
         that goes on reads the same text then as the one that began. "" for none.
 
     Files whose names say train, valid (val, dev) or test, and hub splits of these names, are
-    the splits; the fractions cut only a corpus that comes in one piece, by position.
+    the splits; the fractions cut, by position, a corpus that comes in one piece, and a validation text from
+    one that comes with a test split alone.
 
     Raises:
       InputError: if nothing is found, or it is empty, or not text.
@@ -84,7 +85,8 @@ def load_text(
     if max_chars:
         texts = {split: text[:max_chars] for split, text in texts.items()}
     if "validation" not in texts:
-        texts |= _cut(texts["train"], validation_fraction, test_fraction)
+        cut = _cut(texts["train"], validation_fraction, 0 if "test" in texts else test_fraction)
+        texts = cut | {split: text for split, text in texts.items() if split != "train"}
     return TextSplits(*(texts.get(split, "") for split in SPLITS))
 
 
@@ -150,13 +152,18 @@ def _glob(root: Path, pattern: str) -> list[Path]:
 
 
 def _group_by_split(files: list[Path]) -> dict[str, list[Path]]:
+    """The files of each split; all are for training unless names tell a split of training and another one.
+
+    Among programs, say, train.py and test.py are no splits: two kinds of names have to be those of all files.
+    """
     groups: dict[str, list[Path]] = {}
     for path in files:
-        for word in re.split(r"[^a-z]+", path.name.lower()):
-            if word in SPLIT_WORDS:
-                groups.setdefault(SPLIT_WORDS[word], []).append(path)
-                break
-    return groups if "train" in groups and "validation" in groups else {"train": files}
+        words = re.split(r"[^a-z]+", path.name.lower())
+        split = next((SPLIT_WORDS[word] for word in words if word in SPLIT_WORDS), "")
+        groups.setdefault(split, []).append(path)
+    others = groups.pop("", [])
+    complete = "validation" in groups or ("test" in groups and not others)
+    return groups if "train" in groups and complete else {"train": files}
 
 
 def _load_files(paths: list[Path], max_chars: int) -> str:
@@ -208,7 +215,7 @@ def _read(path: Path, most: int) -> str:
 def _decoded(path: Path) -> Iterator[str]:
     """The text of a UTF-8 file in pieces, every line end made a line feed."""
     # Asked for a large piece at once, Python sets memory aside for it.
-    utf8 = codecs.getincrementaldecoder("utf-8")()
+    utf8 = codecs.getincrementaldecoder("utf-8-sig")()  # some editors begin a file with a mark
     lines = io.IncrementalNewlineDecoder(utf8, translate=True)
     try:
         for piece in _pieces(path):

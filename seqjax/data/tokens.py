@@ -84,11 +84,10 @@ def read_tokenizer(text: str) -> Tokenizer:
 
 
 def encode(tokenizer: Tokenizer, lines: Sequence[str]) -> list[np.ndarray]:
-    """The ids of each line, int32, without START and END."""
-    return [
-        np.array(found.ids, np.int32)
-        for found in tokenizer.encode_batch(list(lines), add_special_tokens=False)
-    ]
+    """The ids of each line, int32, without START and END: `</s>` in a text is a string, and unknown."""
+    found = tokenizer.encode_batch(list(lines), add_special_tokens=False)
+    ids = [np.array(line.ids, np.int32) for line in found]
+    return [np.where(np.isin(line, (PAD, START, END)), UNKNOWN, line) for line in ids]
 
 
 def has_known(tokenizer: Tokenizer, ids: np.ndarray) -> bool:

@@ -1,7 +1,5 @@
 """Word vectors that were trained before, from GloVe's text format or an npz file."""
 
-import io
-import zipfile
 from collections.abc import Sequence
 from pathlib import Path
 from typing import NamedTuple
@@ -9,7 +7,8 @@ from typing import NamedTuple
 import numpy as np
 
 from seqjax.errors import InputError, shown
-from seqjax.files.text import read_bytes, read_text
+from seqjax.files.arrays import read_arrays
+from seqjax.files.text import read_text
 
 LARGEST = 1 << 33  # bytes of one file
 
@@ -51,6 +50,8 @@ def _from_text(path: Path, wanted: set[str]) -> dict[str, np.ndarray]:
     size = 0
     for number, line in enumerate(read_text(path, LARGEST).split("\n"), 1):
         word, *numbers = line.rstrip().split(" ")
+        if size and len(numbers) > size:  # a word with spaces in it, of which there are some
+            word, numbers = " ".join([word, *numbers[:-size]]), numbers[-size:]
         if not numbers or (number == 1 and len(numbers) == 1):  # word2vec begins with its sizes
             continue
         size = size or len(numbers)
@@ -67,15 +68,21 @@ def _from_text(path: Path, wanted: set[str]) -> dict[str, np.ndarray]:
     return table
 
 
+def _matrix(path: Path) -> np.ndarray:
+    """The array `vectors`, of any precision."""
+    for dtype in ("<f4", "<f2", "<f8"):
+        try:
+            return read_arrays(path, {"vectors": (dtype, 2)})["vectors"]
+        except InputError as error:
+            problem = error
+    raise problem
+
+
 def _from_npz(path: Path, wanted: set[str]) -> dict[str, np.ndarray]:
     words = read_text(path.parent / "words.txt", LARGEST).split("\n")
     words = words[:-1] if words and not words[-1] else words
-    try:
-        with np.load(io.BytesIO(read_bytes(path, LARGEST)), allow_pickle=False) as arrays:
-            vectors = arrays["vectors"]
-    except (KeyError, ValueError, OSError, zipfile.BadZipFile) as error:
-        raise InputError(f"{path} is no npz file with an array `vectors`: {error}.") from error
-    if vectors.ndim != 2 or len(vectors) != len(words):
+    vectors = _matrix(path)
+    if len(vectors) != len(words):
         raise InputError(
             f"{path} has vectors of shape {vectors.shape}, but words.txt beside it has"
             f" {len(words)} words."

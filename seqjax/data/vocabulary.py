@@ -109,9 +109,9 @@ def build_vocabulary(kind: str, text: str, max_size: int = 0) -> Vocabulary:
 
 
 def split_words(text: str) -> list[str]:
-    """White-space tokens, with `<eos>` at the end of every line that has any."""
+    """White-space tokens, with `<eos>` at the end of every line that has any; a line ends with a line feed."""
     words: list[str] = []
-    for line in text.splitlines():
+    for line in text.split("\n"):
         if tokens := line.split():
             words += [*tokens, END_OF_SENTENCE]
     return words

@@ -64,11 +64,19 @@ def unpack(path: Path) -> Iterator[bytes]:
 def read_text(path: Path, largest: int) -> str:
     """A UTF-8 text file, plain or `.gz`, of at most `largest` bytes; every line end is a line feed.
 
+    The byte-order mark, with which some editors begin a file, is no part of the text.
+
     Raises:
       InputError: if it is no such file.
     """
     try:
-        text = read_bytes(path, largest).decode("utf-8")
+        text = read_bytes(path, largest).decode("utf-8-sig")
     except UnicodeDecodeError as error:
         raise InputError(f"{path} is not UTF-8 text: {error.reason}.") from error
     return text.replace("\r\n", "\n").replace("\r", "\n")
+
+
+def lines_of(text: str) -> list[str]:
+    """The lines of a text whose every line end is a line feed; what Unicode also calls one stays in its line."""
+    lines = text.split("\n")
+    return lines[:-1] if not lines[-1] else lines

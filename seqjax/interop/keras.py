@@ -3,7 +3,8 @@
 An LSTM's gates are in one order in both. Keras has a GRU's as z, r, h where seqjax has r, z, n, and of its two rows
 of biases (`reset_after=True`, the default) the second of the candidate is `b_hn`. What follows the name of a
 layer in a file is `cell/vars/0, 1, 2`: kernel, recurrent kernel, bias; in both directions there are a
-`forward_layer` and a `backward_layer`.
+`forward_layer` and a `backward_layer`. Arrays do not tell activations: tanh and sigmoid are taken for granted
+where a file does not say otherwise, as a `.keras` file would.
 """
 
 import io
@@ -15,34 +16,42 @@ from typing import Any
 import numpy as np
 
 from seqjax.errors import InputError, shown
+from seqjax.interop import keras_config
 from seqjax.interop.weights import Layers, check_layers, on_device, reorder
 from seqjax.types import Params
 
+NAME = re.compile(r"(?:layers/|_layer_checkpoint_dependencies/)?(.+)/cell/vars/([012])")
 CELLS_OF_KERAS = ("lstm", "gru", "gru_reset_before", "rnn")
 LARGEST = 1 << 31  # bytes of a file of weights
 TO_SEQJAX, TO_KERAS = (1, 0, 2), (1, 0, 2)  # gates z, r, h and r, z, n: a swap, either way
 
 
-def read_keras(path: str | Path) -> dict[str, Layers]:
+def read_keras(path: str | Path, *, reset_after: bool | None = None) -> dict[str, Layers]:
     """The recurrent layers of a `.keras` or `.weights.h5` file, by their path in it.
 
-    Layers of each name have one layer of `Layers`; layers that are no recurrent ones are left alone. An RNN is
-    taken for one of tanh. Nothing in the file is executed.
+    Layers of each name have one layer of `Layers`; layers that are no recurrent ones are left alone. Nothing in
+    the file is executed.
+
+    Args:
+      path: the file.
+      reset_after: as of `from_keras`; a `.keras` file says it itself.
 
     Raises:
-      InputError: if the file cannot be read, or a layer's arrays do not fit.
+      InputError: if the file cannot be read, a layer's arrays do not fit, or a `.keras` file says that a
+        layer has other activations, goes backwards, or joins its directions otherwise than side by side.
     """
+    path = Path(path).expanduser()
     found: dict[str, dict[int, np.ndarray]] = {}
-    for name, array in _arrays(Path(path).expanduser()).items():
-        match = re.fullmatch(
-            r"(?:layers/|_layer_checkpoint_dependencies/)?(.+)/cell/vars/([012])", name
-        )
-        if match:
-            found.setdefault(match[1], {})[int(match[2])] = array
+    for name, array in _arrays(path).items():
+        match = NAME.fullmatch(name)
+        assert match is not None  # `_arrays` takes no others
+        found.setdefault(match[1], {})[int(match[2])] = array
     if not found:
         raise InputError(f"{path} holds no recurrent layer: no array NAME/cell/vars/0.")
+    if path.suffix == ".keras":
+        reset_after = keras_config.checked(path, reset_after)
     cells = {
-        name: from_keras([arrays[k] for k in sorted(arrays)], name)
+        name: from_keras([arrays[k] for k in sorted(arrays)], name, reset_after=reset_after)
         for name, arrays in found.items()
     }
     layers: dict[str, Layers] = {}
@@ -62,11 +71,18 @@ def read_keras(path: str | Path) -> dict[str, Layers]:
     return layers
 
 
-def from_keras(weights: list[Any], name: str = "the layer") -> Layers:
+def from_keras(
+    weights: list[Any], name: str = "the layer", *, reset_after: bool | None = None
+) -> Layers:
     """The one layer of `layer.get_weights()`: kernel, recurrent kernel, and bias if it has one.
 
+    Args:
+      weights: the arrays.
+      name: for messages.
+      reset_after: of a GRU without a bias, whose arrays do not tell; Keras' default is True.
+
     Raises:
-      InputError: if the arrays are not of shapes that fit.
+      InputError: if the arrays are not of shapes that fit, or `reset_after` is missing.
     """
     arrays = [np.asarray(a) for a in weights]
     if len(arrays) not in (2, 3) or arrays[0].ndim != 2 or arrays[1].ndim != 2:
@@ -79,7 +95,12 @@ def from_keras(weights: list[Any], name: str = "the layer") -> Layers:
         raise InputError(
             f"{name} has kernels of shapes {w.shape} and {u.shape}: not those of an LSTM, GRU or RNN."
         )
-    b = arrays[2] if len(arrays) == 3 else np.zeros(columns, w.dtype)
+    if len(arrays) == 2 and gates == 3 and reset_after is None:
+        raise InputError(
+            f"{name} is a GRU without a bias: say reset_after=True, which is Keras' default, or False."
+        )
+    two_rows = gates == 3 and reset_after
+    b = arrays[2] if len(arrays) == 3 else np.zeros((2, columns) if two_rows else columns, w.dtype)
     wanted = (columns,), (2, columns)
     if b.shape not in wanted[: 2 if gates == 3 else 1]:
         raise InputError(f"the bias of {name} must have a shape of {wanted}, got {b.shape}.")
@@ -145,8 +166,13 @@ def _arrays(path: Path) -> dict[str, np.ndarray]:
 
             def visit(name: str, node: Any) -> None:
                 # Only numbers that stand in the file itself: no links to other files, no objects.
-                if isinstance(node, h5py.Dataset) and node.dtype.kind == "f" and not node.external:
-                    arrays[name] = node[()]
+                if not NAME.fullmatch(name) or not isinstance(node, h5py.Dataset):
+                    return
+                if node.dtype.kind != "f" or node.external or node.is_virtual:
+                    raise InputError(f"{name} in {path} is no array of floats that stands there.")
+                if node.nbytes + sum(array.nbytes for array in arrays.values()) > LARGEST:
+                    raise InputError(f"{name} in {path} claims {node.nbytes:,} bytes.")
+                arrays[name] = node[()]
 
             file.visititems(visit)
         return arrays

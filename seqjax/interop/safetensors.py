@@ -47,7 +47,7 @@ def read_safetensors(path: str | Path) -> tuple[dict[str, np.ndarray], dict[str,
             arrays = {name: file.get_tensor(name) for name in file.keys()}  # noqa: SIM118
         text = metadata.get("config", "{}")
         config = json.loads(text) if len(text) <= LARGEST_CONFIG else None
-    except (OSError, ValueError, library.SafetensorError) as error:
+    except (OSError, ValueError, RecursionError, library.SafetensorError) as error:
         raise InputError(f"{path} cannot be read as safetensors: {shown(str(error))}") from None
     if not isinstance(config, dict):
         raise InputError(f"the config in the metadata of {path} must be a JSON object.")
@@ -61,7 +61,7 @@ def flat(params: Params) -> dict[str, np.ndarray]:
         names = [jax.tree_util.keystr((part,), simple=True) for part in path]
         if any("." in name for name in names):
             raise InputError(f"names must have no dot, got {shown(names)}.")
-        arrays[".".join(names)] = np.ascontiguousarray(leaf)
+        arrays[".".join(names)] = np.asarray(leaf, order="C")
     return arrays
 
 

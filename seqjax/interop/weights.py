@@ -66,6 +66,13 @@ def check_layers(layers: Layers, cells: tuple[str, ...], format_: str) -> None:
         )
     size = layers.input_size
     for number, directions in enumerate(layers.params):
+        sizes = {np.shape(params.get("u", ()))[:1] for params in directions}
+        if len(directions) != len(layers.params[0]) or sizes != {(layers.hidden_size,)}:
+            raise InputError(
+                f"layer {number} must have {len(layers.params[0])} directions of"
+                f" {layers.hidden_size} units, as the first one, got {len(directions)} of"
+                f" {sorted(sizes)}."
+            )
         for params in directions:
             check_params(layers.cell, params, size, f"layer {number}")
         size = layers.hidden_size * len(directions)
@@ -82,6 +89,9 @@ def check_params(name: str, params: Params, input_size: int, where: str) -> None
         found = np.shape(params.get(key, ()))
         if found != leaf.shape:
             raise InputError(f"{key} of {where} must have the shape {leaf.shape}, got {found}.")
+    surplus = sorted(set(params) - set(wanted))
+    if surplus:
+        raise InputError(f"{where} has {surplus[0]}, which {name} has not: it is another cell.")
 
 
 def as_numpy(name: str, value: Any) -> np.ndarray:

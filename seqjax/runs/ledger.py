@@ -65,6 +65,10 @@ class Ledger:
 
     def _line(self, key: str, row: dict[str, Any]) -> str:
         of = {OF: self._of} if self._of else {}
+        if taken := row.keys() & {"key", OF}:
+            raise InputError(
+                f"a row of {self.path} cannot have a field {min(taken)!r}: it is ours."
+            )
         return json.dumps({"key": key, **of, **finite(row)}, allow_nan=False) + "\n"
 
     def close(self) -> None:

@@ -42,7 +42,7 @@ class Progress:
         now = time.monotonic()
         if now - self._last >= self._seconds or step == self._total:
             self._last = now
-            rate = (step - self._initial) / (now - self._start)
+            rate = max(step - self._initial, 1) / max(now - self._start, 1e-9)
             left = (self._total - step) / rate
             pace = f"{rate:.1f} steps/s" if rate >= 1 else f"{1 / rate:.1f} s a step"
             self.print(f"step {step}/{self._total}  {text}  {pace}, {left:.0f} s left")

@@ -203,7 +203,8 @@ def check_same(saved: Any, config: Any, where: Path) -> None:
         name, value = field.name, getattr(config, field.name)
         if name in ("workdir", "resume") or field.metadata.get("may_differ"):
             continue
-        if name in saved and saved[name] != value:
+        written = list(value) if isinstance(value, tuple) else value  # JSON has no tuples
+        if name in saved and saved[name] != written:
             raise InputError(
                 f"the run in {where} was made with {name}={saved[name]}, got {name}={value}:"
                 " use the same, or start another run in another directory."

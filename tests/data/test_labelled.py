@@ -11,6 +11,7 @@ from seqjax.data.orders import order_by_length, padded, take
 from seqjax.data.sets.columns import read_columns, read_conllu
 from seqjax.data.sets.sentences import load_sentences, read_lines, tokenise
 from seqjax.data.vectors import load_vectors
+from seqjax.data.vocabulary import END_OF_SENTENCE, split_words
 
 CONLLU = """# text = I don't
 1\tI\tI\tPRON\tPRP\t_\t3\tnsubj\t_\t_
@@ -171,7 +172,7 @@ def test_vectors_that_do_not_fit_their_words(tmp_path):
     with pytest.raises(InputError, match=r"words.txt beside it has 1 words"):
         load_vectors(tmp_path / "v.npz", ["a"])
     np.savez(tmp_path / "v.npz", vectors=np.array([{}], object))
-    with pytest.raises(InputError, match="no npz file"):
+    with pytest.raises(InputError, match="must have 2 axes of float64"):
         load_vectors(tmp_path / "v.npz", ["a"])
 
 
@@ -217,3 +218,27 @@ def test_real_sets_have_their_published_sizes(data_dir):
     assert (len(chunks), sum(len(s.words) for s in chunks)) == (2012, 47377)
     ewt = read_conllu(data_dir / "ud_english_ewt" / "en_ewt-ud-test.conllu.gz")
     assert (len(ewt), sum(len(s.words) for s in ewt)) == (2077, 25094)
+
+
+def test_only_a_line_feed_ends_a_line(tmp_path):
+    path = write(tmp_path / "set.txt", "0 a fine\u2028film\n1 bad\x85thing\x0chere\n" * 10)
+    splits = load_sentences(str(path))
+    assert splits.labels == ("0", "1")
+    assert sum(map(len, splits[:3])) == 20
+    assert split_words("a b\u2028c d\x0ce\n\nf\n").count(END_OF_SENTENCE) == 2
+
+
+def test_a_word_of_vectors_may_have_spaces(tmp_path):
+    path = write(tmp_path / "v.txt", "the 1 2 3\nat name@domain.com 4 5 6\nat 7 8 9\n")
+    values, known = load_vectors(path, ["at", "at name@domain.com"])
+    np.testing.assert_array_equal(values, [[7, 8, 9], [4, 5, 6]])
+    assert known.all()
+
+
+def test_vectors_are_no_bomb(tmp_path):
+    write(tmp_path / "words.txt", "a\n")
+    np.savez(tmp_path / "v.npz", vectors=np.zeros((1, 3), np.float32))
+    data = (tmp_path / "v.npz").read_bytes().replace(b"(1, 3)", b"(9, 3)")
+    (tmp_path / "v.npz").write_bytes(data)
+    with pytest.raises(InputError, match=r"says shape \(9, 3\)|no sound .npz file"):
+        load_vectors(tmp_path / "v.npz", ["a"])

@@ -161,3 +161,12 @@ def test_tasks_have_one_right_answer():
     assert all(a[::-1] == b for a, b in rewriting("reverse", 50))
     for source, target in rewriting("sums", 50, longest=3):
         assert sum(map(int, source.split("+"))) == int(target)
+
+
+@pytest.mark.parametrize("unit", UNITS)
+def test_special_tokens_in_a_text_are_strings(unit):
+    """A stray </s> does not end a sentence."""
+    tokenizer = train_tokenizer([*LINES, "a </s> b <s> c <pad>"], unit=unit)
+    (ids,) = encode(tokenizer, ["a </s> b <s> <pad> c"])
+    assert not np.isin(ids, [PAD, START, END]).any()
+    assert ids.dtype == np.int32

@@ -10,6 +10,7 @@ import pytest
 
 from seqjax.data import load_text
 from seqjax.data import text as text_module
+from seqjax.data.text import stream_text
 from seqjax.errors import InputError
 from seqjax.files import text as text_files
 from seqjax.files.json import read_json
@@ -233,3 +234,26 @@ def test_what_a_run_writes_is_left_out(tmp_path):
         load_text(str(tmp_path))
     for source in (tmp_path, f"{tmp_path}/**/*"):
         assert load_text(str(source), leave_out=str(tmp_path / "run")) == alone
+
+
+def test_a_test_split_alone_stays_one(tmp_path):
+    """The validation text is cut from the training text, and nothing else; where every name tells a split."""
+    for split, text in (("train", "a" * 80 + "b" * 20), ("test", "zz")):
+        write(tmp_path / f"set.{split}.txt", text)
+    splits = load_text(str(tmp_path), validation_fraction=0.2, test_fraction=0.3)
+    assert splits == ("a" * 80, "b" * 20, "zz")
+    with pytest.raises(InputError, match="has files of several splits"):
+        list(stream_text(str(tmp_path)))
+
+
+def test_of_the_hub_too(monkeypatch):
+    monkeypatch.setattr(
+        "seqjax.data.text._load_hub", lambda name: {"train": "a" * 80 + "b" * 20, "test": "zz"}
+    )
+    assert load_text("hf:some", validation_fraction=0.2) == ("a" * 80, "b" * 20, "zz")
+
+
+def test_a_byte_order_mark_is_no_text(tmp_path):
+    (tmp_path / "a.txt").write_bytes(b"\xef\xbb\xbfcaf\xc3\xa9")
+    assert load_text(str(tmp_path / "a.txt"), validation_fraction=0).train == "café"
+    assert text_files.read_text(tmp_path / "a.txt", 100) == "café"

@@ -109,3 +109,51 @@ def test_files_of_strangers_are_refused_in_a_sentence(tmp_path):
                 "rnn_relu", (({"w": np.zeros((1, 1)), "u": np.zeros((1, 1)), "b": np.zeros(1)},),)
             )
         )
+
+
+@pytest.mark.parametrize("reset_after", [True, False])
+def test_a_gru_without_a_bias_does_not_tell_which_it_is(reset_after, tmp_path, xs):
+    how = {"reset_after": reset_after, "use_bias": False, "return_sequences": True}
+    model = keras.Sequential([keras.Input((T, D)), keras.layers.GRU(H, **how)])
+    model.set_weights([randomise(w, k) for k, w in enumerate(model.get_weights())])
+    with pytest.raises(InputError, match="a GRU without a bias: say reset_after=True"):
+        from_keras(model.get_weights())
+    model.save(tmp_path / "m.keras")
+    (read,) = read_keras(tmp_path / "m.keras").values()
+    for layers in (read, from_keras(model.get_weights(), reset_after=reset_after)):
+        _, ys = unroll(layers.make_cells()[0], layers.params[0][0], xs.swapaxes(0, 1))
+        np.testing.assert_allclose(ys.swapaxes(0, 1), model(xs), rtol=1e-5, atol=1e-6)
+
+
+@pytest.mark.parametrize(
+    ("layer", "says"),
+    [
+        (lambda: keras.layers.LSTM(H, activation="relu"), "LSTM with activation='relu'"),
+        (lambda: keras.layers.GRU(H, recurrent_activation="hard_sigmoid"), "recurrent_activation"),
+        (lambda: keras.layers.SimpleRNN(H, activation="relu"), "SimpleRNN with activation"),
+        (lambda: keras.layers.LSTM(H, go_backwards=True), "go_backwards=True"),
+        (
+            lambda: keras.layers.Bidirectional(keras.layers.LSTM(H), merge_mode="sum"),
+            "merge_mode='sum'",
+        ),
+    ],
+)
+def test_what_a_file_says_of_other_layers_is_read(layer, says, tmp_path):
+    keras.Sequential([keras.Input((T, D)), layer()]).save(tmp_path / "m.keras")
+    with pytest.raises(InputError, match=says):
+        read_keras(tmp_path / "m.keras")
+
+
+def test_arrays_that_do_not_stand_in_a_file_are_refused(tmp_path):
+    with h5py.File(tmp_path / "secret.h5", "w") as file:
+        file["numbers"] = np.ones((4, 20), np.float32)
+    with h5py.File(tmp_path / "virtual.h5", "w") as file:
+        layout = h5py.VirtualLayout((4, 20), np.float32)
+        layout[:] = h5py.VirtualSource(tmp_path / "secret.h5", "numbers", (4, 20))
+        file.create_virtual_dataset("layers/lstm/cell/vars/0", layout)
+    with h5py.File(tmp_path / "huge.h5", "w") as file:
+        file.create_dataset("layers/lstm/cell/vars/0", (10**7, 10**7), "f4", chunks=(10, 10))
+    with pytest.raises(InputError, match="no array of floats that stands there"):
+        read_keras(tmp_path / "virtual.h5")
+    with pytest.raises(InputError, match="claims 400,000,000,000,000 bytes"):
+        read_keras(tmp_path / "huge.h5")

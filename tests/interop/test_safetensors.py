@@ -20,6 +20,7 @@ def test_what_was_written_is_read_bit_for_bit(tmp_path):
     cell = stack(lstm(3), lstm(4))
     params = randomise(cell.init(jax.random.key(0), 2), 1)
     params[0]["half"] = np.asarray(jnp.arange(3, dtype=jnp.bfloat16))
+    params[0]["one"] = np.asarray(3, np.float32)
     path = tmp_path / "model.safetensors"
     write_safetensors(path, params, {"cell": "lstm", "sizes": [3, 4], "ü": None})
     arrays, config = read_safetensors(path)
@@ -27,7 +28,7 @@ def test_what_was_written_is_read_bit_for_bit(tmp_path):
     back = unflat(arrays, params)
     assert jax.tree.structure(back) == jax.tree.structure(params)
     for a, b in zip(jax.tree.leaves(back), jax.tree.leaves(params), strict=True):
-        assert a.dtype == b.dtype
+        assert (a.dtype, a.shape) == (b.dtype, b.shape)
         assert a.tobytes() == b.tobytes()
 
 

@@ -119,3 +119,14 @@ def test_what_cannot_be_represented_is_refused_by_name():
     params = CELLS["lstm"](H).init(jax.random.key(0), D)
     with pytest.raises(InputError, match=r"b of layer 0 must have the shape \(20,\)"):
         to_torch(Layers("lstm", (({**params, "b": params["b"][:4]},),)))
+
+
+def test_arrays_that_the_cell_has_not_are_refused():
+    """... not dropped: the gains of a layer norm, peepholes."""
+    for name, params in (("lstm", "lstm_layer_norm"), ("lstm", "lstm_peephole")):
+        layers = Layers(name, ((CELLS[params](3).init(jax.random.key(0), 2),),))
+        with pytest.raises(InputError, match="which lstm has not: it is another cell"):
+            to_torch(layers)
+    first, second = (CELLS["lstm"](n).init(jax.random.key(0), d) for n, d in ((3, 2), (5, 3)))
+    with pytest.raises(InputError, match="layer 1 must have 1 directions of 3 units"):
+        to_torch(Layers("lstm", ((first,), (second,))))

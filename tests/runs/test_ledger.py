@@ -60,3 +60,11 @@ def test_rows_of_another_study_are_refused(tmp_path):
     path.write_text('{"key": "a", "x": 1}\n')  # as written before rows said it
     with Ledger(path, resume=True, of="two") as ledger:
         assert ledger.rows == {"a": {"x": 1}}
+
+
+def test_a_row_cannot_take_the_ledgers_own_fields(tmp_path):
+    with (
+        Ledger(tmp_path / "rows.jsonl", resume=False) as ledger,
+        pytest.raises(InputError, match="cannot have a field 'key'"),
+    ):
+        ledger.write("a", {"key": "b"})

@@ -18,7 +18,7 @@ import numpy as np
 from seqjax.data.text import SPLIT_WORDS
 from seqjax.errors import InputError, shown
 from seqjax.files.arrays import read_arrays
-from seqjax.files.text import read_text
+from seqjax.files.text import lines_of, read_text
 
 LARGEST = 1 << 28  # bytes of a text file
 KINDS = ("features", "grid")
@@ -80,7 +80,7 @@ def load_captions(captions: str | Path, features: str | Path, *, kind: str) -> C
 def read_captions(path: Path) -> dict[str, list[str]]:
     """The captions of each image of a file, in lower case, words and numbers alone."""
     found: dict[str, list[str]] = {}
-    for number, line in enumerate(read_text(path, LARGEST).splitlines(), 1):
+    for number, line in enumerate(lines_of(read_text(path, LARGEST)), 1):
         key, tab, caption = line.partition("\t")
         name, mark, _ = key.rpartition("#")
         words = re.findall(r"[a-z0-9']+", caption.lower())

@@ -10,7 +10,7 @@ import numpy as np
 from seqjax.data.hub import load_hub
 from seqjax.data.text import SPLIT_WORDS
 from seqjax.errors import InputError, shown
-from seqjax.files.text import read_text
+from seqjax.files.text import lines_of, read_text
 
 LARGEST = 1 << 28  # bytes of one file
 _TOKEN = re.compile(r"[\w']+|[^\w\s]")  # words with their apostrophes; every other mark alone
@@ -80,7 +80,7 @@ def tokenise(text: str) -> tuple[str, ...]:
 def read_lines(path: Path) -> list[Sentence]:
     """`LABEL words ...` in each line of a UTF-8 file, plain or `.gz`."""
     sentences = []
-    for number, line in enumerate(read_text(path, LARGEST).splitlines(), 1):
+    for number, line in enumerate(lines_of(read_text(path, LARGEST)), 1):
         label, *words = line.split() or [""]
         if not words:
             raise InputError(
@@ -114,7 +114,7 @@ def read_json_lines(path: Path) -> list[Sentence]:
 def read_class(path: Path) -> list[Sentence]:
     """A sentence in each line, all of the class that the file's extension names."""
     text = _text_of_any_encoding(path)
-    lines = [line.split() for line in text.splitlines()]
+    lines = [line.split() for line in text.split("\n")]
     return [Sentence(tuple(words), path.suffix.lstrip(".")) for words in lines if words]
 
 
