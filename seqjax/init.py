@@ -11,7 +11,7 @@ import jax
 import jax.numpy as jnp
 from jax.typing import DTypeLike
 
-from seqjax.errors import InputError
+from seqjax.errors import InputError, check_not_negative, check_positive, check_rate
 from seqjax.types import Array, Initializer
 
 zeros = jax.nn.initializers.zeros
@@ -93,8 +93,11 @@ def sparse(
     fewer than `incoming` units is dense.
 
     Raises:
-      InputError: when called with a shape that is not square.
+      InputError: if a number is out of range; when called with a shape that is not square.
     """
+    check_positive("incoming", incoming)
+    check_rate("stddev", stddev)
+    check_not_negative("spectral_radius", spectral_radius)
 
     def init(key: Array, shape: tuple[int, ...], dtype: DTypeLike = jnp.float32) -> Array:
         _square_size("sparse", shape)
@@ -111,6 +114,8 @@ def per_gate(initializer: Initializer, num_gates: int) -> Initializer:
     """Draws a kernel `[D, G·H]` as `num_gates` independent draws of `[D, H]`, side by side."""
 
     def init(key: Array, shape: tuple[int, ...], dtype: DTypeLike = jnp.float32) -> Array:
+        if shape[-1] % num_gates:
+            raise InputError(f"per_gate() cannot divide {shape} among {num_gates} gates.")
         gate_shape = (*shape[:-1], shape[-1] // num_gates)
         keys = jax.random.split(key, num_gates)
         return jnp.concatenate([initializer(k, gate_shape, dtype) for k in keys], axis=-1)
@@ -126,6 +131,7 @@ def forget_bias(value: float | Array) -> Initializer:
 
     def init(key: Array, shape: tuple[int, ...], dtype: DTypeLike = jnp.float32) -> Array:
         del key
+        _check_gates("forget_bias", shape)
         return jnp.zeros(shape, dtype).at[1].set(value)
 
     return init
@@ -138,6 +144,7 @@ def chrono(max_lag: float) -> Initializer:
     """
 
     def init(key: Array, shape: tuple[int, ...], dtype: DTypeLike = jnp.float32) -> Array:
+        _check_gates("chrono", shape)
         b_f = _log_lags(key, shape[1:], dtype, max_lag)
         return jnp.zeros(shape, dtype).at[0].set(-b_f).at[1].set(b_f)
 
@@ -152,9 +159,15 @@ def chrono_gru(max_lag: float) -> Initializer:
     """
 
     def init(key: Array, shape: tuple[int, ...], dtype: DTypeLike = jnp.float32) -> Array:
+        _check_gates("chrono_gru", shape)
         return jnp.zeros(shape, dtype).at[1].set(_log_lags(key, shape[1:], dtype, max_lag))
 
     return init
+
+
+def _check_gates(name: str, shape: tuple[int, ...]) -> None:
+    if len(shape) < 2 or shape[0] < 2:
+        raise InputError(f"{name}() is of gates' biases [G, H] with G of at least 2, got {shape}.")
 
 
 def _log_lags(key: Array, shape: tuple[int, ...], dtype: DTypeLike, max_lag: float) -> Array:

@@ -62,6 +62,8 @@ def ctc_loss(logits: Array, lengths: Array, labels: Array, label_lengths: Array)
     Whatever stands in the padding, NaN included, changes neither values nor gradients. A labelling
     that needs more frames than there are (see `fewest_frames`) has a loss of about 1e5.
 
+    A row with a label that is none, the blank included, has a loss of NaN.
+
     Args:
       logits: `[T, B, V]`; the blank is V - 1.
       lengths: integers `[B]`, the number of valid frames.
@@ -81,13 +83,15 @@ def ctc_loss(logits: Array, lengths: Array, labels: Array, label_lengths: Array)
         )
     padded = jnp.arange(steps) >= lengths[:, None]
     label_padded = jnp.arange(labels.shape[1]) >= label_lengths[:, None]
-    return optax.ctc_loss(
+    known = label_padded | ((labels >= 0) & (labels < symbols - 1))
+    losses = optax.ctc_loss(
         jnp.where(padded[..., None], 0, logits.swapaxes(0, 1)),
         padded.astype(logits.dtype),
         jnp.where(label_padded, 0, labels),
         label_padded.astype(logits.dtype),
         blank_id=symbols - 1,
     )
+    return jnp.where(known.all(1), losses, jnp.nan)
 
 
 def fewest_frames(labels: Sequence[int] | np.ndarray) -> int:

@@ -106,8 +106,11 @@ def chunk_f1(
       strict: as of `chunks`, for both.
 
     Raises:
-      InputError: if sentences have different numbers of tags.
+      InputError: if there are not as many sentences, or sentences have different numbers of tags.
     """
+    truth, given = list(truth), list(given)
+    if len(truth) != len(given):
+        raise InputError(f"there are {len(truth)} sentences, and tags were given for {len(given)}.")
     right = marked = there = 0
     for true_tags, given_tags in zip(truth, given, strict=True):
         if len(true_tags) != len(given_tags):

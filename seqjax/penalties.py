@@ -1,13 +1,13 @@
 """What a loss may add up besides its task's: penalties on weights and on activations.
 
-Penalties on activations are means over a batch's valid steps; where padding stands, NaN included, changes
-neither value nor gradient.
+Penalties on activations are means over a batch's valid steps, in float32 at least; where padding stands, NaN
+included, changes neither value nor gradient.
 """
 
 import jax.numpy as jnp
 
 from seqjax.errors import InputError
-from seqjax.types import Array
+from seqjax.types import Array, float32_or_wider
 
 
 def orthogonality(u: Array) -> Array:
@@ -71,5 +71,5 @@ def _valid(hs: Array, lengths: Array | None, *, least: int) -> Array:
 
 
 def _mean(values: Array, valid: Array) -> Array:
-    total = jnp.where(valid, values, 0).sum()
+    total = jnp.where(valid, values, 0).sum(dtype=float32_or_wider(values))
     return total / jnp.maximum(valid.sum(), 1).astype(total.dtype)

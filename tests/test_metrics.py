@@ -50,3 +50,8 @@ def test_equals_seqeval_on_any_tags():
             assert chunk_f1(truth, given) == pytest.approx(lenient)
         if any(chunks(tags, strict=True) for tags in truth + given):
             assert chunk_f1(truth, given, strict=True) == pytest.approx(strict)
+
+
+def test_as_many_sentences_must_be_given():
+    with pytest.raises(InputError, match="there are 2 sentences, and tags were given for 1"):
+        chunk_f1([["O"], ["O"]], [["O"]])

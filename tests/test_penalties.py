@@ -72,3 +72,8 @@ def test_sequences_that_are_too_short_are_refused():
         penalties.norm_stabiliser(jnp.ones((1, 2, 3)))
     with pytest.raises(InputError, match=r"hs must be \[T, B, H\]"):
         penalties.activation(jnp.ones((2, 3)))
+
+
+def test_penalties_of_half_precision_do_not_overflow():
+    hs = jnp.ones((700, 100, 1), jnp.float16)
+    np.testing.assert_allclose(penalties.activation(hs), 1)

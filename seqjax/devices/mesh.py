@@ -26,7 +26,12 @@ def use_cpu_devices(count: int) -> None:
     """Lets JAX see `count` CPU devices, at most 256; call it before anything is computed."""
     check_positive("devices", count, at_most=MOST_DEVICES)
     if count > 1:
-        jax.config.update("jax_num_cpu_devices", count)
+        try:
+            jax.config.update("jax_num_cpu_devices", count)
+        except RuntimeError as error:
+            raise InputError(
+                f"devices={count}: JAX has started already; ask for devices before anything is computed."
+            ) from error
 
 
 def batch_mesh(count: int) -> Mesh:
@@ -105,6 +110,9 @@ def over_batch(layer: Layer, mesh: Mesh) -> Layer:
         layer = over_batch(lambda p, s, xs, n: unroll(cell, p, xs, s, lengths=n), mesh)
         state, ys = layer(params, state, xs, lengths)
 
+    A key that the layer closes over is the same on every device, and so are the masks that it draws, for rows
+    of other devices: `jax.random.fold_in(key, jax.lax.axis_index(AXIS))` in the layer gives each its own.
+
     Args:
       layer: `(params, state, xs [T, B, ...], *others) -> (state, ys [T, B, ...])`, states and others
         `[B, ...]`, whose rows do not depend on one another.
@@ -116,9 +124,8 @@ def over_batch(layer: Layer, mesh: Mesh) -> Layer:
     """
     rows, steps = PartitionSpec(AXIS), PartitionSpec(None, AXIS)
 
-    def checked(params: Params, state: State, xs: Array, *others: Any) -> tuple[State, Array]:
-        _check_batch(xs, mesh, 1)
-        _check_batch((state, others), mesh, 0)
+    @jax.jit  # the rules for derivatives know nothing of devices outside of a program
+    def run(params: Params, state: State, xs: Array, *others: Any) -> tuple[State, Array]:
         own = jax.shard_map(
             layer,
             mesh=mesh,
@@ -127,5 +134,10 @@ def over_batch(layer: Layer, mesh: Mesh) -> Layer:
             check_vma=False,  # the loops carry sums that start from zeros, the same on every device
         )
         return own(params, state, xs, *others)
+
+    def checked(params: Params, state: State, xs: Array, *others: Any) -> tuple[State, Array]:
+        _check_batch(xs, mesh, 1)
+        _check_batch((state, others), mesh, 0)
+        return run(params, state, xs, *others)
 
     return checked

@@ -65,6 +65,8 @@ def init_population(
       count: how many members are trained; those after them only fill up, and have stopped.
     """
     size = _size(members)
+    if count is not None and not 0 <= count <= size:
+        raise InputError(f"count must be at most the {size} members that there are, got {count}.")
     zeros = jnp.zeros(size, jnp.int32)
     filler = jnp.arange(size) >= (size if count is None else count)
     trials = Trials(
@@ -129,6 +131,11 @@ def make_round(
                 f"a population of {size} cannot be split into groups of {group} on"
                 f" {multiple // group} devices: fill it up to a multiple of {multiple}."
             )
+        if any(jnp.shape(leaf)[:1] != (size,) for leaf in jax.tree.leaves(hyper)):
+            raise InputError(
+                f"hyper must have one entry for each of {size} members, got the shapes"
+                f" {[jnp.shape(leaf) for leaf in jax.tree.leaves(hyper)]}: fill it up as the members."
+            )
         if mesh is not None:
             population, hyper = _placed(population, hyper, mesh)
         return compiled(population, hyper, data)
@@ -141,6 +148,7 @@ def advance_trial(
 ) -> tuple[Trials, Metrics]:
     """One round of one member, leaves `[...]`; one that has stopped stays as it is."""
     member, loss, metrics = advance(old.member, hyper, data)
+    loss = loss.astype(jnp.float32)  # as the best one is kept, or an equal one could seem lower
     finite = jnp.isfinite(loss)
     better = finite & (loss < old.best_loss)
     rounds = old.rounds + 1
@@ -150,7 +158,7 @@ def advance_trial(
     new = Trials(
         member=_where(finite, member, old.member),
         best=_where(better, rules.pick(member), old.best),
-        best_loss=jnp.where(better, loss, old.best_loss).astype(jnp.float32),
+        best_loss=jnp.where(better, loss, old.best_loss),
         best_round=best_round,
         rounds=rounds,
         status=jnp.where(finite, status, DIVERGED).astype(jnp.int32),
@@ -223,4 +231,7 @@ def _where(condition: Array, new: Any, old: Any) -> Any:
 
 
 def _size(tree: Any) -> int:
-    return jax.tree.leaves(tree)[0].shape[0]
+    leaves = jax.tree.leaves(tree)
+    if not leaves:
+        raise InputError("a population needs members, arrays [P, ...], got none.")
+    return leaves[0].shape[0]

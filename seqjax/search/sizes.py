@@ -44,4 +44,4 @@ def hidden_mask(init: Callable[[int], Params], size: int, hidden_size: Array) ->
 
 def masked(params: Any, mask: Any) -> Any:
     """The parameters, or gradients, of the smaller network in the arrays of the larger one."""
-    return jax.tree.map(jnp.multiply, params, mask)
+    return jax.tree.map(lambda p, m: jnp.where(m != 0, p, 0), params, mask)

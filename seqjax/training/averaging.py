@@ -7,12 +7,12 @@ import jax.numpy as jnp
 import optax
 
 from seqjax.errors import RunError
-from seqjax.types import Array, Params
+from seqjax.types import Array, Params, float32_or_wider
 
 
 class AverageState(NamedTuple):
     inner: Any  # of the optimizer
-    mean: Params  # of the parameters after every update since `begin`; they themselves before
+    mean: Params  # float32 or wider, of the parameters since `begin`; they themselves before
     updates: Array  # [] int32, how many are averaged
     begun: Array  # [] bool
 
@@ -23,11 +23,15 @@ def averaged(optimizer: optax.GradientTransformation) -> optax.GradientTransform
     The updates are the optimizer's own. `mean_of` gives the mean, for evaluation; until `begin` was called it
     is the parameters. NT-ASGD (Merity et al., 2018) begins when the validation loss has not improved
     for some evaluations: `should_begin` says when.
+
+    It must stand outermost, since it averages what its own updates lead to: nothing behind it in `optax.chain`
+    that changes them, and not within `lazy_rows`.
     """
 
     def init(params: Params) -> AverageState:
+        mean = jax.tree.map(_wide, params)
         return AverageState(
-            optimizer.init(params), params, jnp.zeros((), jnp.int32), jnp.zeros((), bool)
+            optimizer.init(params), mean, jnp.zeros((), jnp.int32), jnp.zeros((), bool)
         )
 
     def update(grads: Any, state: AverageState, params: Params) -> tuple[Any, AverageState]:
@@ -35,7 +39,9 @@ def averaged(optimizer: optax.GradientTransformation) -> optax.GradientTransform
         new = optax.apply_updates(params, updates)
         count = jnp.where(state.begun, state.updates + 1, 0)
         share = 1 / jnp.maximum(count, 1).astype(jnp.float32)
-        mean = jax.tree.map(lambda m, p: m + (p - m) * share.astype(p.dtype), state.mean, new)
+        mean = jax.tree.map(
+            lambda m, p: m + (_wide(p) - m) * share.astype(m.dtype), state.mean, new
+        )
         return updates, AverageState(inner, mean, count, state.begun)
 
     return optax.GradientTransformation(init, update)
@@ -68,7 +74,14 @@ def should_begin(losses: list[float], patience: int = 5) -> bool:
 
     The trigger of NT-ASGD, with their patience of 5.
     """
-    return len(losses) > patience and losses[-1] > min(losses[:-patience])
+    before = losses[: -patience - 1]
+    return len(before) > 0 and losses[-1] > min(before)
+
+
+def _wide(array: Array) -> Array:
+    """At least float32: a mean of half precision comes to a standstill."""
+    is_float = jnp.issubdtype(array.dtype, jnp.floating)
+    return jnp.asarray(array, float32_or_wider(array)) if is_float else array
 
 
 def _is_average(node: Any) -> bool:

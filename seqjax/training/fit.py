@@ -4,6 +4,7 @@ import dataclasses
 from collections.abc import Callable, Iterable, Iterator
 from typing import Any
 
+from seqjax.errors import check_positive
 from seqjax.training.step import Metrics, TrainState, check_progress
 
 MOST_IN_A_ROW = 100  # updates that are not finite, after which a run has diverged
@@ -52,14 +53,16 @@ def fit(
       data: what `steps` takes its batches from.
       num_steps: the last update.
       ends: a chunk ends at every multiple of each of these, and at `num_steps`; zeros do not count.
-      most_in_a_row: updates in a row whose loss or gradient may be not finite; 0: none at all.
+      most_in_a_row: updates in a row whose loss or gradient may be not finite, looked at where a chunk ends;
+        0: none at all.
 
     Raises:
+      InputError: if one of `ends` is negative.
       RunError: if more than `most_in_a_row` are.
     """
-    ends = [end for end in ends if end]
+    ends = [check_positive("ends", end) for end in ends if end]
     while (step := int(state.step)) < num_steps:
-        end = min(num_steps, *((step // every + 1) * every for every in ends))
+        end = min([num_steps, *((step // every + 1) * every for every in ends)])
         skipped = int(state.skipped)
         state, metrics = steps(state, data, end - step)
         newly_skipped = int(state.skipped) - skipped

@@ -7,6 +7,7 @@ import jax.numpy as jnp
 import optax
 from jax import lax
 
+from seqjax.errors import InputError
 from seqjax.layers import crf
 from seqjax.types import Array
 
@@ -26,8 +27,14 @@ def at_length(
 
     One program holds a branch for each top, of which one runs: short batches take little time,
     though shapes are fixed. What the function returns must not depend on T.
+
+    Raises:
+      InputError: if the greatest top is below T.
     """
     tops = sorted({int(top) for top in tops})
+    most = max(a.shape[1] for a in arrays)
+    if tops[-1] < most:
+        raise InputError(f"the greatest of tops must be at least {most}, got {tops[-1]}.")
     which = jnp.searchsorted(jnp.array(tops[:-1], jnp.int32), lengths.max())
 
     def branch(top: int) -> Callable[..., Any]:

@@ -15,6 +15,7 @@ from jax import lax
 from seqjax.data.batches import Rows, TokenBatch, batch_at
 from seqjax.decode.beam import Beams, beam_search
 from seqjax.decode.sampling import generate
+from seqjax.errors import InputError
 from seqjax.losses import next_token_losses
 from seqjax.training.step import LossFn
 from seqjax.types import Array, Params, State
@@ -45,12 +46,21 @@ def make_loss(graphdef: Any) -> LossFn:
 
 
 def make_evaluate(graphdef: Any, seq_len: int) -> Callable[[Params, Rows], Array]:
-    """Builds `evaluate(params, rows) -> mean loss per token in nats`, state carried throughout."""
+    """Builds `evaluate(params, rows) -> mean loss per token in nats`, state carried throughout.
+
+    Raises:
+      InputError: when it is called, if `seq_len` does not divide the length of the rows: `evaluation_rows` makes
+        such as it does.
+    """
 
     @jax.jit
     def evaluate(params: Params, rows: Rows) -> Array:
         model = nnx.merge(graphdef, params)
-        num_windows = rows.inputs.shape[1] // seq_len
+        num_windows, rest = divmod(rows.inputs.shape[1], seq_len)
+        if rest or not num_windows:
+            raise InputError(
+                f"rows of {rows.inputs.shape[1]} tokens do not divide by seq_len={seq_len}."
+            )
 
         def window(state: State, step: Array) -> tuple[State, Array]:
             batch = batch_at(rows, seq_len, step)
@@ -97,6 +107,8 @@ def make_search(
         def step(context: tuple, state: State, token: Array) -> tuple[State, Array]:
             return model.step(token, state)
 
+        if not prime.shape[1]:
+            raise InputError("prime must be tokens [B, T] with T >= 1, got T = 0.")
         state, _ = model(prime[:, :-1]) if prime.shape[1] > 1 else (None, None)
         state = model.initial_state(prime.shape[0]) if state is None else state
         none = model.embedding.num_embeddings  # no token

@@ -1,5 +1,8 @@
-"""Optimizers and learning-rate schedules by name, all of them Optax's."""
+"""Optimizers and learning-rate schedules by name, all of them Optax's but for the noise."""
 
+from typing import Any, NamedTuple
+
+import jax
 import jax.numpy as jnp
 import optax
 from jax.typing import ArrayLike
@@ -11,6 +14,7 @@ from seqjax.errors import (
     check_positive,
     check_rate,
 )
+from seqjax.types import Array, Params
 
 OPTIMIZERS = ("sgd", "momentum", "nesterov", "rmsprop", "adam", "adamw")
 SCHEDULES = ("constant", "step", "cosine")
@@ -62,6 +66,7 @@ def make_schedule(
             return learning_rate * decay_factor ** jnp.maximum(0, epoch + 1 - decay_after)
 
     elif name == "cosine":
+        check_positive("num_steps", num_steps)
         schedule = optax.cosine_decay_schedule(learning_rate, num_steps - warmup_steps)
     else:
         raise InputError(f"unknown schedule {name!r}; choose one of {', '.join(SCHEDULES)}.")
@@ -81,6 +86,7 @@ def make_optimizer(
     clip_norm: float = 0.0,
     clip_value: float = 0.0,
     gradient_noise: float = 0.0,
+    seed: int | Array = 0,
 ) -> optax.GradientTransformation:
     """Builds an Optax transformation: clip by value, clip by global norm, noise, then the optimizer.
 
@@ -96,6 +102,7 @@ def make_optimizer(
       clip_value: gradient entries are clipped to [-clip_value, clip_value]; 0 for no clipping.
       gradient_noise: η; N(0, η / (1 + t)^0.55) is added to every entry of gradient t, clipped before
         (Neelakantan et al., 2015, eq. 1, whose η are 0.01, 0.3 and 1); 0 for none.
+      seed: of that noise: networks that are compared should have different ones.
 
     Raises:
       InputError: for an unknown name or a number out of range.
@@ -131,5 +138,33 @@ def make_optimizer(
     if clip_norm:
         before.append(optax.clip_by_global_norm(clip_norm))
     if gradient_noise:
-        before.append(optax.add_noise(gradient_noise, gamma=0.55, key=0))
+        before.append(_noise(gradient_noise, seed))
     return optax.chain(*before, optimizer)
+
+
+class _NoiseState(NamedTuple):
+    done: Array  # [] int32, gradients that had noise added
+
+
+def _noise(eta: float, seed: int | Array) -> optax.GradientTransformation:
+    """As `optax.add_noise` with γ = 0.55, but the key of a gradient follows from its number.
+
+    Optax keeps a key in the state, which a checkpoint of plain arrays cannot hold.
+    """
+
+    def init(params: Params) -> _NoiseState:
+        del params
+        return _NoiseState(jnp.zeros((), jnp.int32))
+
+    def update(grads: Any, state: _NoiseState, params: Any = None) -> tuple[Any, _NoiseState]:
+        del params
+        leaves, tree = jax.tree.flatten(grads)
+        keys = jax.random.split(jax.random.fold_in(jax.random.key(seed), state.done), len(leaves))
+        stddev = jnp.sqrt(eta / (1.0 + state.done) ** 0.55)
+        noisy = [
+            g + stddev.astype(g.dtype) * jax.random.normal(key, g.shape, g.dtype)
+            for g, key in zip(leaves, keys, strict=True)
+        ]
+        return jax.tree.unflatten(tree, noisy), _NoiseState(state.done + 1)
+
+    return optax.GradientTransformation(init, update)

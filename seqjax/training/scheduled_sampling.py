@@ -31,7 +31,7 @@ def make_truth_schedule(
           exponential      k^i
           inverse_sigmoid  k / (k + exp(i / k))    (all three: Bengio et al., 2015, section 2.4)
       num_steps: n.
-      first: at update 0.
+      first: at update 0, for "constant" and "linear".
       last: the least, for "linear".
       speed: k, below 1 for "exponential", at least 1 for "inverse_sigmoid"; 0: so that p is 1 % at n,
         or 50 % at n / 2.
@@ -42,6 +42,8 @@ def make_truth_schedule(
     check_positive("num_steps", num_steps)
     if not 0 <= last <= first <= 1:
         raise InputError(f"it must be that 0 <= last <= first <= 1, got {last} and {first}.")
+    if first != 1 and name in ("exponential", "inverse_sigmoid"):
+        raise InputError(f"first is of 'constant' and 'linear': leave it out, got {first}.")
     if name == "constant":
         return lambda i: jnp.full(jnp.shape(i), first)
     if name == "linear":
@@ -62,7 +64,7 @@ def make_truth_schedule(
 
 def _half_at(update: float) -> float:
     """k for which k = exp(i / k) at an update: then p is 1/2 there."""
-    low, high = 1.0, max(update, 2.0)
+    low, high = 1.0, max(update, math.e)
     for _ in range(60):
         middle = (low + high) / 2
         low, high = (middle, high) if middle * math.log(middle) < update else (low, middle)

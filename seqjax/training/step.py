@@ -12,7 +12,7 @@ import optax
 from jax import lax
 
 from seqjax.errors import RunError
-from seqjax.types import Array, Params
+from seqjax.types import Array, Params, float32_or_wider
 
 Batch = Any
 Carry = Any
@@ -75,7 +75,9 @@ def make_train_step(
         (loss, (carry, metrics)), grads = jax.value_and_grad(loss_fn, has_aux=True)(
             state.params, state.carry, batch, key
         )
-        grad_norm = optax.tree.norm(grads)
+        grad_norm = optax.tree.norm(
+            jax.tree.map(_widened, grads)
+        )  # squares of half precision overflow
         updates, opt_state = optimizer.update(grads, state.opt_state, state.params)
         params = optax.apply_updates(state.params, updates)
 
@@ -119,12 +121,15 @@ def make_train_steps(
     @jax.jit
     def steps(state: TrainState, data: Any, num_steps: int) -> tuple[TrainState, Metrics]:
         shapes = jax.eval_shape(lambda s: train_step(s, batch_at(data, s.step))[1], state)
-        sums = jax.tree.map(lambda s: jnp.zeros(s.shape, s.dtype), shapes)
+        # in float32 at least, or a sum of many half-precision numbers stands still
+        sums = jax.tree.map(lambda s: jnp.zeros(s.shape, float32_or_wider(s)), shapes)
 
         def body(_: Array, carry: tuple) -> tuple:
             state, sums, applied = carry
             state, metrics, finite = train_step(state, batch_at(data, state.step))
-            sums = jax.tree.map(lambda s, m: s + jnp.where(finite, m, 0), sums, metrics)
+            sums = jax.tree.map(
+                lambda s, m: s + jnp.where(finite, m, 0).astype(s.dtype), sums, metrics
+            )
             return state, sums, applied + finite
 
         state, sums, applied = lax.fori_loop(
@@ -133,6 +138,11 @@ def make_train_steps(
         return state, Metrics(jax.tree.map(lambda s: s / applied, sums), applied)
 
     return steps
+
+
+def _widened(gradient: Array) -> Array:
+    is_float = jnp.issubdtype(gradient.dtype, jnp.floating)
+    return gradient.astype(float32_or_wider(gradient)) if is_float else gradient
 
 
 def _first_place(batch: Batch, loss: Array, grads: Params) -> Array:

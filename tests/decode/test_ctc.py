@@ -202,3 +202,15 @@ def test_greedy_errors_are_the_distance_of_what_greedy_says():
         assert counted(logits, length, labels, count) == expected
         found.append((len(said), expected))
     assert len(set(found)) > 10
+
+
+@pytest.mark.parametrize("label", [-1, 3, 4])
+def test_a_label_that_is_none_has_no_loss(label):
+    """The blank, 3 of 4 symbols, is no label either; in the padding anything may stand."""
+    how = jnp.zeros((2, 2, 4)), jnp.array([2, 2])
+    labels = jnp.array([[label, 0], [1, label]])
+    losses = ctc_loss(*how, labels, jnp.array([1, 1]))
+    assert np.isnan(losses[0])
+    np.testing.assert_allclose(
+        losses[1], ctc_loss(*how, jnp.ones((2, 2), int), jnp.array([1, 1]))[1]
+    )

@@ -6,7 +6,7 @@ import numpy as np
 import pytest
 from jax.sharding import AxisType, PartitionSpec
 
-from seqjax import CELLS, InputError, unroll
+from seqjax import CELLS, InputError, lstm, unroll, variational_dropout
 from seqjax.devices.mesh import (
     AXIS,
     batch_mesh,
@@ -147,3 +147,25 @@ def test_a_machine_is_not_asked_for_more_devices_than_there_are_anywhere(count):
     for ask in (use_cpu_devices, batch_mesh):
         with pytest.raises(InputError, match=r"^devices must be at most 256, got (257|1000*)\.$"):
             ask(count)
+
+
+def test_a_layer_over_the_batch_runs_outside_of_jit_too():
+    cell = lstm(4)
+    layer = over_batch(lambda p, s, xs: unroll(cell, p, xs, s), batch_mesh(2))
+    params = cell.init(jax.random.key(0), 3)
+    xs, state = jax.random.normal(jax.random.key(1), (5, 4, 3)), cell.initial_state((4,))
+    np.testing.assert_allclose(layer(params, state, xs)[1], unroll(cell, params, xs)[1], rtol=1e-6)
+
+
+def test_each_device_may_have_masks_of_its_own():
+    cell = variational_dropout(lstm(6), states=0.5)
+
+    def own_key(p, s, xs):
+        return unroll(
+            cell, p, xs, s, key=jax.random.fold_in(jax.random.key(0), jax.lax.axis_index(AXIS))
+        )
+
+    params = cell.init(jax.random.key(0), 3)
+    xs, state = jnp.ones((5, 4, 3)), cell.initial_state((4,))
+    ys = over_batch(own_key, batch_mesh(2))(params, state, xs)[1][-1]
+    assert len({row.tobytes() for row in np.asarray(ys)}) == 4

@@ -204,3 +204,26 @@ def test_bad_numbers_are_refused():
     population = init_population(jnp.zeros(6, jnp.int32), pick=lambda m: m)
     with pytest.raises(InputError, match="a population of 6 cannot be split into groups of 4"):
         round_(population, jnp.zeros((6, 1)), None)
+
+
+def test_patience_runs_out_under_x64():
+    """An equal float64 loss is not lower than the best one, which is kept in float32."""
+    with jax.enable_x64(True):
+        advance = lambda member, hyper, data: (member, jnp.float64(0.1), {})  # noqa: E731
+        population = init_population({"w": jnp.zeros(2)}, pick=lambda m: m)
+        round_ = make_round(advance, pick=lambda m: m, patience=2, max_rounds=99)
+        for _ in range(3):
+            population, _ = round_(population, jnp.zeros(2), ())
+    assert population.trials.best_round.tolist() == [1, 1]
+    assert not is_running(population)
+
+
+def test_members_and_what_differs_must_fit():
+    round_ = make_round(lambda m, h, d: (m, h, {}), pick=lambda m: m, patience=1, max_rounds=1)
+    population = init_population({"w": jnp.zeros(4)}, pick=lambda m: m)
+    with pytest.raises(InputError, match="one entry for each of 4 members"):
+        round_(population, jnp.zeros(3), ())
+    with pytest.raises(InputError, match="count must be at most the 4 members"):
+        init_population({"w": jnp.zeros(4)}, pick=lambda m: m, count=9)
+    with pytest.raises(InputError, match=r"arrays \[P, ...\], got none"):
+        init_population({}, pick=lambda m: m)

@@ -72,3 +72,10 @@ def test_the_size_may_be_traced():
     for hidden_size, row in enumerate(found):
         one = [2.0] * hidden_size + [0.0] * (4 - hidden_size)
         np.testing.assert_array_equal(row, one * 3)
+
+
+def test_what_is_masked_out_is_zero_whatever_it_was():
+    params = {"w": jnp.array([1.0, jnp.inf, jnp.nan], jnp.bfloat16)}
+    small = masked(params, {"w": jnp.array([1.0, 0.0, 0.0])})["w"]
+    assert small.dtype == jnp.bfloat16
+    assert small.tolist() == [1.0, 0.0, 0.0]

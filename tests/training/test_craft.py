@@ -7,10 +7,12 @@ import optax
 import pytest
 
 from seqjax import InputError, RunError
+from seqjax.runs.checkpoint import Checkpoints
 from seqjax.training import averaging
 from seqjax.training.groups import scale_groups
 from seqjax.training.lazy import lazy_rows
 from seqjax.training.optimizers import make_optimizer
+from seqjax.training.step import init_train_state, make_train_step
 
 V, D = 6, 3
 
@@ -83,9 +85,11 @@ def test_the_mean_is_of_the_parameters_since_the_beginning():
 
 
 def test_averaging_begins_when_validation_has_not_improved():
-    losses = [5.0, 4.0, 3.0, 3.1, 3.2, 3.3, 3.4, 3.5]
-    begins = [averaging.should_begin(losses[:n], patience=5) for n in range(1, 9)]
-    assert begins == [False] * 7 + [True]
+    losses = [5.0, 4.0, 3.0, 3.1, 3.2, 3.3, 3.4, 3.5, 3.6]
+    begins = [averaging.should_begin(losses[:n], patience=5) for n in range(1, 10)]
+    assert begins == [False] * 8 + [
+        True
+    ]  # 3.0 is more than five before 3.6, and just five before 3.5
     assert not averaging.should_begin([5.0, 4.0, 3.0, 2.0], patience=2)
 
 
@@ -119,3 +123,38 @@ def test_gradient_noise_is_optaxs():
     for t in range(3):
         noisy, state = optimizer.update(grads, state, grads)
         np.testing.assert_allclose(np.var(noisy["w"]), 0.3 / (1 + t) ** 0.55, rtol=0.2)
+
+
+def test_a_run_with_gradient_noise_goes_on_from_a_checkpoint(tmp_path):
+    """... and noise follows from seed and update: other seeds have other noise."""
+    optimizers = [make_optimizer("sgd", 1.0, gradient_noise=0.3, seed=seed) for seed in (0, 1)]
+    states = [init_train_state({"w": jnp.zeros(3)}, optimizer) for optimizer in optimizers]
+    step = make_train_step(lambda p, c, b, k: (jnp.sum(p["w"]), ((), {})), optimizers[0], 0)
+    state, *_ = step(states[0], ())
+    checkpoints = Checkpoints(tmp_path / "c")
+    checkpoints.save(state, {})
+    again = checkpoints.restore(states[0])
+    checkpoints.close()
+    for a, b in zip(step(state, ())[0], step(again, ())[0], strict=True):
+        jax.tree.map(np.testing.assert_array_equal, a, b)
+    first, other = (
+        optimizer.update({"w": jnp.zeros(3)}, state.opt_state)[0]["w"]
+        for optimizer, state in zip(optimizers, states, strict=True)
+    )
+    assert not np.allclose(first, other)
+
+
+def test_a_mean_of_half_precision_goes_on():
+    optimizer = averaging.averaged(optax.sgd(1.0))
+    params = {"w": jnp.zeros((), jnp.bfloat16)}
+    state = averaging.begin(optimizer.init(params))
+
+    def update(i, carry):
+        params, state = carry
+        grads = {"w": jnp.where(i == 1000, -1.0, 0.0).astype(jnp.bfloat16)}
+        changes, state = optimizer.update(grads, state, params)
+        return optax.apply_updates(params, changes), state
+
+    params, state = jax.lax.fori_loop(0, 2000, update, (params, state))
+    assert float(params["w"]) == 1
+    np.testing.assert_allclose(averaging.mean_of(state)["w"], 0.5, rtol=1e-4)

@@ -6,7 +6,8 @@ import numpy as np
 import optax
 import pytest
 
-from seqjax.errors import RunError
+from seqjax.errors import InputError, RunError
+from seqjax.training.fit import fit
 from seqjax.training.step import (
     check_applied,
     check_progress,
@@ -243,3 +244,32 @@ def test_a_run_that_skipped_nearly_all_updates_is_no_success(skipped, refused):
         return
     with pytest.raises(RunError, match=rf"^{skipped} of 100 updates were skipped"):
         check_applied(state)
+
+
+@pytest.mark.parametrize("dtype", [jnp.bfloat16, jnp.float16])
+def test_means_and_norms_of_half_precision(dtype):
+    """A sum of 1,000 ones is 1,000, a gradient of 300 is no infinity, and a truth is counted."""
+
+    def loss_fn(params, carry, batch, key):
+        one = jnp.ones((), dtype)
+        return jnp.sum(params["w"] * 300), (carry, {"one": one, "is": one > 0})
+
+    optimizer = optax.sgd(1e-6)
+    state = init_train_state({"w": jnp.zeros(4, dtype)}, optimizer)
+    steps = make_train_steps(make_train_step(loss_fn, optimizer, 0), lambda data, step: ())
+    state, metrics = steps(state, (), 1000)
+    assert int(metrics.applied) == 1000
+    np.testing.assert_allclose(metrics.values["one"], 1)
+    np.testing.assert_allclose(metrics.values["is"], 1)
+    np.testing.assert_allclose(metrics.values["grad_norm"], 600, rtol=1e-2)
+
+
+def test_chunks_of_fit_without_ends_and_with_bad_ones():
+    optimizer = optax.sgd(1.0)
+    loss_fn = lambda params, carry, batch, key: (jnp.sum(params), (carry, {}))  # noqa: E731
+    steps = make_train_steps(make_train_step(loss_fn, optimizer, 0), lambda data, step: ())
+    for ends in ((), (0,)):
+        state = init_train_state(jnp.zeros(2), optimizer)
+        assert [c.step for c in fit(steps, state, (), num_steps=7, ends=ends)] == [7]
+    with pytest.raises(InputError, match="ends must be an integer of at least 1, got -1"):
+        next(fit(steps, state, (), num_steps=7, ends=(-1,)))
