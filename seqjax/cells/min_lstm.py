@@ -67,11 +67,17 @@ def gates(params: Params, state: MinState, x: Array) -> MinLSTMGates:
 def update(params: Params, state: MinState, gates: MinLSTMGates) -> tuple[MinState, Array]:
     """What the gates make of the state: `-> (state, y [..., H])`."""
     f, i, n = gates
-    total = f + i
+    total = jnp.maximum(f + i, jnp.finfo(f.dtype).tiny)  # both may underflow
     h = (f / total) * state.h + (i / total) * n
     return MinState(h), h
 
 
 def step(params: Params, state: MinState, x: Array) -> tuple[MinState, Array]:
-    """One time step: `(params, state, x [..., D]) -> (state, y [..., H])`."""
-    return update(params, state, gates(params, state, x))
+    """One time step: `(params, state, x [..., D]) -> (state, y [..., H])`.
+
+    f / (f + i) is σ(ln f - ln i), which no sum of small numbers divides.
+    """
+    f, i, n = jnp.split(x @ params["w"] + params["b"], 3, axis=-1)
+    kept = jax.nn.sigmoid(jax.nn.log_sigmoid(f) - jax.nn.log_sigmoid(i))
+    h = kept * state.h + (1 - kept) * n
+    return MinState(h), h

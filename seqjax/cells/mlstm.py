@@ -12,6 +12,7 @@ nothing else: the floor of the quotient is 1 without it. (C is kₜ vₜᵀ here
 Parameters: w [D, 2 M K + 2H] in the order q, k, v, o, b_o [H], w_if [D, 2M] and b_if [2M] in the order i, f.
 """
 
+import math
 from typing import NamedTuple
 
 import jax
@@ -87,7 +88,9 @@ def mlstm(
         c = f[..., None, None] * state.c + (i[..., None] * k)[..., None] * v[..., None, :]
         n = f[..., None] * state.n + i[..., None] * k
         read = jnp.sum(c * q[..., None], axis=-2)
-        weight = jnp.maximum(jnp.abs(jnp.sum(n * q, axis=-1)), jnp.exp(-m))
+        largest = 0.99 * math.log(float(jnp.finfo(m.dtype).max))
+        least = jnp.exp(jnp.minimum(-m, largest))
+        weight = jnp.maximum(jnp.abs(jnp.sum(n * q, axis=-1)), least)
         h = (read / weight[..., None]).reshape(*x.shape[:-1], hidden_size)
         return MLSTMState(c, n, m), jax.nn.sigmoid(o + params["b_o"]) * h
 

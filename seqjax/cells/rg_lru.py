@@ -58,5 +58,8 @@ def step(params: Params, state: MinState, x: Array) -> tuple[MinState, Array]:
     u = x @ params["w_u"] + params["b_u"]
     r, i = jnp.split(jax.nn.sigmoid(u @ params["w"] + params["b"]), 2, axis=-1)
     log_a = -SHARPNESS * jax.nn.softplus(params["decay"]) * r
-    h = jnp.exp(log_a) * state.h + jnp.sqrt(-jnp.expm1(2 * log_a)) * (i * u)
+    square = -jnp.expm1(2 * log_a)
+    # The inner `where` keeps the root's infinite slope at zero out of the gradient.
+    root = jnp.where(square > 0, jnp.sqrt(jnp.where(square > 0, square, 1)), 0)
+    h = jnp.exp(log_a) * state.h + root * (i * u)
     return MinState(h), h

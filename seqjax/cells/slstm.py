@@ -7,7 +7,8 @@
     hₜ = oₜ ⊙ cₜ / nₜ        yₜ = hₜ
 
 The paper's recurrent matrix is block-diagonal, a block for each head; here it is one block. Its forget gate is σ
-or exp; here σ. A state of zeros stands for n = 0, m = 0, and the first step makes n > 0.
+or exp; here σ. A state of zeros stands for n = 0: where n is 0 nothing is kept, so that there mₜ = ĩₜ, and the
+first step makes n = 1.
 
 Parameters: w [D, 4H], u [H, 4H], b [4H] in the order i, f, z, o.
 """
@@ -70,8 +71,9 @@ def step(params: Params, state: SLSTMState, x: Array) -> tuple[SLSTMState, Array
     """One time step: `(params, state, x [..., D]) -> (state, y [..., H])`."""
     i, f, z, o = jnp.split(x @ params["w"] + state.h @ params["u"] + params["b"], 4, axis=-1)
     f = jax.nn.log_sigmoid(f)
-    m = jnp.maximum(f + state.m, i)
-    i, f = jnp.exp(i - m), jnp.exp(f + state.m - m)
+    kept = state.n != 0  # m of an empty memory would only make i and n underflow
+    m = jnp.where(kept, jnp.maximum(f + state.m, i), i)
+    i, f = jnp.exp(i - m), jnp.exp(jnp.where(kept, f + state.m - m, 0))
     c = f * state.c + i * jnp.tanh(z)
     n = f * state.n + i
     h = jax.nn.sigmoid(o) * c / n

@@ -36,8 +36,9 @@ class BatchNormLSTM(nnx.Module):
         hₜ = σ(oₜ) ⊙ tanh(BN(cₜ; γ_c) + b_c)                yₜ = hₜ
 
     Every time step has means and variances of its own. In training they are those of the batch's rows that are
-    alive at that step, and running averages are kept of the first `max_steps`; in evaluation those averages
-    stand for them, the last of them for every later step. γ starts from 0.1, with which the derivative of tanh
+    alive at that step, and running averages are kept of the first `max_steps`, of those that had two rows alive in
+    some update, since one row has no variance; in evaluation those averages stand for them, the last of them
+    for every later step. γ starts from 0.1, with which the derivative of tanh
     does not vanish. It is a layer, not a cell: a row's output depends on the other rows and on its place in
     time.
 
@@ -56,6 +57,7 @@ class BatchNormLSTM(nnx.Module):
     Attributes:
       params: a dict of `nnx.Param`: w, u, b, gain_x, gain_h, gain_c, b_c.
       statistics: `Statistics` of `nnx.BatchStat`, the running averages.
+      learnt: `nnx.BatchStat`, how many steps, from the first on, have averages.
 
     Raises:
       InputError: if a size is no positive integer, or momentum lies outside.
@@ -99,7 +101,8 @@ class BatchNormLSTM(nnx.Module):
             )
         )
         self.statistics = nnx.data(jax.tree.map(nnx.BatchStat, averages))
-        self.output_size = hidden_size
+        self.learnt = nnx.BatchStat(jnp.zeros((), jnp.int32))
+        self.input_size, self.output_size = input_size, hidden_size
         self.max_steps = max_steps
         self.momentum = momentum
         self.epsilon = epsilon
@@ -126,18 +129,26 @@ class BatchNormLSTM(nnx.Module):
           use_running_average: evaluation; False normalises by the batch and moves the averages.
 
         Raises:
-          InputError: if xs has no three axes.
+          InputError: if xs or lengths are of another shape.
         """
-        if xs.ndim != 3:
-            raise InputError(f"BatchNormLSTM takes xs [B, T, D], got shape {xs.shape}.")
+        if xs.ndim != 3 or xs.shape[-1] != self.input_size:
+            raise InputError(
+                f"BatchNormLSTM takes xs [B, T, {self.input_size}], got shape {xs.shape}."
+            )
         batch, num_steps, _ = xs.shape
-        lengths = jnp.full(batch, num_steps) if lengths is None else lengths
+        lengths = jnp.full(batch, num_steps) if lengths is None else jnp.asarray(lengths)
+        if lengths.shape != (batch,) or not jnp.issubdtype(lengths.dtype, jnp.integer):
+            raise InputError(
+                f"lengths must be integers of shape {(batch,)}, got {lengths.dtype} of shape"
+                f" {lengths.shape}."
+            )
         state = self.initial_state(batch) if state is None else state
         live = jnp.arange(num_steps)[:, None] < lengths
         xs = jnp.where(live.T[..., None], xs, 0).swapaxes(0, 1)
         params = _values(self.params, nnx.Param)
         averages = _values(self.statistics, nnx.BatchStat)
-        places = jnp.minimum(jnp.arange(num_steps), self.max_steps - 1)
+        last = jnp.maximum(self.learnt.get_value(), 1) - 1
+        places = jnp.minimum(jnp.arange(num_steps), last)
         known = jax.tree.map(lambda a: a[places], averages)
 
         def step(params: Params, state: BatchNormState, inputs: tuple) -> tuple:
@@ -151,9 +162,11 @@ class BatchNormLSTM(nnx.Module):
         return state, ys.swapaxes(0, 1)
 
     def _move(self, averages: Statistics, found: Statistics, live: Array) -> None:
-        """Moves the running averages towards the batch's, where a step had a row alive."""
+        """Moves the running averages towards the batch's, where a step had two rows alive."""
         counted = min(self.max_steps, len(live))
-        share = jnp.where(live[:counted].any(1), 1 - self.momentum, 0)[:, None]
+        several = live[:counted].sum(1) >= 2
+        self.learnt.set_value(jnp.maximum(self.learnt.get_value(), several.sum(dtype=jnp.int32)))
+        share = jnp.where(several, 1 - self.momentum, 0)[:, None]
 
         def moved(old: Array, new: Array) -> Array:
             new = jax.lax.stop_gradient(new[:counted])

@@ -2,9 +2,10 @@
 
 import jax
 import jax.numpy as jnp
+import numpy as np
 import pytest
 
-from seqjax import CELLS, init, time_skip
+from seqjax import CELLS, init, time_skip, unroll
 from seqjax.cells.graph import graph_cell
 from seqjax.cells.graphs import GRAPHS
 
@@ -28,3 +29,22 @@ def test_parameters_and_states_are_float32_under_x64_too(name):
         for leaf in jax.tree.leaves((params, state)):
             assert leaf.dtype == jnp.float32
             assert not leaf.weak_type
+
+
+@pytest.mark.parametrize(
+    ("dtype", "scale"), [(jnp.float32, 30), (jnp.float32, 100), (jnp.float16, 10)]
+)
+@pytest.mark.parametrize("name", ["slstm", "rg_lru", "min_lstm", "mlstm"])
+def test_large_inputs_lead_to_no_nan(name, dtype, scale):
+    """Gates that underflow, together or before anything is kept, give neither NaN values nor NaN gradients."""
+    cell = CELLS[name](8)
+    params = jax.tree.map(lambda a: a.astype(dtype), cell.init(jax.random.key(0), 8))
+    xs = (scale * jax.random.normal(jax.random.key(1), (3, 32, 8))).astype(dtype)
+
+    def loss(params):
+        _, ys = unroll(cell, params, xs)
+        return jnp.mean(ys.astype(jnp.float32)), ys
+
+    grads, ys = jax.grad(loss, has_aux=True)(params)
+    assert not np.any(np.isnan(np.asarray(ys, np.float32)))
+    assert not any(np.any(np.isnan(np.asarray(g, np.float32))) for g in jax.tree.leaves(grads))

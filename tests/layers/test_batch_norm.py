@@ -140,7 +140,25 @@ def test_the_train_state_carries_what_the_averages_are(layer, sequences):
 
 
 def test_bad_shapes_are_refused(layer):
-    with pytest.raises(InputError, match=r"takes xs \[B, T, D\], got shape \(3, 2\)"):
+    with pytest.raises(InputError, match=r"takes xs \[B, T, 3\], got shape \(3, 2\)"):
         layer(jnp.ones((3, 2)))
     with pytest.raises(InputError, match="max_steps must be an integer of at least 1, got 0"):
         BatchNormLSTM(2, 2, max_steps=0, rngs=nnx.Rngs(0))
+
+
+def test_steps_that_were_never_learnt_are_evaluated_as_the_last_that_was(sequences):
+    """Beyond the steps that two rows reached, in training, there are no averages."""
+    xs, _, state = sequences
+    layer = BatchNormLSTM(H, D, max_steps=T, rngs=nnx.Rngs(0))
+    layer(xs, lengths=jnp.array([4, 2, 2, 1, 1]), use_running_average=False)
+    assert int(layer.learnt.get_value()) == 2
+    np.testing.assert_array_equal(arrays(layer.statistics).x.variance[2:], 1)
+    found = layer(xs)[1]
+    known = arrays(layer.statistics)
+    known = [[np.where(np.arange(T)[:, None] < 2, part, part[1]) for part in m] for m in known]
+    zeros = np.zeros_like(state)
+    _, _, ys, _ = twin(arrays(layer.params), xs, np.full(B, T), zeros, known)
+    np.testing.assert_allclose(found[:, :3], ys[:, :3], rtol=2e-4, atol=2e-5)
+    for lengths in (jnp.array([3]), jnp.full(B, 2.0)):
+        with pytest.raises(InputError, match=r"lengths must be integers of shape \(5,\)"):
+            layer(xs, lengths=lengths)

@@ -500,8 +500,9 @@ def slstm(p, state, x):
     h, c, n, m = np.zeros((4, size))
     for j in range(size):
         f = -softplus(-z[size + j])
-        m[j] = max(f + state["m"][j], z[j])
-        i, f = math.exp(z[j] - m[j]), math.exp(f + state["m"][j] - m[j])
+        kept = f + state["m"][j] if state["n"][j] else z[j]
+        m[j] = max(kept, z[j])
+        i, f = math.exp(z[j] - m[j]), math.exp(kept - m[j])
         c[j] = f * state["c"][j] + i * math.tanh(z[2 * size + j])
         n[j] = f * state["n"][j] + i
         h[j] = sigmoid(z[3 * size + j]) * c[j] / n[j]
