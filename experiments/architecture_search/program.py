@@ -49,7 +49,8 @@ VERSION = 1  # of the format of the records in candidates.jsonl
 
 def evaluate_one(config: Config) -> dict[str, Any]:
     """Prints the result of the job in a file."""
-    result = evaluate(job_from_json(read_json(Path(config.evaluate))), config.devices)
+    job = job_from_json(read_json(Path(config.evaluate).expanduser()))
+    result = evaluate(job, config.devices)
     print(json.dumps(result))
     return result
 

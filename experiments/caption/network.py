@@ -41,6 +41,7 @@ def make_model(config: Config, way: str, images: Images, *, seed: int) -> Captio
         embedding_size=config.embedding_size,
         entry="step" if way == "blind" else way,
         encoder=encoder,
+        connections=config.connections,
         dropout=config.dropout,
         tie_weights=config.tie_weights,
         rngs=rngs,

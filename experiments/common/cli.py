@@ -95,6 +95,12 @@ def chosen(flag: str, text: str, names: Collection[str]) -> tuple[str, ...]:
     return found
 
 
+def check_seed(seed: int, seeds: int = 1) -> None:
+    """Raises InputError unless `seed` and the `seeds` - 1 after it are seeds of NumPy and of JAX."""
+    if not 0 <= seed <= LARGEST_INT - seeds:
+        raise InputError(f"--seed must lie between 0 and {LARGEST_INT - seeds}, got {seed}.")
+
+
 def run(
     main: Callable[..., Any],
     config_class: type,

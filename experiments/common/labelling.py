@@ -89,6 +89,10 @@ class NetworkConfig:
         check_rate("--learning_rate", self.learning_rate)
         for name in ("clip_norm", "decay_after", "weight_decay", "save_seconds"):
             check_not_negative(f"--{name}", getattr(self, name))
+        cli.check_seed(self.seed, self.seeds)
+        check_rate("--decay_factor", self.decay_factor)
+        if self.weight_decay and self.optimizer != "adamw":
+            raise InputError(f"--weight_decay needs --optimizer=adamw, got {self.optimizer!r}.")
 
 
 @dataclasses.dataclass(frozen=True)

@@ -11,6 +11,7 @@ from seqjax.types import Array
 
 ORDERS = ("pixels", "permuted", "rows", "blocks")
 BLOCK = 2  # pixels on each side of a block
+CLASSES = 10
 
 
 class Split(NamedTuple):
@@ -80,6 +81,11 @@ def _digits() -> tuple[np.ndarray, np.ndarray, np.ndarray, np.ndarray]:
 
 def _folder(data: str, size: int) -> tuple[np.ndarray, np.ndarray, np.ndarray, np.ndarray]:
     splits = load_idx(data)
+    for split in (splits.train, splits.test):
+        if split.labels.max() >= CLASSES:
+            raise InputError(
+                f"the labels of {data} must be those of {CLASSES} digits, got {split.labels.max()}."
+            )
     smaller = [_shrink(split.pixels, size) for split in splits]
     return smaller[0], splits.train.labels, smaller[1], splits.test.labels
 

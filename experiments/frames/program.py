@@ -65,6 +65,7 @@ def make_model(config: Config, filmed: Filmed, sight: str, seed: int) -> FrameLa
         window=config.window if sight == "window" else 1,
         bidirectional=sight == "both",
         encoder=encoder,
+        connections=config.connections,
         dropout=config.dropout,
         rngs=rngs,
     )
@@ -113,11 +114,12 @@ def network(config: Config, filmed: Filmed, sight: str, seed: int) -> Network:
     return Network(lesson, {"films": filmed.digest(), "sight": sight}, row)
 
 
-def ceiling(filmed: Filmed, sight: str) -> float:
+def ceiling(filmed: Filmed, sight: str, window: int) -> float:
     """The share of right labels that cannot be passed; NaN where it is not known."""
     length = filmed.sets.test.labels.shape[1]
     if filmed.name == "dots":
-        return 0.25 if sight == "frame" else (length - 1 + 0.25) / length
+        alone = sight == "frame" or (sight == "window" and window == 1)
+        return 0.25 if alone else (length - 1 + 0.25) / length
     return 1.0 if filmed.name == "bounces" and sight in ("forward", "both") else float("nan")
 
 
@@ -142,7 +144,7 @@ def finish(study: StudyRun, networks: Networks, rows: dict[str, dict[str, Any]])
         filmed, sight, _ = networks[name]
         key = (filmed.name if tasks else "gestures", sight)
         grouped.setdefault(key, []).append(row)
-        ceilings[key] = ceiling(filmed, sight)
+        ceilings[key] = ceiling(filmed, sight, study.config.window)
         floors.setdefault(key[0], []).append(most_frequent(filmed))
     lines = []
     for key, found in grouped.items():

@@ -11,7 +11,7 @@ Search Space Odyssey", IEEE Trans. Neural Networks and Learning Systems 28, 2017
 needs no data: it trains on chords from a Markov chain of known entropy, in 3 minutes on 2 CPU cores. The
 published task, in the form of `seqjax.data.sets.piano_rolls`:
 
-    python -m experiments.lstm_variants --task=music --data_dir=PATH --trials=200
+    python -m experiments.lstm_variants --task=music --data_dir=PATH --trials=200 --max_epochs=150
 
 Protocol, as published: hidden units log-uniform in [20, 200], learning rate log-uniform in [1e-6, 1e-2],
 multiplied by 1 - momentum, on a loss summed over time; 1 - momentum log-uniform in [.01, 1]; Gaussian
@@ -50,7 +50,7 @@ from seqjax.files.json import read_object
 def run(config: Config) -> dict[str, Any]:
     """Trains what is not trained yet; writes trials.jsonl, results.json, table.txt and figures."""
     if config.analyse_only:
-        return analyse_only(Path(config.workdir))
+        return analyse_only(Path(config.workdir).expanduser())
     use_cpu_devices(config.devices)
     task = tasks.load(config.task, config.data_dir, config.seed, config.skip)
     with open_study(NAME, config, expect=expectation(config, task)) as study:

@@ -33,7 +33,7 @@ from experiments.common.study_run import StudyRun, open_study
 from experiments.mario.metrics import copied, mean_of, metrics_of, windows_of
 from experiments.mario.pictures import draw
 from experiments.mario.text import GAMES, Levels, Way, dump, from_text, load_levels, to_text
-from seqjax.errors import RunError, check_positive
+from seqjax.errors import InputError, RunError, check_not_negative, check_positive
 from seqjax.files.writing import write_atomically
 from seqjax.tasks.platformer import Level
 from seqjax.training.language_modelling import make_sample
@@ -66,6 +66,13 @@ class Config:
     def __post_init__(self) -> None:
         for name in ("layers", "hidden_size", "epochs", "levels", "columns"):
             check_positive(f"--{name}", getattr(self, name), at_most=10**5)
+        cli.check_seed(self.seed)
+        check_not_negative("--temperature", self.temperature)
+        if self.columns < SHORTEST:
+            raise InputError(
+                f"--columns must be at least {SHORTEST}, those of a level that is judged, got"
+                f" {self.columns}."
+            )
         self.text_config(Path(), 0.1)  # checks the others
 
     def text_config(self, workdir: Path, held_out: float, *, resume: bool = False) -> TextConfig:

@@ -47,8 +47,11 @@ def load_levels(data: str, game: str, seed: int) -> Levels:
         levels = [draw_level(random, GRAMMAR[1]) for _ in range(GRAMMAR[0])]
     else:
         levels = read_levels(Path(data).expanduser() / f"{game}_processed.json")
-    held = levels[HELD_OUT - 1 :: HELD_OUT]
-    return Levels([level for level in levels if level not in held], held)
+    held = levels[HELD_OUT - 1 :: HELD_OUT] or levels[-1:]
+    train = [level for level in levels if level not in held]
+    if not train:
+        raise InputError(f"data={data}: all levels are alike, and one of them is held out.")
+    return Levels(train, held)
 
 
 def read_levels(path: Path) -> list[Level]:

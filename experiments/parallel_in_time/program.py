@@ -53,10 +53,10 @@ COPIED = ("lstm", "gru", "min_gru", "min_lstm", "lru", "mamba", "mlstm")
 @dataclasses.dataclass(frozen=True)
 class Config:
     parts: str = cli.option(",".join(PARTS), f"what to measure, some of {', '.join(PARTS)}")
-    lengths: str = cli.option("100,1000,10000", "lengths T of parts 1 and 2, separated by commas")
+    lengths: str = cli.option("100,1000,10000", "lengths T of parts 1, 2 and 5, separated by commas")
     timed: str = cli.option(",".join(TIMED), "cells of part 2, separated by commas")
-    batch_size: int = cli.option(4, "number of sequences in part 2")
-    hidden_size: int = cli.option(64, "number of units in part 2")
+    batch_size: int = cli.option(4, "number of sequences in parts 2 and 5")
+    hidden_size: int = cli.option(64, "number of units in parts 2 and 5")
     calls: int = cli.option(5, "number of timed calls of every way")
     train_steps: int = cli.option(2000, "updates of each network of part 1 that is trained")
     copied: str = cli.option(",".join(COPIED), "cells of part 3, separated by commas")
@@ -89,6 +89,7 @@ class Config:
         for name in ("image_size", "image_steps", "image_batch"):
             check_positive(f"--{name}", getattr(self, name), at_most=10**6)
         check_positive("--copy_layers", self.copy_layers, at_most=100)
+        cli.check_seed(self.seed)
         cli.chosen("--parts", self.parts, PARTS)
         cli.chosen("--timed", self.timed, tuple(CELLS))
         for name in ("copied", "counting", "written", "reading"):

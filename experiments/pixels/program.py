@@ -68,8 +68,13 @@ class Config:
         for name in ("size", "length", "hidden_size", "batch_size", "epochs", "steps", "devices"):
             check_positive(f"--{name}", getattr(self, name), at_most=2**16)
         check_positive("--seeds", self.seeds, at_most=1000)
+        cli.check_seed(self.seed, self.seeds)
         check_rate("--learning_rate", self.learning_rate)
         cli.chosen("--networks", self.networks, tuple(NETWORKS))
+        if self.order == "blocks" and self.data != "digits" and self.size % 2:
+            raise InputError(
+                f"--order=blocks reads 2 x 2 pixels: --size must be even, got {self.size}."
+            )
         if self.task == "copy" and (self.order != "pixels" or self.data != "digits"):
             raise InputError("--order and --data are of images: leave them out with --task=copy.")
 

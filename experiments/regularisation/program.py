@@ -60,6 +60,7 @@ class Config:
         for name in ("hidden_size", "seq_len", "batch_size", "epochs", "max_vocabulary", "devices"):
             check_positive(f"--{name}", getattr(self, name), at_most=2**16)
         check_positive("--seeds", self.seeds, at_most=1000)
+        cli.check_seed(self.seed, self.seeds)
         check_rate("--learning_rate", self.learning_rate)
         cli.chosen("--methods", self.methods, tuple(METHODS))
 
@@ -131,7 +132,7 @@ def finish(study: StudyRun, rows: dict[str, dict[str, Any]]) -> dict[str, Any]:
             [
                 name,
                 f"{found['strength']:g}" if found["strength"] else "",
-                interval(test),
+                interval(test) if np.isfinite(test).all() else "diverged",
                 interval(change) if base is not None and name != "none" else "",
                 interval(np.array(found["train"])),
                 f"{np.mean(found['epoch']):.0f}",
@@ -152,7 +153,8 @@ def best_strength(row: dict[str, Any], seeds: int) -> dict[str, Any]:
         key: np.array(row[key], float).reshape(-1, seeds)
         for key in ("strength", "validation", "test", "train", "epoch")
     }
-    place = int(np.nanargmin(by_strength["validation"].mean(1)))
+    means = by_strength["validation"].mean(1)
+    place = 0 if np.isnan(means).all() else int(np.nanargmin(means))  # all diverged
     found = {key: values[place].tolist() for key, values in by_strength.items()}
     return {
         **found,

@@ -116,6 +116,6 @@ class Config(NetworkConfig):
     def beams(self) -> list[int]:
         """The widths of --curve."""
         parts = [part.strip() for part in self.curve.split(",") if part.strip()]
-        if not all(part.isdecimal() and int(part) for part in parts):
+        if (self.curve and not parts) or not all(p.isdecimal() and int(p) for p in parts):
             raise InputError(f"--curve takes widths such as 1,2,5,10, got {self.curve!r}.")
         return [int(part) for part in parts]

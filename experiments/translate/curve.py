@@ -6,7 +6,6 @@ from typing import Any
 import numpy as np
 
 from experiments.common import plots, tables
-from experiments.common.study_run import write_table
 from experiments.translate.config import Config
 from experiments.translate.decoding import make_translate, texts_of
 from experiments.translate.saved import load_translator
@@ -16,6 +15,7 @@ from seqjax.data.sets.parallel import load_parallel
 from seqjax.data.tokens import PAD, encode
 from seqjax.errors import InputError
 from seqjax.files.json import write_json
+from seqjax.files.writing import write_atomically
 from seqjax.training.modules import split_model
 
 PENALTIES = ("none", "average", "wu")
@@ -24,8 +24,11 @@ PENALTIES = ("none", "average", "wu")
 def draw_curve(config: Config) -> list[dict[str, Any]]:
     """Prints and draws BLEU and the length of what is written, at each width of --curve.
 
-    The files curve.json and curve.png are written to --workdir, or else beside the network.
+    The files curve.json, curve.txt and curve.png are written to --workdir, or else beside the network.
     """
+    workdir = Path(config.workdir or config.checkpoint).expanduser()
+    if workdir.exists() and not workdir.is_dir():
+        raise InputError(f"--workdir={workdir} is no folder.")
     translator = load_translator(config.checkpoint)
     if translator.exact:
         raise InputError("--curve needs a network that was trained on a folder of parallel text.")
@@ -51,7 +54,6 @@ def draw_curve(config: Config) -> list[dict[str, Any]]:
             scores = scores_of(wanted, given, exact=False)
             rows.append({"penalty": penalty, "width": width, "length_ratio": ratio, **scores})
             print(f"{penalty}, width {width}: {scores['bleu']:.2f} BLEU", flush=True)
-    workdir = Path(config.workdir or config.checkpoint).expanduser()
     workdir.mkdir(parents=True, exist_ok=True)
     write_json(workdir / "curve.json", rows)
     head = ["penalty", "width", "BLEU", "chrF", "length / reference's"]
@@ -59,7 +61,9 @@ def draw_curve(config: Config) -> list[dict[str, Any]]:
     lines: list[list[str]] = [
         [str(r["penalty"]), str(r["width"]), *(f"{r[n]:.2f}" for n in numbers)] for r in rows
     ]
-    write_table(workdir, tables.table(head, lines))
+    table = tables.table(head, lines)  # table.txt is that of the training
+    print(table)
+    write_atomically(workdir / "curve.txt", table + "\n")
     with plots.panels(workdir / "curve.png", 2) as axes:
         for panel, name, ylabel in zip(
             axes, ("bleu", "length_ratio"), ("BLEU", "length / that of the reference"), strict=True

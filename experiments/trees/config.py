@@ -84,6 +84,7 @@ class Config:
         for name in ("wave", "depth", "test_depth", "formulas", "min_count", "seeds"):
             check_positive(f"--{name}", getattr(self, name))
         check_positive("--seeds", self.seeds, at_most=1000)
+        cli.check_seed(self.seed, self.seeds)
         for name in ("hidden_size", "batch_size", "epochs", "embedding_size", "learning_rate"):
             check_not_negative(f"--{name}", getattr(self, name))
         for name in ("vector_rate", "l2", "save_seconds"):
@@ -103,6 +104,11 @@ class Config:
         resolved = self.resolved()
         check_rate("--learning_rate", resolved.learning_rate)
         check_positive("--hidden_size", resolved.hidden_size, at_most=2**14)
+        if not self.data and self.formulas < resolved.batch_size:
+            raise InputError(
+                f"--formulas must be at least the --batch_size of {resolved.batch_size}, got"
+                f" {self.formulas}."
+            )
 
     def _refuse_what_does_nothing(self) -> None:
         """Flags of treebanks without one, and flags of formulas with one."""

@@ -32,6 +32,7 @@ def make_model(config: Config, way: str, questions: Questions, seed: int) -> Que
         hidden_size=config.hidden_size,
         fusion="product" if way == "blind" else way,
         encoder=encoder,
+        connections=config.connections,
         dropout=config.dropout,
         rngs=rngs,
     )

@@ -36,6 +36,7 @@ class Captioner(nnx.Module):
       embedding_size: size of a word's vector, and of the projected features.
       entry: one of ENTRIES.
       encoder: makes features of pixels; None where features are given.
+      connections: between layers, as of `Stack`.
       dropout: share of units dropped, of the projected features too, in [0, 1).
       rngs: parameters are drawn from `rngs.params`.
 
@@ -52,6 +53,7 @@ class Captioner(nnx.Module):
         embedding_size: int,
         entry: str = "step",
         encoder: ImageEncoder | None = None,
+        connections: str = "plain",
         dropout: float = 0.0,
         tie_weights: bool = False,
         rngs: nnx.Rngs,
@@ -80,6 +82,7 @@ class Captioner(nnx.Module):
             attention="additive" if entry == "attention" else "none",
             every_step=entry == "step",
             begin={"step": "given", "first": "first"}.get(entry, "dense"),
+            connections=connections,
             dropout=dropout,
             tie_weights=tie_weights,
             rngs=rngs,

@@ -25,6 +25,7 @@ class FrameLabeller(nnx.Module):
       hidden_size: of a frame's features after a layer of ReLU.
       window: how many frames are put side by side, the last being the one that is labelled.
       bidirectional: whether the stack sees the frames to come, too.
+      connections: between layers, as of `Stack`.
       encoder: makes features of a frame's pixels (Donahue et al., 2015); None: they are taken side by side.
       dropout: share of units dropped, in [0, 1).
       rngs: parameters are drawn from `rngs.params`.
@@ -43,6 +44,7 @@ class FrameLabeller(nnx.Module):
         window: int = 1,
         bidirectional: bool = False,
         encoder: ImageEncoder | None = None,
+        connections: str = "plain",
         dropout: float = 0.0,
         rngs: nnx.Rngs,
     ):
@@ -60,7 +62,14 @@ class FrameLabeller(nnx.Module):
         self.stack = None
         if cells:
             self.stack = nnx.data(
-                Stack(cells, hidden_size, bidirectional=bidirectional, dropout=dropout, rngs=rngs)
+                Stack(
+                    cells,
+                    hidden_size,
+                    bidirectional=bidirectional,
+                    connections=connections,
+                    dropout=dropout,
+                    rngs=rngs,
+                )
             )
         size = hidden_size if self.stack is None else self.stack.output_size
         self.head = nnx.Linear(size, num_classes, rngs=rngs)

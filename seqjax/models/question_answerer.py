@@ -37,6 +37,7 @@ class QuestionAnswerer(nnx.Module):
       hidden_size: of v and of the layer of ReLU.
       fusion: one of FUSIONS.
       encoder: makes features of pixels; None where features are given.
+      connections: between layers, as of `Stack`.
       dropout: share of units dropped from connections that go up and from what is fused, in [0, 1).
       rngs: parameters are drawn from `rngs.params`.
 
@@ -55,6 +56,7 @@ class QuestionAnswerer(nnx.Module):
         hidden_size: int,
         fusion: str = "product",
         encoder: ImageEncoder | None = None,
+        connections: str = "plain",
         dropout: float = 0.0,
         rngs: nnx.Rngs,
     ):
@@ -76,7 +78,7 @@ class QuestionAnswerer(nnx.Module):
             vocab_size, embedding_size, embedding_init=nnx.initializers.normal(1.0), rngs=rngs
         )
         input_size = embedding_size + (hidden_size if fusion == "step" else 0)
-        self.stack = Stack(cells, input_size, dropout=dropout, rngs=rngs)
+        self.stack = Stack(cells, input_size, connections=connections, dropout=dropout, rngs=rngs)
         size = self.stack.output_size
         self.query = nnx.Linear(size, hidden_size, rngs=rngs)
         self.hidden = nnx.Linear(

@@ -4,7 +4,17 @@ import pytest
 
 from experiments.architecture_search.config import Config as Search
 from experiments.architectures.program import Config as Architectures
+from experiments.caption.config import Config as Caption
+from experiments.frames.config import Config as Frames
 from experiments.lstm_variants.config import Config as Variants
+from experiments.mario.program import Config as Mario
+from experiments.parallel_in_time.program import Config as Parallel
+from experiments.pixels.program import Config as Pixels
+from experiments.regularisation.program import Config as Regularisation
+from experiments.tag.config import Config as Tag
+from experiments.translate.config import Config as Translate
+from experiments.trees.config import Config as Trees
+from experiments.vqa.config import Config as Questions
 from seqjax.errors import InputError
 
 
@@ -24,6 +34,33 @@ from seqjax.errors import InputError
 )
 def test_flags_without_an_effect_are_refused(config, fields, named):
     with pytest.raises(InputError, match=named):
+        config(**fields)
+
+
+@pytest.mark.parametrize(
+    "config",
+    [Caption, Frames, Questions, Tag, Translate, Trees, Mario, Pixels, Parallel, Regularisation],
+)
+@pytest.mark.parametrize("seed", [-1, 2**31 - 1])
+def test_a_seed_is_one_of_numpys_and_of_jaxs(config, seed):
+    with pytest.raises(InputError, match=f"--seed must lie between 0 and .*, got {seed}"):
+        config(seed=seed)
+
+
+@pytest.mark.parametrize(
+    ("config", "fields", "message"),
+    [
+        (Tag, {"schedule": "step", "decay_factor": 0.0}, "--decay_factor must"),
+        (Translate, {"weight_decay": 0.1}, "--weight_decay needs --optimizer=adamw, got 'adam'"),
+        (Trees, {"formulas": 20}, "--formulas must be at least the --batch_size of"),
+        (Mario, {"columns": 20}, "--columns must be at least 30"),
+        (Mario, {"temperature": -1.0}, "--temperature must be a finite number of at least 0"),
+        (Pixels, {"order": "blocks", "data": "x", "size": 7}, "--size must be even, got 7"),
+        (Translate, {"curve": ",", "checkpoint": "x"}, "--curve takes widths such as"),
+    ],
+)
+def test_what_could_only_fail_later_is_refused_at_once(config, fields, message):
+    with pytest.raises(InputError, match=message):
         config(**fields)
 
 

@@ -67,8 +67,8 @@ def test_it_writes_what_was_found(tmp_path, data):
 
 def test_ceilings():
     (dots,) = load_films(Config(**SMALL | {"films": 20}, data="dots"))
-    assert ceiling(dots, "frame") == 0.25
-    assert ceiling(dots, "both") == 7.25 / 8
+    assert ceiling(dots, "frame", 5) == ceiling(dots, "window", 1) == 0.25
+    assert ceiling(dots, "both", 5) == ceiling(dots, "window", 5) == 7.25 / 8
     assert most_frequent(dots) == pytest.approx(0.25, abs=0.05)
 
 

@@ -88,3 +88,8 @@ def test_files_of_levels(tmp_path, data_dir):
         read_levels(path)
     with pytest.raises(InputError, match="there is no file"):
         load_levels(str(tmp_path / "nowhere"), "smb1", 0)
+    path.write_text(json.dumps({name: f"--\nX{name}" for name in "-X"}))
+    assert list(map(len, load_levels(str(tmp_path), "smb1", 0))) == [1, 1]
+    path.write_text(json.dumps(dict.fromkeys("abcde", "--\nXX")))
+    with pytest.raises(InputError, match="all levels are alike"):
+        load_levels(str(tmp_path), "smb1", 0)

@@ -101,6 +101,9 @@ def test_a_folder_of_images_and_what_does_not_fit(tmp_path):
         images(str(tmp_path), 3, "pixels", seed=0)
     with pytest.raises(InputError, match="--batch_size must be at most 36"):
         run(Config(data=str(tmp_path), size=4, batch_size=37, workdir=str(tmp_path / "run")))
+    write(tmp_path / "t10k-labels-idx1-ubyte", np.full(5, 10, np.uint8))
+    with pytest.raises(InputError, match="must be those of 10 digits, got 10"):
+        images(str(tmp_path), 4, "pixels", seed=0)
     with pytest.raises(InputError, match="leave them out with --task=copy"):
         Config(task="copy", order="rows")
     with pytest.raises(InputError, match="--networks"):

@@ -104,3 +104,9 @@ def test_costs_are_measured_of_every_way(monkeypatch, capsys):
     for name in cost.ways():
         assert f"\n{name} " in ours
         assert all(f"\n{name} " in shown for shown in theirs)
+
+
+def test_a_method_whose_networks_all_diverged_is_told_so():
+    row = {key: [float("nan")] * 4 for key in ("validation", "test", "train")}
+    row |= {"strength": [0.1, 0.1, 0.2, 0.2], "epoch": [0] * 4, "seconds": 4.0}
+    assert program.best_strength(row, 2)["strength"] == 0.1

@@ -108,6 +108,9 @@ def test_the_curve_of_a_saved_network(trained, tmp_path):
     (row,) = trained[1]["networks"].values()
     assert one == {row["greedy"]["bleu"]}
     assert (tmp_path / "curve" / "curve.png").exists()
+    assert {p.name for p in (tmp_path / "curve").iterdir()} == {
+        *("curve.json", "curve.png", "curve.txt")
+    }
 
 
 @pytest.mark.long

@@ -7,7 +7,7 @@ import pytest
 from flax import nnx
 
 from seqjax import InputError, lstm, rnn
-from seqjax.models import Captioner, ImageEncoder
+from seqjax.models import Captioner, FrameLabeller, ImageEncoder, QuestionAnswerer
 from seqjax.models.captioner import ENTRIES
 from seqjax.training.modules import merge_model, split_model
 from tests.support.randomness import randomise
@@ -107,3 +107,35 @@ def test_its_layers_are_convolutions():
     )
     found = encoder(images).reshape(2, 4, 3, 4)
     np.testing.assert_allclose(found, jax.nn.relu(wanted + layer.bias.get_value()), atol=1e-5)
+
+
+def test_its_layers_are_connected_as_is_said():
+    """The same parameters, and other outputs."""
+    captioners = [
+        Captioner(
+            V, [lstm(4)] * 2, features=(5,), embedding_size=4, connections=name, rngs=nnx.Rngs(0)
+        )
+        for name in ("plain", "residual")
+    ]
+    assert not np.allclose(*(model(GRID[:, 0], TOKENS) for model in captioners))
+    films = [
+        FrameLabeller(
+            3, [lstm(4)] * 2, frame=(5,), hidden_size=4, connections=name, rngs=nnx.Rngs(0)
+        )
+        for name in ("plain", "residual")
+    ]
+    assert not np.allclose(*(model(GRID) for model in films))
+    askers = [
+        QuestionAnswerer(
+            V,
+            3,
+            [lstm(4)] * 2,
+            features=(5,),
+            embedding_size=4,
+            hidden_size=4,
+            connections=name,
+            rngs=nnx.Rngs(0),
+        )
+        for name in ("plain", "residual")
+    ]
+    assert not np.allclose(*(model(GRID[:, 0], TOKENS, jnp.full(B, T)) for model in askers))
