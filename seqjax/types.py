@@ -152,3 +152,9 @@ def float32_or_wider(*arrays: Any) -> Any:
     """float64 if one of the arrays has it, else float32: the precision in which long sums are taken."""
     double = (np.float64, np.complex128)
     return np.float64 if any(a.dtype in double for a in arrays) else np.float32
+
+
+def check_cell(name: str, cell: Any) -> None:
+    """Raises InputError where a wrapper is given something else, as the function that builds a cell."""
+    if not isinstance(cell, Cell):
+        raise InputError(f"{name} takes a cell, such as lstm(128), got {shown(cell)}.")

@@ -16,7 +16,7 @@ import jax
 import jax.numpy as jnp
 
 from seqjax import init as initializers
-from seqjax.errors import InputError, check_positive
+from seqjax.errors import InputError, check_positive, check_rate
 from seqjax.types import Array, Cell, Initializer, Params
 
 
@@ -47,6 +47,7 @@ def lru(
       InputError: if hidden_size is not a positive integer, or the radii do not fit.
     """
     check_positive("hidden_size", hidden_size)
+    check_rate("max_phase", max_phase)
     if not 0 <= min_radius < max_radius < 1:
         raise InputError(
             f"0 <= min_radius < max_radius < 1 must hold, got {min_radius} and {max_radius}."

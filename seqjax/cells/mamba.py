@@ -19,7 +19,7 @@ import jax
 import jax.numpy as jnp
 
 from seqjax import init as initializers
-from seqjax.errors import check_positive
+from seqjax.errors import InputError, check_positive
 from seqjax.types import Array, Cell, Initializer, Params
 
 
@@ -42,15 +42,17 @@ def mamba(
       hidden_size: H, channels and outputs.
       state_size: N, states of a channel.
       rank: R, of the matrix that makes Δ; H / 16, at least 1, if None.
-      min_step: Δ at an input of zero starts between these.
+      min_step: Δ at an input of zero starts between these, 0 < min_step < max_step.
       max_step: see above.
       kernel_init: draws the matrices.
 
     Raises:
-      InputError: if a size is not a positive integer.
+      InputError: if a size is not a positive integer, or the steps do not fit.
     """
     check_positive("hidden_size", hidden_size)
     check_positive("state_size", state_size)
+    if not 0 < min_step < max_step:
+        raise InputError(f"0 < min_step < max_step must hold, got {min_step} and {max_step}.")
     rank = max(1, hidden_size // 16) if rank is None else check_positive("rank", rank)
 
     def init(key: Array, input_size: int) -> Params:

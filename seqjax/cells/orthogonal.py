@@ -75,8 +75,8 @@ def cayley_rnn(
     """
     check_positive("hidden_size", hidden_size)
     negative = hidden_size // 2 if negative is None else negative
-    if not 0 <= negative <= hidden_size:
-        raise InputError(f"negative must lie in [0, {hidden_size}], got {negative}.")
+    if not isinstance(negative, int) or not 0 <= negative <= hidden_size:
+        raise InputError(f"negative must be an integer in [0, {hidden_size}], got {negative}.")
 
     def start(key: Array) -> Params:
         # Their section 4.3: the transform of these is a rotation by an angle from U(0, π / 2).

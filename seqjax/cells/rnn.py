@@ -15,7 +15,7 @@ import jax
 import jax.numpy as jnp
 
 from seqjax import init as initializers
-from seqjax.errors import check_positive
+from seqjax.errors import InputError, check_positive, shown
 from seqjax.types import Array, Cell, Initializer, Params
 
 
@@ -41,9 +41,13 @@ def rnn(
       bias_init: draws b, called with the shape `[1, H]`.
 
     Raises:
-      InputError: if hidden_size is not a positive integer.
+      InputError: if hidden_size is not a positive integer, or the activation no function.
     """
     check_positive("hidden_size", hidden_size)
+    if not callable(activation):
+        raise InputError(
+            f"activation must be a function, such as jnp.tanh, got {shown(activation)}."
+        )
 
     def init(key: Array, input_size: int) -> Params:
         kernel_key, recurrent_key, bias_key = jax.random.split(key, 3)

@@ -7,9 +7,10 @@ from typing import Any
 
 import jax
 import jax.numpy as jnp
+import numpy as np
 from jax import lax
 
-from seqjax.errors import InputError, check_positive
+from seqjax.errors import InputError, check_positive, shown
 from seqjax.fast_scan.door import as_array, split_arrays
 from seqjax.fast_scan.scan import scan
 from seqjax.recurrence.misfit import says_what_does_not_fit
@@ -43,7 +44,8 @@ def unroll(
       params: from `cell.init`.
       xs: inputs `[T, ..., D]`, any number of batch axes.
       state: the state before the first step; `cell.initial_state` if None.
-      lengths: integers `[...]`, the number of valid steps of each row, or None for all T.
+      lengths: integers `[...]`, the number of valid steps of each row, or None for all T; what lies outside of
+        0 to T counts as the nearest of these.
       reverse: run from the last step to the first; `ys[t]` still belongs to `xs[t]`.
       keep: what is kept for the gradient, "gates", "products" or "blocks"; see `seqjax.scan`.
       block: steps per block; see `seqjax.scan`.
@@ -147,6 +149,8 @@ def draw_masks(cell: Cell, key: Array | None, shape: tuple[int, ...]) -> tuple[A
     noise = cell.noise
     if key is None or noise is None:
         return (), ()
+    if not isinstance(key, jax.Array | np.ndarray):
+        raise InputError(f"key must be a PRNG key, as jax.random.key(0), got {shown(key)}.")
     num_steps, *batch_shape, input_size = shape
     sequence_key, steps_key = jax.random.split(key)
     sizes = tuple(batch_shape), input_size

@@ -22,10 +22,11 @@ from collections.abc import Callable
 import jax
 import jax.numpy as jnp
 
-from seqjax.tasks.episode import Episode, check_sizes
+from seqjax.tasks.episode import Episode, check_sizes, in_32_bits
 from seqjax.types import Array
 
 
+@in_32_bits
 def adding_hs97(key: Array, batch_size: int, length: int) -> Episode:
     """Experiment 4 of Hochreiter and Schmidhuber (1997).
 
@@ -39,6 +40,7 @@ def adding_hs97(key: Array, batch_size: int, length: int) -> Episode:
     )
 
 
+@in_32_bits
 def multiplication_hs97(key: Array, batch_size: int, length: int) -> Episode:
     """Experiment 5 of Hochreiter and Schmidhuber (1997): as experiment 4, numbers from U(0, 1).
 
@@ -47,6 +49,7 @@ def multiplication_hs97(key: Array, batch_size: int, length: int) -> Episode:
     return _hochreiter(key, batch_size, length, "multiplication_hs97", 0.0, 1.0, lambda a, b: a * b)
 
 
+@in_32_bits
 def adding_pascanu(key: Array, batch_size: int, length: int) -> Episode:
     """The adding problem of the code of Pascanu, Mikolov and Bengio (2013): the mean of two.
 
@@ -56,11 +59,13 @@ def adding_pascanu(key: Array, batch_size: int, length: int) -> Episode:
     return _pascanu(key, batch_size, length, "adding_pascanu", lambda a, b: (a + b) / 2)
 
 
+@in_32_bits
 def multiplication_pascanu(key: Array, batch_size: int, length: int) -> Episode:
     """The multiplication problem of the same code: as `adding_pascanu`, target the product."""
     return _pascanu(key, batch_size, length, "multiplication_pascanu", lambda a, b: a * b)
 
 
+@in_32_bits
 def adding_tcn(key: Array, batch_size: int, length: int) -> Episode:
     """The adding problem of Bai, Kolter and Koltun (2018): two distinct positions anywhere."""
     check_sizes("the adding problem", batch_size, length, 2)
@@ -70,6 +75,7 @@ def adding_tcn(key: Array, batch_size: int, length: int) -> Episode:
     return _sum_of_two(key, length, first, second + (second >= first))
 
 
+@in_32_bits
 def adding_le(key: Array, batch_size: int, length: int) -> Episode:
     """The adding problem of Le, Jaitly and Hinton (2015): the sum of two numbers from U(0, 1).
 
@@ -78,6 +84,7 @@ def adding_le(key: Array, batch_size: int, length: int) -> Episode:
     return adding_tcn(key, batch_size, length)
 
 
+@in_32_bits
 def adding_urnn(key: Array, batch_size: int, length: int) -> Episode:
     """The adding problem of Arjovsky, Shah and Bengio (2016): one marker in each half.
 

@@ -1,6 +1,10 @@
 """What a task hands out: a batch of sequences and what is asked about them."""
 
-from typing import NamedTuple
+from collections.abc import Callable
+from functools import wraps
+from typing import Any, NamedTuple, TypeVar
+
+import jax
 
 from seqjax.errors import InputError, check_positive
 from seqjax.types import Array
@@ -17,6 +21,20 @@ class Episode(NamedTuple):
     targets: Array  # [B] or [T, B]
     weights: Array  # float32, shaped as targets: 1 where the answer counts, 0 where it does not
     lengths: Array | None = None  # [B] int32, the valid steps of each row; None: all T
+
+
+Made = TypeVar("Made")
+
+
+def in_32_bits(task: Callable[..., Made]) -> Callable[..., Made]:
+    """The function in JAX's 32-bit types, whatever the caller's default is: the same key, the same episode."""
+
+    @wraps(task)
+    def run(*arguments: Any, **options: Any) -> Made:
+        with jax.enable_x64(False):
+            return task(*arguments, **options)
+
+    return run
 
 
 def check_sizes(name: str, batch_size: int, length: int, shortest: int) -> None:

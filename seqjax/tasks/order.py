@@ -7,10 +7,11 @@ bit. Inputs are one-hot `[T, B, D]`, targets int32 classes `[B]`.
 import jax
 import jax.numpy as jnp
 
-from seqjax.tasks.episode import Episode, check_sizes
+from seqjax.tasks.episode import Episode, check_sizes, in_32_bits
 from seqjax.types import Array
 
 
+@in_32_bits
 def temporal_order_2_bit(key: Array, batch_size: int, length: int) -> Episode:
     """Two critical symbols, four classes, as in the code of Pascanu, Mikolov and Bengio (2013).
 
@@ -20,6 +21,7 @@ def temporal_order_2_bit(key: Array, batch_size: int, length: int) -> Episode:
     return _among_distractors(key, batch_size, length, (1, 5))
 
 
+@in_32_bits
 def temporal_order_3_bit(key: Array, batch_size: int, length: int) -> Episode:
     """Three critical symbols, eight classes, in [.1, .2), [.3, .4) and [.6, .7) of the sequence.
 
@@ -28,6 +30,7 @@ def temporal_order_3_bit(key: Array, batch_size: int, length: int) -> Episode:
     return _among_distractors(key, batch_size, length, (1, 3, 6))
 
 
+@in_32_bits
 def temporal_order_6a(key: Array, batch_size: int, length: int = 100) -> Episode:
     """Experiment 6a of Hochreiter and Schmidhuber (1997): two critical symbols, four classes.
 
@@ -38,6 +41,7 @@ def temporal_order_6a(key: Array, batch_size: int, length: int = 100) -> Episode
     return _between_e_and_b(key, batch_size, length, ((10, 20), (50, 60)))
 
 
+@in_32_bits
 def temporal_order_6b(key: Array, batch_size: int, length: int = 100) -> Episode:
     """Experiment 6b: as `temporal_order_6a` with a third symbol, t in [10,20], [33,43], [66,76]."""
     return _between_e_and_b(key, batch_size, length, ((10, 20), (33, 43), (66, 76)))

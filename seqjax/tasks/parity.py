@@ -3,10 +3,11 @@
 import jax
 import jax.numpy as jnp
 
-from seqjax.tasks.episode import Episode, check_sizes
+from seqjax.tasks.episode import Episode, check_sizes, in_32_bits
 from seqjax.types import Array
 
 
+@in_32_bits
 def running_parity(key: Array, batch_size: int, length: int) -> Episode:
     """Bits drawn with probability ½, and at every step the parity of all up to it, T = `length`.
 

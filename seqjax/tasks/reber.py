@@ -15,7 +15,7 @@ import jax
 import jax.numpy as jnp
 from jax import lax
 
-from seqjax.tasks.episode import Episode, check_sizes
+from seqjax.tasks.episode import Episode, check_sizes, in_32_bits
 from seqjax.types import Array
 
 ALPHABET = "BTPSXVE"
@@ -40,6 +40,7 @@ def _table() -> tuple[Array, Array]:
     return jnp.array(symbols), jnp.array([list(states) for _, states in choices])
 
 
+@in_32_bits
 def continual_reber(key: Array, batch_size: int, length: int) -> Episode:
     """Streams of embedded Reber strings, one after the other without a mark or a reset.
 
@@ -51,6 +52,7 @@ def continual_reber(key: Array, batch_size: int, length: int) -> Episode:
     return Episode(_one_hot(symbols[:-1]), symbols[1:], jnp.ones((length, batch_size)))
 
 
+@in_32_bits
 def embedded_reber(key: Array, batch_size: int, length: int) -> Episode:
     """One embedded Reber string per row, padded to `length` inputs.
 
@@ -70,6 +72,7 @@ def embedded_reber(key: Array, batch_size: int, length: int) -> Episode:
     )
 
 
+@in_32_bits
 def successors(symbols: Array) -> Array:
     """Which symbols may follow each one: bool `[T, B, 7]` for streams `[T, B]` of symbols.
 

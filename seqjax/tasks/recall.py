@@ -7,10 +7,11 @@ import jax
 import jax.numpy as jnp
 
 from seqjax.errors import InputError, check_positive
-from seqjax.tasks.episode import Episode, check_sizes
+from seqjax.tasks.episode import Episode, check_sizes, in_32_bits
 from seqjax.types import Array
 
 
+@in_32_bits
 def copying(
     key: Array, batch_size: int, length: int, *, num_symbols: int = 10, num_values: int = 8
 ) -> Episode:
@@ -32,6 +33,7 @@ def copying(
     return Episode(jax.nn.one_hot(shown, num_values + 2), targets, jnp.ones(targets.shape))
 
 
+@in_32_bits
 def memorisation(
     key: Array, batch_size: int, length: int, *, num_symbols: int = 10, num_values: int = 5
 ) -> Episode:
@@ -51,16 +53,19 @@ def memorisation(
     return Episode(jax.nn.one_hot(shown, num_values + 2), targets, jnp.ones(targets.shape))
 
 
+@in_32_bits
 def memorisation_5_bit(key: Array, batch_size: int, length: int) -> Episode:
     """`memorisation` of 5 binary symbols: 32 strings."""
     return memorisation(key, batch_size, length, num_symbols=5, num_values=2)
 
 
+@in_32_bits
 def memorisation_20_bit(key: Array, batch_size: int, length: int) -> Episode:
     """`memorisation` of 10 symbols out of 5."""
     return memorisation(key, batch_size, length)
 
 
+@in_32_bits
 def memorisation_filter(key: Array, batch_size: int, length: int = 1) -> Episode:
     """`memorisation` of 5 symbols out of 26, of which only the answers count.
 
@@ -73,6 +78,7 @@ def memorisation_filter(key: Array, batch_size: int, length: int = 1) -> Episode
     return episode._replace(weights=episode.weights * asked[:, None])
 
 
+@in_32_bits
 def selective_copying(
     key: Array, batch_size: int, length: int, *, num_symbols: int = 16, num_classes: int = 16
 ) -> Episode:

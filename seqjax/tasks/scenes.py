@@ -20,7 +20,7 @@ from typing import Any, NamedTuple
 
 import numpy as np
 
-from seqjax.errors import InputError, check_positive
+from seqjax.errors import InputError, check_positive, shown
 
 SIDE, CELL, MOST = 32, 10, 3
 SHAPES = ("circle", "square", "triangle")
@@ -184,21 +184,31 @@ class _Form(NamedTuple):
 
 
 def forms(without: frozenset[Pair] = frozenset()) -> dict[str, list[_Form]]:
-    """Every question, by its kind; none names a pair of `without`."""
+    """Every question, by its kind; none names a pair of `without`, or asks for what no scene has or all have.
+
+    Raises:
+      InputError: if `without` leaves no pair.
+    """
     pairs = [(c, s) for c in COLOURS for s in SHAPES if (c, s) not in without]
+    if not pairs:
+        raise InputError("without leaves no pair of colour and shape that a scene could have.")
     found: dict[str, list[_Form]] = {kind: [] for kind in KINDS}
     yes_no, numbers = ANSWERS[:2], ANSWERS[2:6]
     for pair in pairs:
         words = f"is there a {' '.join(pair)} ?"
-        found["exists"].append(_Form(words, "exists", yes_no, (pair,)))
+        possible = yes_no if len(pairs) > 1 else yes_no[:1]
+        found["exists"].append(_Form(words, "exists", possible, (pair,)))
         for other in pairs:
             for relation in RELATIONS if other != pair else ():
                 words = f"is the {' '.join(pair)} {relation} the {' '.join(other)} ?"
                 found["relation"].append(_Form(words, "relation", yes_no, (pair, other)))
-    for word in COLOURS:
-        found["count"].append(_Form(f"how many {word} things ?", "count", numbers, ()))
-    for word in SHAPES:
-        found["count"].append(_Form(f"how many {word}s ?", "count", numbers, ()))
+    colours_there, shapes_there = ({pair[k] for pair in pairs} for k in (0, 1))
+    for word in (c for c in COLOURS if c in colours_there):
+        answers = numbers if len(colours_there) > 1 else numbers[1:]
+        found["count"].append(_Form(f"how many {word} things ?", "count", answers, ()))
+    for word in (s for s in SHAPES if s in shapes_there):
+        answers = numbers if len(shapes_there) > 1 else numbers[1:]
+        found["count"].append(_Form(f"how many {word}s ?", "count", answers, ()))
         colours = tuple(c for c in COLOURS if (c, word) not in without)
         found["colour"].append(_Form(f"what colour is the {word} ?", "colour", colours, ()))
     return found
@@ -240,6 +250,9 @@ def draw_questions(
       count: how many.
       without: pairs of colour and shape that neither scenes nor words have.
       only: where not empty, each question names one of these, and is of a kind that names.
+
+    Raises:
+      InputError: if there is no such question.
     """
     check_positive("count", count)
     by_kind = forms(without)
@@ -249,6 +262,8 @@ def draw_questions(
             for kind, found in by_kind.items()
         }
     kinds = [kind for kind, found in by_kind.items() if found]
+    if not kinds:
+        raise InputError(f"no question names one of only={shown(sorted(only))}.")
     questions = []
     for number in range(count):
         form = _one_of(random, by_kind[kinds[number % len(kinds)]])

@@ -18,7 +18,7 @@ import jax
 import jax.numpy as jnp
 
 from seqjax.errors import check_positive
-from seqjax.tasks.episode import Episode
+from seqjax.tasks.episode import Episode, in_32_bits
 from seqjax.tasks.stream import Text, stream
 from seqjax.types import Array
 
@@ -28,6 +28,7 @@ MOST_DIGITS = 9  # int32 holds the sum of two such numbers
 MOST_LETTERS = 3  # between two characters
 
 
+@in_32_bits
 def arithmetic(key: Array, batch_size: int, length: int, *, max_digits: int = 8) -> Episode:
     """A stream of sums: inputs one-hot `[T, B, 40]` in the order of `ALPHABET`.
 
@@ -41,6 +42,7 @@ def arithmetic(key: Array, batch_size: int, length: int, *, max_digits: int = 8)
     return stream("arithmetic", example, key, batch_size, length, ALPHABET)
 
 
+@in_32_bits
 def arithmetic_example(key: Array, *, max_digits: int = 8) -> Text:
     """One sum with its answer; the characters of the answer are scored.
 

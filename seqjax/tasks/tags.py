@@ -19,7 +19,7 @@ import jax
 import jax.numpy as jnp
 from jax import lax
 
-from seqjax.tasks.episode import Episode
+from seqjax.tasks.episode import Episode, in_32_bits
 from seqjax.tasks.stream import Text, stream
 from seqjax.types import Array
 
@@ -30,6 +30,7 @@ MAX_STEPS = 50  # after which nothing is opened
 PIECE = LONGEST_NAME + 3  # characters of the longest tag
 
 
+@in_32_bits
 def xml(key: Array, batch_size: int, length: int) -> Episode:
     """A stream of tags: inputs one-hot `[T, B, 29]` in the order of `ALPHABET`.
 
@@ -41,6 +42,7 @@ def xml(key: Array, batch_size: int, length: int) -> Episode:
     return stream("xml", xml_example, key, batch_size, length, ALPHABET)
 
 
+@in_32_bits
 def xml_example(key: Array) -> Text:
     """Tags until the rule says stop; every character is scored."""
 

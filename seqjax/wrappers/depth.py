@@ -8,7 +8,7 @@ import jax
 import jax.numpy as jnp
 
 from seqjax.errors import InputError
-from seqjax.types import Array, Cell, Noise, Params, State
+from seqjax.types import Array, Cell, Noise, Params, State, check_cell
 from seqjax.wrappers.randomness import Draw, Run, nothing, with_masks, wrap_step
 
 
@@ -63,6 +63,7 @@ def dense_stack(*cells: Cell) -> Cell:
 
 def residual(cell: Cell) -> Cell:
     """y = x + cell(x): the cell learns what to add to its input, of the same size."""
+    check_cell("residual", cell)
 
     def init(key: Array, input_size: int) -> Params:
         if input_size != cell.output_size:

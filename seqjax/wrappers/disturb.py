@@ -7,7 +7,7 @@ import jax
 import jax.numpy as jnp
 
 from seqjax.errors import InputError, check_not_negative, shown
-from seqjax.types import Array, Cell, Params, State
+from seqjax.types import Array, Cell, Params, State, check_cell
 from seqjax.wrappers.randomness import Run, add_noise, shows_its_h, wrap_step
 
 
@@ -28,6 +28,11 @@ def zoneout(cell: Cell, rates: Mapping[str, float | Array]) -> Cell:
     Raises:
       InputError: if a rate lies outside, or the state has no such part.
     """
+    check_cell("zoneout", cell)
+    if not isinstance(rates, Mapping):
+        raise InputError(
+            f'zoneout takes rates by the parts of the state, as {{"c": 0.5, "h": 0.05}}, got {shown(rates)}.'
+        )
     state = jax.eval_shape(lambda: cell.initial_state(()))
     unknown = set(rates) - set(getattr(state, "_fields", ()))
     if unknown or not rates or not shows_its_h(cell):
@@ -37,7 +42,8 @@ def zoneout(cell: Cell, rates: Mapping[str, float | Array]) -> Cell:
             f" state of {shown(getattr(state, '_fields', type(state).__name__))}."
         )
     for name, rate in rates.items():
-        if not isinstance(rate, jax.Array) and not 0 <= rate <= 1:
+        known = not isinstance(rate, jax.Array)
+        if known and not (isinstance(rate, int | float) and 0 <= rate <= 1):
             raise InputError(f"the rate of {name} must lie in [0, 1], got {shown(rate)}.")
 
     def expected(run: Run) -> Run:
@@ -87,6 +93,7 @@ def state_noise(cell: Cell, stddev: float | Array) -> Cell:
     Raises:
       InputError: if stddev is negative, or the state has no h.
     """
+    check_cell("state_noise", cell)
     if not isinstance(stddev, jax.Array):
         check_not_negative("stddev", stddev)
     if not hasattr(jax.eval_shape(lambda: cell.initial_state(())), "h"):

@@ -32,8 +32,8 @@ from seqjax.fast_scan.jaxprs import (
     is_float,
     variables,
 )
-from seqjax.types import Array, Cell, Params, State
-from seqjax.wrappers.randomness import Run, add_noise
+from seqjax.types import Array, Cell, Params, State, check_cell
+from seqjax.wrappers.randomness import Run, add_noise, probed_size
 
 
 def variational_dropout(
@@ -50,6 +50,7 @@ def variational_dropout(
     Raises:
       InputError: if a share lies outside, or the state has no h.
     """
+    check_cell("variational_dropout", cell)
     size = _size_of_h("variational_dropout", cell)
     check_share("inputs", inputs)
     check_share("states", states)
@@ -84,6 +85,7 @@ def naive_dropout(cell: Cell, rate: float | Array) -> Cell:
     Raises:
       InputError: if the rate lies outside, or the state has no h.
     """
+    check_cell("naive_dropout", cell)
     size = _size_of_h("naive_dropout", cell)
     check_share("rate", rate)
     _check_products("naive_dropout", cell)
@@ -111,6 +113,7 @@ def candidate_dropout(cell: Cell, rate: float | Array) -> Cell:
     Raises:
       InputError: if the rate lies outside, or the cell has no candidate.
     """
+    check_cell("candidate_dropout", cell)
     check_share("rate", rate)
     gates, update, candidate = cell.gates, cell.update, _candidate(cell)
     if gates is None or update is None or candidate is None or cell.noise is not None:
@@ -142,6 +145,7 @@ def weight_drop(cell: Cell, rate: float | Array) -> Cell:
     Raises:
       InputError: if the rate lies outside, or there is no such matrix.
     """
+    check_cell("weight_drop", cell)
     check_share("rate", rate)
 
     def shapes(input_size: int) -> dict[str, tuple[int, ...]]:
@@ -155,7 +159,7 @@ def weight_drop(cell: Cell, rate: float | Array) -> Cell:
             )
         return found
 
-    shapes(1)  # a cell without such a matrix is refused here, not when it is run
+    shapes(probed_size(cell))  # a cell without such a matrix is refused here, not when it is run
 
     def per_sequence(key: Array, batch_shape: tuple[int, ...], input_size: int) -> dict[str, Array]:
         found = shapes(input_size)
@@ -194,10 +198,11 @@ def _size_of_h(wrapper: str, cell: Cell) -> int:
 
 def _check_products(wrapper: str, cell: Cell) -> None:
     """Raises InputError if no product reads h, so that a mask on its operand would do nothing."""
-    params = jax.eval_shape(lambda: cell.init(jax.random.key(0), 1))
+    x = jnp.zeros(probed_size(cell))
+    params = jax.eval_shape(lambda: cell.init(jax.random.key(0), len(x)))
     state = jax.eval_shape(lambda: cell.initial_state(()))
-    jaxpr, _ = flatten(jax.make_jaxpr(cell.step)(params, state, jnp.zeros(1)))
-    paths = jax.tree.leaves_with_path((params, state, jnp.zeros(1)))
+    jaxpr, _ = flatten(jax.make_jaxpr(cell.step)(params, state, x))
+    paths = jax.tree.leaves_with_path((params, state, x))
     given = jaxpr.invars[len(jaxpr.invars) - len(paths) :]
     from_h = _from_h(jaxpr, [v for (p, _), v in zip(paths, given, strict=True) if _is_h(p)])
     if not any(_is_product_of(eqn, from_h) for eqn in jaxpr.eqns):
@@ -230,10 +235,11 @@ def _candidate(cell: Cell) -> str | None:
     if cell.gates is None:
         return None
     batch: tuple[int, ...] = ()
+    size = probed_size(cell)
 
     def names() -> Any:
-        params = cell.init(jax.random.key(0), 1)
-        return cell.gates and cell.gates(params, cell.initial_state(batch), jnp.zeros(1))
+        params = cell.init(jax.random.key(0), size)
+        return cell.gates and cell.gates(params, cell.initial_state(batch), jnp.zeros(size))
 
     found = jax.eval_shape(names)
     return next((name for name in ("g", "n") if hasattr(found, name)), None)

@@ -6,7 +6,7 @@ import jax
 import jax.numpy as jnp
 
 from seqjax.errors import InputError, check_fraction, check_positive
-from seqjax.types import Array, Cell, Params, State
+from seqjax.types import Array, Cell, Params, State, check_cell
 from seqjax.wrappers.randomness import Run, shows_its_h, wrap_step
 
 
@@ -25,6 +25,7 @@ def leaky(cell: Cell, alpha: float) -> Cell:
     Raises:
       InputError: if alpha lies outside, or the cell's state has no `h`.
     """
+    check_cell("leaky", cell)
     check_fraction("alpha", alpha)
     if not shows_its_h(cell):
         raise InputError("leaky takes a cell whose output is its h, such as rnn(50), got another.")
@@ -57,6 +58,7 @@ def time_skip(cell: Cell, lag: int) -> Cell:
     Raises:
       InputError: if lag is not a positive integer.
     """
+    check_cell("time_skip", cell)
     check_positive("lag", lag)
 
     def init(key: Array, input_size: int) -> Params:

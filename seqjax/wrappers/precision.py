@@ -7,8 +7,9 @@ import jax
 import jax.numpy as jnp
 from jax import lax
 
+from seqjax.errors import InputError, shown
 from seqjax.fast_scan.jaxprs import Eqn, evaluate, flatten, interpret, is_float, struct
-from seqjax.types import Array, Cell
+from seqjax.types import Array, Cell, check_cell
 
 
 def low_precision_products(cell: Cell, dtype: Any = jnp.bfloat16) -> Cell:
@@ -22,7 +23,13 @@ def low_precision_products(cell: Cell, dtype: Any = jnp.bfloat16) -> Cell:
     Args:
       cell: any cell.
       dtype: a float type, bfloat16 or float16.
+
+    Raises:
+      InputError: if it is no cell, or no such type.
     """
+    check_cell("low_precision_products", cell)
+    if not jnp.issubdtype(dtype, jnp.floating):
+        raise InputError(f"dtype must be a float type, such as jnp.bfloat16, got {shown(dtype)}.")
 
     def rule(eqn: Eqn, inputs: list[Any]) -> list[Any]:
         if eqn.primitive.name == "dot_general" and is_float(eqn.outvars[0]):

@@ -6,6 +6,7 @@ from typing import Any
 import jax
 import jax.numpy as jnp
 
+from seqjax.errors import InputError
 from seqjax.types import Array, Cell, Noise, Params, State
 
 Run = Callable[[Params, State, Array], tuple[State, Array]]  # a step, its masks drawn
@@ -88,12 +89,22 @@ def wrap_step(
     return wrap(cell.step), Noise(resized(noise.per_sequence), resized(noise.per_step), noisy_step)
 
 
+def probed_size(cell: Cell) -> int:
+    """A number of inputs that the cell takes: 1, or as many as outputs, where it adds one to the other."""
+    try:
+        jax.eval_shape(lambda: cell.init(jax.random.key(0), 1))
+    except InputError:
+        return cell.output_size
+    return 1
+
+
 def shows_its_h(cell: Cell) -> bool:
     """Whether a cell's output is the h of its new state: not alike, but the same value of the step."""
+    size = probed_size(cell)
 
     def step() -> tuple[State, Array]:
-        params = cell.init(jax.random.key(0), 1)
-        return cell.step(params, cell.initial_state(()), jnp.zeros(1))
+        params = cell.init(jax.random.key(0), size)
+        return cell.step(params, cell.initial_state(()), jnp.zeros(size))
 
     closed, (state, _) = jax.make_jaxpr(step, return_shape=True)()
     paths = [jax.tree_util.keystr(path) for path, _ in jax.tree.leaves_with_path(state)]

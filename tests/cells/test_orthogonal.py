@@ -99,7 +99,7 @@ def test_cayley_has_as_many_negative_signs_as_asked():
         cell = cayley_rnn(H, linear, negative=negative)
         q = matrix(cell, cell.init(jax.random.key(1), 2))
         assert np.sign(np.linalg.det(q)) == (-1) ** negative
-    with pytest.raises(InputError, match=r"negative must lie in \[0, 12\], got 13"):
+    with pytest.raises(InputError, match=r"negative must be an integer in \[0, 12\], got 13"):
         cayley_rnn(H, negative=13)
 
 

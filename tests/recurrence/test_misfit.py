@@ -49,7 +49,7 @@ def test_what_does_not_go_together(run, arguments, message):
 def test_under_jit_and_in_layers_too():
     with pytest.raises(InputError, match="for xs"):
         jax.jit(lambda p, x: unroll(CELL, p, x))(PARAMS, jnp.ones((5, 2, 7)))
-    with pytest.raises(InputError, match="for xs"):
+    with pytest.raises(InputError, match=r"takes \[B, T, 3\], batch first"):
         RNN(CELL, 3, rngs=nnx.Rngs(0))(jnp.ones((2, 5, 7)))
     with pytest.raises(InputError, match="for xs"):
         unroll_truncated(CELL, PARAMS, jnp.ones((5, 2, 7)), chunk_length=2)

@@ -1,5 +1,6 @@
 """Scenes: their captions' probabilities, the entropies in closed form, and questions that are balanced."""
 
+import itertools
 import math
 from collections import Counter
 
@@ -125,3 +126,27 @@ def test_pairs_that_are_held_out():
     everything = frozenset((c, s) for c in COLOURS for s in SHAPES)
     with pytest.raises(InputError, match="leaves no thing"):
         draw_scenes(random, 1, without=everything)
+
+
+@pytest.mark.parametrize(
+    "without",
+    [
+        frozenset(("green", shape) for shape in SHAPES),
+        frozenset((colour, "circle") for colour in COLOURS),
+        frozenset(itertools.product(COLOURS, SHAPES)) - {("red", "square")},
+    ],
+)
+def test_questions_of_smaller_worlds_come_to_an_end(without):
+    questions = draw_questions(np.random.default_rng(0), 60, without=without)
+    assert len(questions) == 60
+    for question in questions:
+        assert answer_to(question.words, question.scene) == question.answer
+        assert not without & {(thing.colour, thing.shape) for thing in question.scene}
+
+
+def test_worlds_without_questions_are_refused():
+    random = np.random.default_rng(0)
+    with pytest.raises(InputError, match="without leaves no pair"):
+        draw_questions(random, 1, without=frozenset(itertools.product(COLOURS, SHAPES)))
+    with pytest.raises(InputError, match="no question names one of only"):
+        draw_questions(random, 1, only=frozenset({("purple", "circle")}))

@@ -325,3 +325,16 @@ def test_bad_sizes(call, message):
     with pytest.raises(InputError, match=re.escape(message)) as error:
         call(jax.random.key(0))
     assert str(error.value).count(". ") == 0
+
+
+@pytest.mark.parametrize("name", TASKS)
+@pytest.mark.parametrize("jit", [False, True])
+def test_the_same_episode_under_x64(name, jit):
+    """The promised types, and the same numbers."""
+    make = partial(TASKS[name], batch_size=3, length=LENGTH)
+    expected = make(jax.random.key(0))
+    with jax.enable_x64(True):
+        found = (jax.jit(make) if jit else make)(jax.random.key(0))
+    for a, b in zip(jax.tree.leaves(found), jax.tree.leaves(expected), strict=True):
+        assert a.dtype == b.dtype
+        np.testing.assert_allclose(a, b, rtol=1e-6)

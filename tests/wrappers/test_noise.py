@@ -352,3 +352,65 @@ def test_a_rate_may_be_an_array_that_a_population_varies():
 def test_what_makes_no_sense_is_refused(make, message):
     with pytest.raises(InputError, match=message):
         make()
+
+
+@pytest.mark.parametrize(
+    "wrap",
+    [
+        lambda cell: weight_drop(cell, 0.5),
+        lambda cell: variational_dropout(cell, states=0.5),
+        lambda cell: naive_dropout(cell, 0.5),
+    ],
+)
+def test_noise_goes_around_a_cell_that_takes_its_own_size_alone(wrap):
+    cell = wrap(residual(lstm(4)))
+    params = cell.init(jax.random.key(0), 4)
+    xs = jax.random.normal(jax.random.key(1), (5, 3, 4))
+    calm, noisy = (unroll(cell, params, xs, key=key)[1] for key in (None, jax.random.key(2)))
+    assert not np.allclose(calm, noisy)
+    np.testing.assert_allclose(calm, unroll(residual(lstm(4)), params, xs)[1], rtol=1e-6)
+
+
+@pytest.mark.parametrize(
+    ("name", "wrap"),
+    [
+        ("residual", residual),
+        ("leaky", lambda cell: leaky(cell, 0.5)),
+        ("time_skip", lambda cell: time_skip(cell, 2)),
+        ("weight_drop", lambda cell: weight_drop(cell, 0.5)),
+        ("zoneout", lambda cell: zoneout(cell, {"c": 0.1})),
+        ("state_noise", lambda cell: state_noise(cell, 0.1)),
+        ("naive_dropout", lambda cell: naive_dropout(cell, 0.1)),
+        ("candidate_dropout", lambda cell: candidate_dropout(cell, 0.1)),
+        ("variational_dropout", variational_dropout),
+        ("low_precision_products", low_precision_products),
+    ],
+)
+def test_what_is_no_cell_is_refused_in_a_sentence(name, wrap):
+    with pytest.raises(
+        InputError, match=rf"{name} takes a cell, such as lstm\(128\), got <function"
+    ):
+        wrap(lstm)
+
+
+def test_other_arguments_that_are_none():
+    with pytest.raises(InputError, match=r"rates by the parts of the state, .* got 0.1"):
+        zoneout(lstm(8), 0.1)
+    with pytest.raises(InputError, match="the rate of c must lie in"):
+        zoneout(lstm(8), {"c": "a"})
+    with pytest.raises(InputError, match="dtype must be a float type"):
+        low_precision_products(lstm(8), jnp.int8)
+    cell = weight_drop(lstm(4), 0.5)
+    params = cell.init(jax.random.key(0), 3)
+    with pytest.raises(InputError, match=r"key must be a PRNG key, as jax.random.key\(0\), got 0"):
+        unroll(cell, params, jnp.zeros((2, 3)), key=0)
+    with pytest.raises(InputError, match="activation must be a function"):
+        rnn(4, "relu")
+    for make, wrong in (
+        ("cayley_rnn", {"negative": 0.5}),
+        ("mamba", {"min_step": 0.0}),
+        ("mamba", {"min_step": 1.0, "max_step": 0.1}),
+        ("lru", {"max_phase": -1.0}),
+    ):
+        with pytest.raises(InputError):
+            CELLS[make](8, **wrong)
