@@ -1,6 +1,6 @@
 """Flags that hold several values in one text."""
 
-from seqjax.errors import LARGEST_INT, InputError, shown
+from seqjax.errors import LARGEST_INT, InputError, check_rate, shown
 
 
 def whole_numbers(flag: str, text: str, *, at_least: int = 1) -> tuple[int, ...]:
@@ -17,3 +17,16 @@ def whole_numbers(flag: str, text: str, *, at_least: int = 1) -> tuple[int, ...]
             f" {shown(text)}."
         )
     return numbers
+
+
+def positive_numbers(flag: str, text: str) -> tuple[float, ...]:
+    """The finite numbers above 0 of a flag, separated by commas, each once, in the order they are given.
+
+    Raises:
+      InputError: if one is no such number.
+    """
+    try:
+        given = tuple(float(part) for part in text.split(","))
+    except ValueError:
+        raise InputError(f"{flag} takes numbers separated by commas, got {shown(text)}.") from None
+    return tuple(dict.fromkeys(check_rate(flag, number) for number in given))

@@ -40,13 +40,14 @@ import jax
 
 from experiments.common import cli
 from experiments.common.engines import EngineConfig
+from experiments.common.flag_lists import positive_numbers
 from experiments.common.study_run import open_study
 from experiments.forget_bias.memory import retained
 from experiments.forget_bias.report import report
 from experiments.forget_bias.schedule import HALVINGS
 from experiments.forget_bias.tasks import CHRONO, OTHERS, Task, tasks
 from experiments.forget_bias.training import Setting, train
-from seqjax.errors import InputError, check_positive, check_rate
+from seqjax.errors import InputError, check_positive
 from seqjax.search.engines import Record
 
 OWN = "0 for the study's own"
@@ -155,13 +156,7 @@ class Config(EngineConfig):
         return chosen
 
     def learning_rates(self) -> tuple[float, ...]:
-        try:
-            given = tuple(float(part) for part in self.rates.split(",")) if self.rates else ()
-        except ValueError as error:
-            raise InputError(
-                f"--rates takes numbers separated by commas, got {self.rates!r}."
-            ) from error
-        return tuple(check_rate("--rates", rate) for rate in given) or STUDIES[self.study].rates
+        return positive_numbers("--rates", self.rates) if self.rates else STUDIES[self.study].rates
 
 
 def one_unit(

@@ -40,10 +40,10 @@ from typing import Any
 import jax
 
 from experiments.common import cli
-from experiments.common.flag_lists import whole_numbers
+from experiments.common.flag_lists import positive_numbers, whole_numbers
 from experiments.common.study_run import open_study
 from experiments.long_lags.methods import METHODS
-from experiments.long_lags.studies import STUDIES, Plan
+from experiments.long_lags.studies import ADDERS, STUDIES, Plan
 from seqjax.errors import check_positive
 from seqjax.runs.study import Unit
 from seqjax.tasks import TASKS
@@ -63,6 +63,11 @@ class Config:
         f"methods of --study=default, separated by commas: some of {', '.join(METHODS)}",
     )
     lengths: str = cli.option("50,100", "lengths T of --study=default, separated by commas")
+    cells: str = cli.option(
+        ",".join(ADDERS), f"cells of --study=adding, some of {', '.join(ADDERS)}"
+    )
+    rates: str = cli.option("0.1,0.01,0.001", "learning rates of --study=adding")
+    clips: str = cli.option("1,100", "norms of --study=adding at which gradients are clipped")
     updates: int = cli.option(0, f"most updates of a network (hs97: sequences); {OWN}")
     seeds: int = cli.option(0, f"networks to train for each method and length; {OWN}")
     seed: int = cli.option(0, "seed of the weights and the data")
@@ -84,7 +89,9 @@ class Config:
         lengths = tuple(sorted(set(whole_numbers("--lengths", self.lengths))))
         study = STUDIES[self.study]
         updates, seeds = self.updates or study.updates, self.seeds or study.seeds
-        return Plan(self.task, methods, lengths, updates, seeds)
+        cells = cli.chosen("--cells", self.cells, ADDERS)
+        rates, clips = (positive_numbers(f"--{n}", getattr(self, n)) for n in ("rates", "clips"))
+        return Plan(self.task, methods, lengths, updates, seeds, cells, rates, clips)
 
 
 def alone(unit: Unit, key: Array) -> dict[str, Any]:
@@ -100,6 +107,8 @@ def command(config: Config, plan: Plan) -> str:
     flags += [f"--updates={plan.updates}", f"--seeds={plan.seeds}"]
     if config.study == "default":
         flags += [f"--{name}={getattr(config, name)}" for name in ("task", "methods", "lengths")]
+    if config.study == "adding":
+        flags += [f"--{name}={getattr(config, name)}" for name in ("cells", "rates", "clips")]
     return " ".join(["python -m experiments.long_lags", *flags])
 
 

@@ -11,6 +11,8 @@ from experiments.long_lags.training import Setting, train
 from seqjax import irnn, lstm
 from seqjax.runs.study import Unit
 
+ADDERS, ADDING_RATES, ADDING_CLIPS = ("IRNN", "LSTM", "tanh"), (0.1, 0.01, 0.001), (1.0, 100.0)
+
 
 class Plan(NamedTuple):
     """What the flags choose."""
@@ -20,6 +22,9 @@ class Plan(NamedTuple):
     lengths: tuple[int, ...]
     updates: int
     seeds: int
+    cells: tuple[str, ...] = ADDERS  # of the grid of adding
+    rates: tuple[float, ...] = ADDING_RATES
+    clips: tuple[float, ...] = ADDING_CLIPS
 
 
 class Study(NamedTuple):
@@ -69,7 +74,7 @@ def le(plan: Plan) -> dict[str, Unit]:
         "LSTM": lambda hidden, length: lstm(hidden),
         "tanh": METHODS["orthogonal"].make,
     }
-    grid = product(makers.items(), (0.1, 0.01, 0.001), (1.0, 100.0))
+    grid = product(plan.cells, plan.rates, plan.clips)
     chosen = setting(
         plan,
         "adding_le",
@@ -82,9 +87,9 @@ def le(plan: Plan) -> dict[str, Unit]:
     )
     return {
         f"{name}, rate={rate:g}, clip={clip:g}": partial(
-            train, chosen, Method(make, clip=clip, learning_rate=rate)
+            train, chosen, Method(makers[name], clip=clip, learning_rate=rate)
         )
-        for (name, make), rate, clip in grid
+        for name, rate, clip in grid
     }
 
 

@@ -53,7 +53,9 @@ COPIED = ("lstm", "gru", "min_gru", "min_lstm", "lru", "mamba", "mlstm")
 @dataclasses.dataclass(frozen=True)
 class Config:
     parts: str = cli.option(",".join(PARTS), f"what to measure, some of {', '.join(PARTS)}")
-    lengths: str = cli.option("100,1000,10000", "lengths T of parts 1, 2 and 5, separated by commas")
+    lengths: str = cli.option(
+        "100,1000,10000", "lengths T of parts 1, 2 and 5, separated by commas"
+    )
     timed: str = cli.option(",".join(TIMED), "cells of part 2, separated by commas")
     batch_size: int = cli.option(4, "number of sequences in parts 2 and 5")
     hidden_size: int = cli.option(64, "number of units in parts 2 and 5")

@@ -1,8 +1,8 @@
-"""Lists of whole numbers in one flag."""
+"""Lists of numbers in one flag."""
 
 import pytest
 
-from experiments.common.flag_lists import whole_numbers
+from experiments.common.flag_lists import positive_numbers, whole_numbers
 from seqjax import InputError
 
 
@@ -17,3 +17,10 @@ def test_numbers_keep_their_order():
 def test_anything_else_is_refused_in_one_sentence(text):
     with pytest.raises(InputError, match=r"^--sizes takes whole numbers of at least 3, .*\.$"):
         whole_numbers("--sizes", text, at_least=3)
+
+
+def test_positive_numbers_come_once_each():
+    assert positive_numbers("--rates", "1e-2, 2,.01") == (0.01, 2.0)
+    for text in ("", "1,", "a", "0", "-1", "inf", "nan"):
+        with pytest.raises(InputError, match="--rates"):
+            positive_numbers("--rates", text)

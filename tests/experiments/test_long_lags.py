@@ -18,7 +18,7 @@ from experiments.long_lags import (
 from experiments.long_lags import (
     program as long_lags,
 )
-from experiments.long_lags import report
+from experiments.long_lags import report, studies
 from experiments.long_lags import (
     training as long_lags_training,
 )
@@ -228,3 +228,11 @@ def test_a_run_that_diverged_is_no_best_of_its_grid(tmp_path):
     lines = report.le(tmp_path, rows).splitlines()
     assert "diverged" in next(line for line in lines if "rate=1 " in line)
     assert next(line for line in lines if "rate=0.1" in line).startswith("*")
+
+
+def test_the_grid_of_adding_is_what_the_flags_say():
+    plan = long_lags.Config(study="adding", cells="IRNN", rates="0.01", clips="1,10").plan()
+    assert list(studies.le(plan)) == ["IRNN, rate=0.01, clip=1", "IRNN, rate=0.01, clip=10"]
+    assert len(studies.le(long_lags.Config(study="adding").plan())) == 18
+    with pytest.raises(InputError, match="unknown name 'relu' in --cells"):
+        long_lags.Config(study="adding", cells="relu")
