@@ -34,7 +34,7 @@ def orthogonal(scale: float = 1.0) -> Initializer:
 
     Every singular value is `scale`: the norm of a linear recurrence grows as scale^T.
     """
-    return jax.nn.initializers.orthogonal(scale)
+    return _in_float32(jax.nn.initializers.orthogonal(scale))
 
 
 def identity(scale: float = 1.0) -> Initializer:
@@ -60,7 +60,7 @@ def positive_definite() -> Initializer:
         matrix = normal.T @ normal / size + jnp.eye(size, dtype=dtype)
         return matrix / jnp.linalg.eigvalsh(matrix)[-1]
 
-    return init
+    return _in_float32(init)
 
 
 def rotations() -> Initializer:
@@ -107,7 +107,7 @@ def sparse(
         matrix = jnp.where(ranks < incoming, matrix, jnp.zeros_like(matrix))
         return matrix * (spectral_radius / jnp.abs(jnp.linalg.eigvals(matrix)).max())
 
-    return init
+    return _in_float32(init)
 
 
 def per_gate(initializer: Initializer, num_gates: int) -> Initializer:
@@ -161,6 +161,16 @@ def chrono_gru(max_lag: float) -> Initializer:
     def init(key: Array, shape: tuple[int, ...], dtype: DTypeLike = jnp.float32) -> Array:
         _check_gates("chrono_gru", shape)
         return jnp.zeros(shape, dtype).at[1].set(_log_lags(key, shape[1:], dtype, max_lag))
+
+    return init
+
+
+def _in_float32(initializer: Initializer) -> Initializer:
+    """The initialiser for half precision too, in which there is no linear algebra: drawn in float32, and rounded."""
+
+    def init(key: Array, shape: tuple[int, ...], dtype: DTypeLike = jnp.float32) -> Array:
+        is_half = jnp.dtype(dtype).itemsize < 4
+        return initializer(key, shape, jnp.float32 if is_half else dtype).astype(dtype)
 
     return init
 

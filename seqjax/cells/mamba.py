@@ -5,8 +5,8 @@
     hₜ = exp(Δₜ A) ⊙ hₜ₋₁ + (Δₜ ⊙ uₜ) Bₜᵀ        A = -exp(log_a)
     yₜ = (hₜ Cₜ + d ⊙ uₜ) ⊙ SiLU(W_z xₜ)
 
-for H channels with N states each, h [H, N]. Of Mamba's block this is all but the short convolution and the
-output matrix. A starts as -1, ..., -N in every channel; softplus(b_Δ) between two bounds, on a logarithmic
+for H channels with N states each, h [H, N]. Of Mamba's block this is all but the short convolution, the SiLU
+behind it and the output matrix. A starts as -1, ..., -N in every channel; softplus(b_Δ) between two bounds, on a logarithmic
 scale.
 
 Parameters: w [D, 2H] in the order u, z, b_u [H], w_delta [H, R], v_delta [R, H], b_delta [H], w_bc [H, 2N] in

@@ -7,7 +7,8 @@
     yₜ = oₜ ⊙ (Cₜᵀ qₜ) / max(|nₜᵀ qₜ|, exp(-mₜ))
 
 in each of M heads with keys of size K and values of H / M. m keeps the exponentials in range and changes
-nothing else: the floor of the quotient is 1 without it. (C is kₜ vₜᵀ here, vₜ kₜᵀ in the paper.)
+nothing else: the floor of the quotient is 1 without it. (C is kₜ vₜᵀ here, vₜ kₜᵀ in the paper, and q, k and v
+have no biases here.)
 
 Parameters: w [D, 2 M K + 2H] in the order q, k, v, o, b_o [H], w_if [D, 2M] and b_if [2M] in the order i, f.
 """

@@ -10,7 +10,7 @@ from typing import NamedTuple
 
 import numpy as np
 
-from seqjax.errors import check_positive
+from seqjax.errors import InputError, check_positive
 
 
 class HMM(NamedTuple):
@@ -41,7 +41,13 @@ def random_hmm(*, tags: int = 6, words: int = 50, seed: int = 0) -> HMM:
 
 
 def sample_hmm(hmm: HMM, count: int, *, shortest: int, longest: int, seed: int) -> Tagged:
-    """Sentences of lengths from `shortest` to `longest`, uniformly; zeros stand after their ends."""
+    """Sentences of lengths from `shortest` to `longest`, uniformly; zeros stand after their ends.
+
+    Raises:
+      InputError: if it is not so that 1 <= shortest <= longest.
+    """
+    if not 1 <= shortest <= longest:
+        raise InputError(f"1 <= shortest <= longest must hold, got {shortest} and {longest}.")
     random = np.random.default_rng(seed)
     lengths = random.integers(shortest, longest + 1, size=count).astype(np.int32)
     words, tags = np.zeros((2, count, longest), np.int32)
@@ -83,4 +89,6 @@ def _draw(probabilities: np.ndarray, random: np.random.Generator) -> np.ndarray:
 
 
 def _normalised(weights: np.ndarray) -> np.ndarray:
-    return weights / weights.sum(-1, keepdims=True)
+    """Shares of the sum of each row; zeros where that is zero, past a sentence's end."""
+    total = weights.sum(-1, keepdims=True)
+    return np.divide(weights, total, out=np.zeros_like(weights), where=total > 0)

@@ -12,7 +12,7 @@ from collections.abc import Callable
 
 import numpy as np
 
-from seqjax.errors import check_positive
+from seqjax.errors import InputError, check_positive, shown
 
 MONTHS = (
     *("january", "february", "march", "april", "may", "june", "july", "august", "september"),
@@ -30,8 +30,13 @@ def rewriting(task: str, count: int, *, longest: int = 20, seed: int = 0) -> lis
     """Pairs of a string and what it is rewritten to, by a name of TASKS.
 
     `longest` is the greatest length of a string of letters, or of a number of a sum; each length from
-    1 is as probable. Dates have the lengths that they have.
+    1 is as probable, of a number before its leading zeros are left out. Dates have the lengths that they have.
+
+    Raises:
+      InputError: if there is no such task, or a number is out of range.
     """
+    if task not in TASKS:
+        raise InputError(f"task must be one of {', '.join(TASKS)}, got {shown(task)}.")
     check_positive("count", count)
     check_positive("longest", longest, at_most=1000)
     random = np.random.default_rng(seed)

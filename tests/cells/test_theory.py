@@ -165,3 +165,25 @@ def test_initialisers_refuse_what_they_cannot_draw():
         InputError, match=r"sparse\(\) needs a square matrix, got the shape \(2, 3\)"
     ):
         init.sparse()(jax.random.key(0), (2, 3))
+
+
+@pytest.mark.parametrize("dtype", [jnp.bfloat16, jnp.float16])
+@pytest.mark.parametrize(
+    "initializer", [init.orthogonal(), init.positive_definite(), init.sparse(), init.rotations()]
+)
+def test_initialisers_of_half_precision_are_rounded_ones(initializer, dtype):
+    """Their singular values are those in float32, up to rounding."""
+    found, exact = (initializer(jax.random.key(0), (6, 6), d) for d in (dtype, jnp.float32))
+    assert found.dtype == dtype
+    np.testing.assert_allclose(spectrum(found), spectrum(exact), atol=0.02)
+
+
+def test_initialisers_refuse_what_has_no_meaning():
+    for make in (lambda: init.sparse(0), lambda: init.sparse(2, stddev=0.0)):
+        with pytest.raises(InputError):
+            make()
+    with pytest.raises(InputError, match=r"cannot divide \(8, 10\) among 4 gates"):
+        init.per_gate(init.normal(), 4)(jax.random.key(0), (8, 10))
+    for bias in (init.forget_bias(1.0), init.chrono(9), init.chrono_gru(9)):
+        with pytest.raises(InputError, match="with G of at least 2"):
+            bias(jax.random.key(0), (1, 4))

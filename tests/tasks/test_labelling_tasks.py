@@ -107,3 +107,15 @@ def test_samples_have_the_frequencies_of_the_model():
         words = tagged.words[tagged.tags == tag]
         shares = np.bincount(words, minlength=3) / len(words)
         np.testing.assert_allclose(shares, hmm.emission[tag], atol=tolerance)
+
+
+def test_what_stands_past_an_end_may_be_impossible():
+    """Padding is word 0, which no tag of this model says first."""
+    hmm = HMM(np.array([1.0, 0]), np.eye(2), np.array([[0.0, 1], [1, 0]]))
+    tagged = sample_hmm(hmm, 3, shortest=1, longest=4, seed=0)
+    forward, smooth = posteriors(hmm, tagged)
+    valid = np.arange(4) < tagged.lengths[:, None]
+    np.testing.assert_array_equal(smooth[valid], np.tile([1.0, 0], (valid.sum(), 1)))
+    assert not forward[~valid].any()
+    with pytest.raises(InputError, match="1 <= shortest <= longest must hold, got 6 and 5"):
+        sample_hmm(hmm, 1, shortest=6, longest=5, seed=0)
