@@ -149,9 +149,11 @@ class Tree(NamedTuple):
 
 
 def float32_or_wider(*arrays: Any) -> Any:
-    """float64 if one of the arrays has it, else float32: the precision in which long sums are taken."""
-    double = (np.float64, np.complex128)
-    return np.float64 if any(a.dtype in double for a in arrays) else np.float32
+    """The type in which long sums of these arrays are taken: float32, float64 if one has it, or complex ones."""
+    double = any(a.dtype in (np.float64, np.complex128) for a in arrays)
+    if any(a.dtype in (np.complex64, np.complex128) for a in arrays):
+        return np.complex128 if double else np.complex64
+    return np.float64 if double else np.float32
 
 
 def check_cell(name: str, cell: Any) -> None:

@@ -31,7 +31,9 @@ def data_dir() -> Path:
 
 def pytest_addoption(parser: pytest.Parser) -> None:
     parser.addoption(
-        "--long", action="store_true", help="every cell, hundreds of faults, thousands of cases"
+        "--long",
+        action="store_true",
+        help="whole programs, every cell, hundreds of faults, thousands of cases",
     )
     parser.addoption(
         "--cases", type=int, default=1_000, help="random cases of each kind of input, with --long"

@@ -44,7 +44,7 @@ def lru(
       kernel_init: draws B's and C's real and imaginary parts, which are divided by √2, and D.
 
     Raises:
-      InputError: if hidden_size is not a positive integer, or the radii do not fit.
+      InputError: if hidden_size is not a positive integer, the radii do not fit, or max_phase is not above 0.
     """
     check_positive("hidden_size", hidden_size)
     check_rate("max_phase", max_phase)

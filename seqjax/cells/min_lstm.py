@@ -21,8 +21,8 @@ from seqjax.types import Array, Cell, Initializer, Params
 
 
 class MinLSTMGates(NamedTuple):
-    f: Array  # [..., H], before the division
-    i: Array  # [..., H]
+    f: Array  # [..., H], divided by f + i
+    i: Array  # [..., H], the same
     n: Array  # [..., H]
 
 
@@ -59,25 +59,22 @@ def min_lstm(
 
 
 def gates(params: Params, state: MinState, x: Array) -> MinLSTMGates:
-    """The gates and the candidate of one step, each `[..., H]`."""
+    """The gates and the candidate of one step, each `[..., H]`.
+
+    f / (f + i) is σ(ln f - ln i), which no sum of small numbers divides.
+    """
     f, i, n = jnp.split(x @ params["w"] + params["b"], 3, axis=-1)
-    return MinLSTMGates(jax.nn.sigmoid(f), jax.nn.sigmoid(i), n)
+    more = jax.nn.log_sigmoid(f) - jax.nn.log_sigmoid(i)
+    return MinLSTMGates(jax.nn.sigmoid(more), jax.nn.sigmoid(-more), n)
 
 
 def update(params: Params, state: MinState, gates: MinLSTMGates) -> tuple[MinState, Array]:
     """What the gates make of the state: `-> (state, y [..., H])`."""
     f, i, n = gates
-    total = jnp.maximum(f + i, jnp.finfo(f.dtype).tiny)  # both may underflow
-    h = (f / total) * state.h + (i / total) * n
+    h = f * state.h + i * n
     return MinState(h), h
 
 
 def step(params: Params, state: MinState, x: Array) -> tuple[MinState, Array]:
-    """One time step: `(params, state, x [..., D]) -> (state, y [..., H])`.
-
-    f / (f + i) is σ(ln f - ln i), which no sum of small numbers divides.
-    """
-    f, i, n = jnp.split(x @ params["w"] + params["b"], 3, axis=-1)
-    kept = jax.nn.sigmoid(jax.nn.log_sigmoid(f) - jax.nn.log_sigmoid(i))
-    h = kept * state.h + (1 - kept) * n
-    return MinState(h), h
+    """One time step: `(params, state, x [..., D]) -> (state, y [..., H])`."""
+    return update(params, state, gates(params, state, x))

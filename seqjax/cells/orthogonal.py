@@ -19,6 +19,7 @@ from collections.abc import Callable
 
 import jax
 import jax.numpy as jnp
+import numpy as np
 
 from seqjax import init as initializers
 from seqjax.cells.rnn import RNNState
@@ -75,7 +76,8 @@ def cayley_rnn(
     """
     check_positive("hidden_size", hidden_size)
     negative = hidden_size // 2 if negative is None else negative
-    if not isinstance(negative, int) or not 0 <= negative <= hidden_size:
+    is_count = isinstance(negative, int | np.integer) and not isinstance(negative, bool)
+    if not is_count or not 0 <= negative <= hidden_size:
         raise InputError(f"negative must be an integer in [0, {hidden_size}], got {negative}.")
 
     def start(key: Array) -> Params:

@@ -58,9 +58,10 @@ def load_text(
       leave_out: a directory whose files are no part of the corpus, as what a run writes: the run
         that goes on reads the same text then as the one that began. "" for none.
 
-    Files whose names say train, valid (val, dev) or test, and hub splits of these names, are
-    the splits; the fractions cut, by position, a corpus that comes in one piece, and a validation text from
-    one that comes with a test split alone.
+    Files whose names say train and valid (val, dev), and test, and hub splits of these names, are the splits;
+    files of other names beside them are left out. Names that say train and test alone are splits only if no file
+    has another name (a folder of programs may well have a train.py and a test.py). The fractions cut, by
+    position, a corpus that comes in one piece, and a validation text from one with a test split alone.
 
     Raises:
       InputError: if nothing is found, or it is empty, or not text.
@@ -152,10 +153,7 @@ def _glob(root: Path, pattern: str) -> list[Path]:
 
 
 def _group_by_split(files: list[Path]) -> dict[str, list[Path]]:
-    """The files of each split; all are for training unless names tell a split of training and another one.
-
-    Among programs, say, train.py and test.py are no splits: two kinds of names have to be those of all files.
-    """
+    """The files of each split, by the rules of `load_text`; all are for training where names tell no splits."""
     groups: dict[str, list[Path]] = {}
     for path in files:
         words = re.split(r"[^a-z]+", path.name.lower())

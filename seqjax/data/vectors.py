@@ -68,20 +68,11 @@ def _from_text(path: Path, wanted: set[str]) -> dict[str, np.ndarray]:
     return table
 
 
-def _matrix(path: Path) -> np.ndarray:
-    """The array `vectors`, of any precision."""
-    for dtype in ("<f4", "<f2", "<f8"):
-        try:
-            return read_arrays(path, {"vectors": (dtype, 2)})["vectors"]
-        except InputError as error:
-            problem = error
-    raise problem
-
-
 def _from_npz(path: Path, wanted: set[str]) -> dict[str, np.ndarray]:
     words = read_text(path.parent / "words.txt", LARGEST).split("\n")
     words = words[:-1] if words and not words[-1] else words
-    vectors = _matrix(path)
+    largest = {"largest_archive": LARGEST, "largest_array": LARGEST}
+    vectors = read_arrays(path, {"vectors": (("<f4", "<f2", "<f8"), 2)}, **largest)["vectors"]
     if len(vectors) != len(words):
         raise InputError(
             f"{path} has vectors of shape {vectors.shape}, but words.txt beside it has"

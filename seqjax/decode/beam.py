@@ -14,6 +14,7 @@ from typing import Any, NamedTuple
 
 import jax
 import jax.numpy as jnp
+import numpy as np
 from jax import lax
 
 from seqjax.errors import InputError, check_not_negative, check_positive
@@ -96,6 +97,7 @@ def beam_search(
         raise InputError(
             f"first must be one token for each of B sources, B >= 1, got shape {jnp.shape(first)}."
         )
+    banned = [int(token) for token in np.asarray(forbidden, int).ravel()]
     batch, beams = first.shape[0], width // groups
     later = _tabulated(step, context, state, batch * width * length)
 
@@ -120,13 +122,13 @@ def beam_search(
         over_beams = jax.vmap(step, in_axes=(None, 0, 0))
         state, logits = jax.vmap(over_beams)(context, live.state, live.last)
         log_p = jax.nn.log_softmax(logits.astype(jnp.float32))
-        unknown = [token for token in forbidden if not 0 <= token < log_p.shape[-1]]
+        unknown = [token for token in banned if not 0 <= token < log_p.shape[-1]]
         if unknown:
             raise InputError(
                 f"forbidden must be tokens from 0 to {log_p.shape[-1] - 1}, got {unknown[0]}."
             )
-        if len(forbidden):
-            log_p = log_p.at[..., jnp.array(forbidden)].set(-jnp.inf)
+        if banned:
+            log_p = log_p.at[..., jnp.array(banned)].set(-jnp.inf)
         return state, log_p
 
     def advance(

@@ -31,19 +31,31 @@ def files_below(directory: str | Path) -> list[Path]:
     return files
 
 
-def read_arrays(path: Path, wanted: Mapping[str, tuple[str, int]]) -> dict[str, np.ndarray]:
+def read_arrays(
+    path: Path,
+    wanted: Mapping[str, tuple[str | tuple[str, ...], int]],
+    *,
+    largest_archive: int = LARGEST_ARCHIVE,
+    largest_array: int = LARGEST_ARRAY,
+) -> dict[str, np.ndarray]:
     """Arrays of an `.npz` file; no byte of it is unpacked before its header has been checked.
 
     Args:
       path: the file.
-      wanted: name -> (dtype, number of axes), as in `{"lengths": ("<i4", 1)}`.
+      wanted: name -> (dtype, or several that it may have, and number of axes), as in
+        `{"lengths": ("<i4", 1)}`.
+      largest_archive: most bytes of the file.
+      largest_array: most bytes of an array.
 
     Raises:
       InputError: if the file is none, or lacks an array, or one is of another kind.
     """
     try:
-        with zipfile.ZipFile(io.BytesIO(read_bytes(path, LARGEST_ARCHIVE))) as archive:
-            return {name: _read(archive, path, name, *kind) for name, kind in wanted.items()}
+        with zipfile.ZipFile(io.BytesIO(read_bytes(path, largest_archive))) as archive:
+            return {
+                name: _read(archive, path, name, *kind, largest_array)
+                for name, kind in wanted.items()
+            }
     except (
         zipfile.BadZipFile,
         zlib.error,
@@ -57,7 +69,15 @@ def read_arrays(path: Path, wanted: Mapping[str, tuple[str, int]]) -> dict[str, 
         raise InputError(f"{path} is no sound .npz file: {error}.") from error
 
 
-def _read(archive: zipfile.ZipFile, path: Path, name: str, dtype: str, axes: int) -> np.ndarray:
+def _read(
+    archive: zipfile.ZipFile,
+    path: Path,
+    name: str,
+    dtypes: str | tuple[str, ...],
+    axes: int,
+    largest: int,
+) -> np.ndarray:
+    kinds = [np.dtype(kind) for kind in ((dtypes,) if isinstance(dtypes, str) else dtypes)]
     try:
         entry = archive.getinfo(f"{name}.npy")
     except KeyError as error:
@@ -68,16 +88,13 @@ def _read(archive: zipfile.ZipFile, path: Path, name: str, dtype: str, axes: int
         if np.lib.format.read_magic(file) != (1, 0):
             raise InputError(f"{path}: the header of {shown(name)} is not of version 1.0.")
         shape, fortran, found = np.lib.format.read_array_header_1_0(file)
-        if found != np.dtype(dtype) or len(shape) != axes or fortran:
+        if found not in kinds or len(shape) != axes or fortran:
+            order = " in Fortran's order" if fortran else ""
             raise InputError(
-                f"{path}: {shown(name)} must have {axes} axes of {np.dtype(dtype)} in C order,"
-                f" got {len(shape)} of {found}."
+                f"{path}: {shown(name)} must have {axes} axes of {' or '.join(map(str, kinds))} in C order,"
+                f" got {len(shape)} of {found}{order}."
             )
         size = math.prod(shape) * found.itemsize
-        if (
-            min(shape, default=0) < 0
-            or size + file.tell() != entry.file_size
-            or size > LARGEST_ARRAY
-        ):
+        if min(shape, default=0) < 0 or size + file.tell() != entry.file_size or size > largest:
             raise InputError(f"{path}: {shown(name)} says shape {shape}, which is not its size.")
         return np.frombuffer(file.read(size), found).reshape(shape)

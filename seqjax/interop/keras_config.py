@@ -9,12 +9,15 @@ from seqjax.errors import InputError, shown
 from seqjax.files.json import parse_json
 
 LARGEST = 1 << 24  # bytes of config.json
-WANTED = {
-    "LSTM": {"activation": "tanh", "recurrent_activation": "sigmoid"},
-    "GRU": {"activation": "tanh", "recurrent_activation": "sigmoid"},
+GATED = {"activation": "tanh", "recurrent_activation": "sigmoid"}
+CELLS: dict[str, dict[str, str]] = {
+    "LSTM": GATED,
+    "GRU": GATED,
     "SimpleRNN": {"activation": "tanh"},
-    "Bidirectional": {"merge_mode": "concat"},
 }
+LAYERS = {"RNN", *CELLS}  # an RNN has one of the cells within
+WANTED = CELLS | {f"{name}Cell": wanted for name, wanted in CELLS.items()}
+WANTED |= {"RNN": {}, "Bidirectional": {"merge_mode": "concat"}}
 
 
 def checked(path: Path, reset_after: bool | None) -> bool | None:
@@ -35,14 +38,16 @@ def checked(path: Path, reset_after: bool | None) -> bool | None:
         raise InputError(f"{path} has no config.json: {shown(str(error))}") from None
     found: set[bool] = set()
     for kind, config, backward in _layers(parse_json(text, f"config.json in {path}")):
-        wanted = WANTED[kind] | ({} if kind == "Bidirectional" else {"go_backwards": backward})
+        wanted: dict[str, Any] = dict(WANTED[kind])
+        if kind in LAYERS:
+            wanted["go_backwards"] = backward
         for name, value in wanted.items():
             if config.get(name, value) != value:
                 raise InputError(
                     f"{config.get('name', 'a layer')} in {path} is {kind} with"
                     f" {name}={shown(config[name])}: seqjax has that with {value!r} alone."
                 )
-        if kind == "GRU" and config.get("use_bias") is False:
+        if kind in ("GRU", "GRUCell") and config.get("use_bias") is False:
             found.add(config.get("reset_after", True) is True)
     if len(found) > 1:
         raise InputError(f"{path} has GRUs without a bias of both kinds, reset before and after.")

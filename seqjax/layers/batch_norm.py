@@ -57,7 +57,8 @@ class BatchNormLSTM(nnx.Module):
     Attributes:
       params: a dict of `nnx.Param`: w, u, b, gain_x, gain_h, gain_c, b_c.
       statistics: `Statistics` of `nnx.BatchStat`, the running averages.
-      learnt: `nnx.BatchStat`, how many steps, from the first on, have averages.
+      learnt: `nnx.BatchStat`, how many steps, from the first on, have averages; to be set with averages that
+        come from elsewhere.
 
     Raises:
       InputError: if a size is no positive integer, or momentum lies outside.

@@ -162,9 +162,7 @@ class Stack(nnx.Module):
         """What the layer above reads, of layer `number`'s input and output."""
         if self.connections == "dense":
             return jnp.concatenate([x, y], -1)
-        gate = (
-            number if self.above else number - 1
-        )  # of the connection; the lowest layer may have none
+        gate = number if self.above else number - 1  # the lowest layer may have none
         if self.connections == "plain" or gate < 0:
             return y
         if self.connections == "residual":

@@ -91,10 +91,10 @@ class StepFolders:
                 self._remove(later)
 
     def newest(self) -> int:
-        """The step of the newest checkpoint that is intact.
+        """The step of the newest folder that is intact.
 
         Raises:
-          InputError: if there is no checkpoint.
+          InputError: if there is none.
           RunError: if all of them are damaged.
         """
         steps = self._seen(self._names())

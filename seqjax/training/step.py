@@ -75,9 +75,8 @@ def make_train_step(
         (loss, (carry, metrics)), grads = jax.value_and_grad(loss_fn, has_aux=True)(
             state.params, state.carry, batch, key
         )
-        grad_norm = optax.tree.norm(
-            jax.tree.map(_widened, grads)
-        )  # squares of half precision overflow
+        # squares of half precision would overflow
+        grad_norm = optax.tree.norm(jax.tree.map(_widened, grads))
         updates, opt_state = optimizer.update(grads, state.opt_state, state.params)
         params = optax.apply_updates(state.params, updates)
 

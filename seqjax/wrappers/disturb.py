@@ -42,8 +42,7 @@ def zoneout(cell: Cell, rates: Mapping[str, float | Array]) -> Cell:
             f" state of {shown(getattr(state, '_fields', type(state).__name__))}."
         )
     for name, rate in rates.items():
-        known = not isinstance(rate, jax.Array)
-        if known and not (isinstance(rate, int | float) and 0 <= rate <= 1):
+        if not isinstance(rate, jax.Array) and not _is_share(rate):
             raise InputError(f"the rate of {name} must lie in [0, 1], got {shown(rate)}.")
 
     def expected(run: Run) -> Run:
@@ -79,6 +78,13 @@ def zoneout(cell: Cell, rates: Mapping[str, float | Array]) -> Cell:
     return add_noise(cell, noisy, per_step=per_step)._replace(
         step=evaluated, gates=None, update=None
     )
+
+
+def _is_share(rate: Any) -> bool:
+    try:
+        return bool(0 <= rate <= 1)
+    except (TypeError, ValueError):
+        return False
 
 
 def state_noise(cell: Cell, stddev: float | Array) -> Cell:

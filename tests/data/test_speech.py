@@ -156,6 +156,7 @@ def cepstrum(samples, rate):
 
 
 @pytest.mark.parametrize("rate", [8000, 16_000])
+@pytest.mark.whole
 def test_cepstral_coefficients_are_their_definition(librosa, rate):
     samples = noise(rate // 4, scale=3000)
     found = mfcc(samples, rate)
@@ -164,10 +165,12 @@ def test_cepstral_coefficients_are_their_definition(librosa, rate):
 
 
 @pytest.mark.parametrize("samples", [WINDOW, WINDOW + STEP - 1, WINDOW + STEP, 5000])
+@pytest.mark.whole
 def test_every_whole_window_is_a_frame(librosa, samples):
     assert mfcc(noise(samples), RATE).shape == (1 + (samples - WINDOW) // STEP, FEATURES)
 
 
+@pytest.mark.whole
 def test_loudness_moves_the_energy_alone(librosa):
     samples = noise(8000, scale=500)
     difference = mfcc(4 * samples, RATE) - mfcc(samples, RATE)
@@ -176,6 +179,7 @@ def test_loudness_moves_the_energy_alone(librosa):
     np.testing.assert_allclose(difference, np.tile(expected, (48, 1)), atol=2e-3)
 
 
+@pytest.mark.whole
 def test_derivatives_of_steady_growth(librosa):
     """ln energy of a tone that grows as exp(a t) is a line: its slope is 2a, its curvature 0."""
     t = np.arange(RATE // 2)
@@ -186,10 +190,12 @@ def test_derivatives_of_steady_growth(librosa):
     np.testing.assert_allclose(inner[:, ENERGY + 26], 0, atol=1e-3)
 
 
+@pytest.mark.whole
 def test_silence_is_finite(librosa):
     assert np.isfinite(mfcc(np.zeros(1000, np.int16), RATE)).all()
 
 
+@pytest.mark.whole
 def test_too_short_a_recording_is_refused(librosa):
     with pytest.raises(InputError, match="399 samples is shorter than a window of 400"):
         mfcc(noise(399), RATE)
@@ -234,12 +240,14 @@ def timit(tmp_path):
     return root
 
 
+@pytest.mark.whole
 def test_timit_splits(librosa, timit):
     found = load_timit(timit.parent)
     assert [len(split) for split in found[:3]] == [2, 1, 1]
     assert found.names == PHONES
 
 
+@pytest.mark.whole
 def test_timit_in_small_letters(librosa, tmp_path):
     put(tmp_path / "train/dr1/fcjf0", "sx37", upper=False)
     put(tmp_path / "test/dr1/faks0", "sx43", upper=False)
@@ -247,17 +255,20 @@ def test_timit_in_small_letters(librosa, tmp_path):
     assert [len(split) for split in load_timit(tmp_path)[:3]] == [1, 1, 1]
 
 
+@pytest.mark.whole
 def test_a_copy_beside_the_recording_is_not_a_second_one(librosa, timit):
     (timit / "TRAIN/DR1/FCJF0/SX37.WAV.wav").write_bytes(riff(noise(5000)))
     assert len(load_timit(timit).train) == 2
 
 
+@pytest.mark.whole
 def test_the_same_name_in_capitals_and_not_is_refused(librosa, timit):
     put(timit / "TRAIN/DR1/FCJF0", "SX37", upper=False)
     with pytest.raises(InputError, match="is there twice"):
         load_timit(timit)
 
 
+@pytest.mark.whole
 def test_a_frame_has_the_phone_at_its_centre(librosa, timit):
     for example, samples in (
         (load_timit(timit).train[0], 5000),
@@ -272,6 +283,7 @@ def test_a_frame_has_the_phone_at_its_centre(librosa, timit):
         assert example.targets.dtype == np.int32
 
 
+@pytest.mark.whole
 def test_a_small_gap_belongs_to_the_phone_before_it(librosa, timit):
     rows = [(0, 1000, "h#"), (1100, 5000, "sh")]
     (timit / "TRAIN/DR1/FCJF0/SX37.PHN").write_text(phn(rows))
@@ -311,6 +323,7 @@ FIRST, SECOND, *REST = SPOKEN
         ("SX37.PHN", "0 150 h#", "SX37.PHN names no phone at the centre of the first frame"),
     ],
 )
+@pytest.mark.whole
 def test_broken_timit_files_are_named(librosa, timit, name, content, message):
     path = timit / "TRAIN/DR1/FCJF0" / name
     path.unlink()
@@ -320,6 +333,7 @@ def test_broken_timit_files_are_named(librosa, timit, name, content, message):
         load_timit(timit)
 
 
+@pytest.mark.whole
 def test_timit_without_a_split_is_refused(librosa, timit):
     for path in (timit / "TEST/DR1/MDAB0").iterdir():
         path.unlink()
@@ -350,6 +364,7 @@ def save(folder, **changes):
     return folder
 
 
+@pytest.mark.whole
 def test_digits_and_silence(librosa, tmp_path):
     found = load_fsdd(save(tmp_path))
     assert [len(split) for split in found[:3]] == [2, 1, 1]
@@ -380,11 +395,13 @@ def test_decibels():
         ({"index": np.array([10, 49, 14, 5], np.uint8)}, "nothing for the test split"),
     ],
 )
+@pytest.mark.whole
 def test_broken_fsdd_is_named(librosa, tmp_path, changes, message):
     with pytest.raises(InputError, match=rf"fsdd\.npz.*{message}"):
         load_fsdd(save(tmp_path, **changes))
 
 
+@pytest.mark.whole
 def test_fsdd_itself(librosa, data_dir):
     if not (data_dir / "fsdd").is_dir():
         pytest.skip("no fsdd")

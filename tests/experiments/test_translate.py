@@ -174,6 +174,7 @@ def test_scores_and_groups_of_lengths():
     assert groups[-1]["exact"] == 0
 
 
+@pytest.mark.whole
 def test_every_order_of_an_epoch_has_the_same_gradient():
     """The sum over all batches, each cut to its own longest pair: no padding, and no pair, counts twice."""
     rng = np.random.default_rng(0)

@@ -119,6 +119,7 @@ def test_newton_needs_few_iterations_where_the_state_contracts():
 
 
 @pytest.mark.parametrize("name", ["gru", *map(long_only, ("rnn", "lstm", "para_gru", "sru"))])
+@pytest.mark.whole
 def test_damped_steps_end_where_the_loop_does(name):
     cell = CELLS[name](H)
     with jax.enable_x64(True):

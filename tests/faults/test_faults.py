@@ -22,6 +22,8 @@ import pytest
 from seqjax.runs.checkpoint import Checkpoints
 from tests.support.tiers import long_only
 
+pytestmark = pytest.mark.whole
+
 ROOT = Path(__file__).parents[2]
 SMALL = ["--hidden_size=8", "--seq_len=8", "--batch_size=4"]
 CHAR_LM = [*SMALL, "--steps=60", "--eval_every=20", "--save_every=5", "--ngram_order=2"]
@@ -304,8 +306,6 @@ def test_all_damaged_is_one_sentence(forker, text, tmp_path):
 
 LIMITED = """
 import resource, runpy, sys
-
-pytestmark = pytest.mark.whole
 limit = int(sys.argv[1])
 resource.setrlimit(resource.RLIMIT_FSIZE, (limit, limit))
 sys.argv = sys.argv[2:]

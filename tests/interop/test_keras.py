@@ -132,6 +132,8 @@ def test_a_gru_without_a_bias_does_not_tell_which_it_is(reset_after, tmp_path, x
         (lambda: keras.layers.GRU(H, recurrent_activation="hard_sigmoid"), "recurrent_activation"),
         (lambda: keras.layers.SimpleRNN(H, activation="relu"), "SimpleRNN with activation"),
         (lambda: keras.layers.LSTM(H, go_backwards=True), "go_backwards=True"),
+        (lambda: keras.layers.RNN(keras.layers.GRUCell(H), go_backwards=True), "RNN with go_backw"),
+        (lambda: keras.layers.RNN(keras.layers.LSTMCell(H, activation="relu")), "LSTMCell with"),
         (
             lambda: keras.layers.Bidirectional(keras.layers.LSTM(H), merge_mode="sum"),
             "merge_mode='sum'",

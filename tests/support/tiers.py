@@ -1,4 +1,4 @@
-"""Which tests run always, and which only with `--long`.
+"""Which tests run always, and which only with `--long`. (Those marked `whole` run with `-m whole`, too.)
 
 What a cell must be itself (its equations, gradients and lengths) is tested for every row of
 `CELLS`. What the library does with a cell (masks, precision, devices, models, diagnosis) is tested

@@ -87,9 +87,8 @@ def test_the_mean_is_of_the_parameters_since_the_beginning():
 def test_averaging_begins_when_validation_has_not_improved():
     losses = [5.0, 4.0, 3.0, 3.1, 3.2, 3.3, 3.4, 3.5, 3.6]
     begins = [averaging.should_begin(losses[:n], patience=5) for n in range(1, 10)]
-    assert begins == [False] * 8 + [
-        True
-    ]  # 3.0 is more than five before 3.6, and just five before 3.5
+    # 3.0 is more than five before 3.6, and just five before 3.5
+    assert begins == [False] * 8 + [True]
     assert not averaging.should_begin([5.0, 4.0, 3.0, 2.0], patience=2)
 
 
