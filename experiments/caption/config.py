@@ -10,7 +10,6 @@ from seqjax.errors import InputError, check_positive
 from seqjax.models.captioner import ENTRIES
 
 WAYS = (*ENTRIES, "blind")
-OF_SCENES = {"scenes": 10_000, "captions": 4}
 
 
 @dataclasses.dataclass(frozen=True)
@@ -20,11 +19,9 @@ class Config(NetworkConfig):
     )
     features: str = cli.option("", "for a folder: another one with names.txt and .npz files")
     scenes: int = cli.option(
-        OF_SCENES["scenes"], "number of scenes of an epoch, new ones in each; none for a folder"
+        10_000, "number of scenes of an epoch, new ones in each; none for a folder"
     )
-    captions: int = cli.option(
-        OF_SCENES["captions"], "number of captions of each scene; none for a folder"
-    )
+    captions: int = cli.option(4, "number of captions of each scene; none for a folder")
     entries: str = cli.option(
         "step,blind",
         f"how the image enters, some of {', '.join(WAYS)}; blind: images are exchanged at random",
@@ -72,6 +69,6 @@ class Config(NetworkConfig):
                 raise InputError(
                     "--data=PATH needs --features=PATH, the folder of the images' features."
                 )
-            for name, default in OF_SCENES.items():
-                if getattr(self, name) != default:
-                    raise InputError(f"--{name} has no use with --data={self.data}.")
+            cli.refuse_unused(self, ("scenes", "captions"), f"with --data={self.data}")
+        else:
+            cli.refuse_unused(self, ("min_count",), "with --data=scenes")

@@ -8,7 +8,7 @@ import dataclasses
 import os
 import re
 import sys
-from collections.abc import Callable, Collection, Iterator, Mapping
+from collections.abc import Callable, Collection, Iterable, Iterator, Mapping
 from contextlib import contextmanager, suppress
 from pathlib import Path
 from typing import Any, NoReturn
@@ -93,6 +93,14 @@ def chosen(flag: str, text: str, names: Collection[str]) -> tuple[str, ...]:
         if name not in names:
             raise InputError(f"unknown name {name!r} in {flag}; choose from {', '.join(names)}.")
     return found
+
+
+def refuse_unused(config: Any, names: Iterable[str], where: str) -> None:
+    """Raises InputError if one of these fields of a config is not its default: it has no use `where`."""
+    defaults = {field.name: field.default for field in dataclasses.fields(config)}
+    for name in names:
+        if getattr(config, name) != defaults[name]:
+            raise InputError(f"--{name} has no use {where}: leave it out.")
 
 
 def check_seed(seed: int, seeds: int = 1) -> None:

@@ -4,7 +4,7 @@ import dataclasses
 
 from experiments.common import cli
 from experiments.common.labelling import NetworkConfig
-from seqjax.errors import InputError, check_positive
+from seqjax.errors import check_positive
 from seqjax.tasks.motion import TASKS
 
 SIGHTS = ("frame", "window", "forward", "both")
@@ -37,9 +37,9 @@ class Config(NetworkConfig):
         for name in ("window", "films", "length"):
             check_positive(f"--{name}", getattr(self, name), at_most=10**6)
         if not self.tasks():
-            for name in ("films", "pixels"):
-                if getattr(self, name) != getattr(Config, name):
-                    raise InputError(f"--{name} has no use with --data={self.data}.")
+            cli.refuse_unused(self, ("films", "pixels"), f"with --data={self.data}")
+        if "window" not in self.sights.split(","):
+            cli.refuse_unused(self, ("window",), f"with --sights={self.sights}")
 
     def tasks(self) -> tuple[str, ...]:
         """The tasks that are named; none where the data are a folder."""

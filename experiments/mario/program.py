@@ -67,6 +67,8 @@ class Config:
         for name in ("layers", "hidden_size", "epochs", "levels", "columns"):
             check_positive(f"--{name}", getattr(self, name), at_most=10**5)
         cli.check_seed(self.seed)
+        if self.data == "grammar":
+            cli.refuse_unused(self, ("game",), "with --data=grammar")
         check_not_negative("--temperature", self.temperature)
         if self.columns < SHORTEST:
             raise InputError(

@@ -75,6 +75,12 @@ class Config:
             raise InputError(
                 f"--order=blocks reads 2 x 2 pixels: --size must be even, got {self.size}."
             )
+        if self.task == "copy":
+            cli.refuse_unused(self, ("size",), "with --task=copy")
+        else:
+            cli.refuse_unused(self, ("length", "steps"), "with --task=images")
+            if self.data == "digits":
+                cli.refuse_unused(self, ("size",), "with --data=digits")
         if self.task == "copy" and (self.order != "pixels" or self.data != "digits"):
             raise InputError("--order and --data are of images: leave them out with --task=copy.")
 

@@ -13,8 +13,8 @@ from seqjax.layers.attention import SCORES
 from seqjax.tasks.rewriting import TASKS
 
 READS = ("none", "context", *SCORES)  # how the decoder reads the source
-OF_TEXT = {"unit": "subword", "vocab_size": 0, "min_count": 2, "test": ""}
-OF_TASKS = {"examples": 10_000, "longest": 20}
+OF_TEXT = ("source", "target", "test", "unit", "vocab_size", "min_count", "lowercase")
+OF_TASKS = ("examples", "longest")
 
 
 @dataclasses.dataclass(frozen=True)
@@ -97,9 +97,8 @@ class Config(NetworkConfig):
         check_fraction("--label_smoothing", self.label_smoothing)
         if not 0 <= self.teacher_forcing <= 1:
             raise InputError(f"--teacher_forcing must lie in [0, 1], got {self.teacher_forcing}.")
-        for name, value in (OF_TEXT if self.tasks() else OF_TASKS).items():
-            if getattr(self, name) != value:
-                raise InputError(f"--{name} has no use with --data={self.data}.")
+        unused = OF_TEXT if self.tasks() else OF_TASKS
+        cli.refuse_unused(self, unused, f"with --data={self.data}")
         if self.beams() and max(self.beams()) > 1000:
             raise InputError(f"--curve takes widths up to 1000, got {self.curve}.")
         modes = [bool(self.translate), self.stdin, bool(self.curve)]

@@ -112,14 +112,11 @@ class Config:
 
     def _refuse_what_does_nothing(self) -> None:
         """Flags of treebanks without one, and flags of formulas with one."""
-        fields = {field.name: field.default for field in dataclasses.fields(self)}
         of_vectors = ("vectors", "embedding_size", "vector_rate", "min_count")
         of_data = ("classes", *of_vectors, "input_dropout", "dropout", "l2")
         of_formulas = ("tasks", "depth", "test_depth", "formulas")
-        for name in of_formulas if self.data else of_data:
-            if getattr(self, name) != fields[name]:
-                why = "--data takes no" if self.data else "without --data there is no use of"
-                raise InputError(f"{why} --{name}, got {getattr(self, name)}.")
+        where = "with --data" if self.data else "without --data"
+        cli.refuse_unused(self, of_formulas if self.data else of_data, where)
         if self.vectors and self.embedding_size:
             raise InputError("give --vectors or --embedding_size, not both.")
 

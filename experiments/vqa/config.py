@@ -5,7 +5,7 @@ import dataclasses
 from experiments.common import cli
 from experiments.common.cells import cell_option
 from experiments.common.labelling import NetworkConfig
-from seqjax.errors import InputError, check_positive
+from seqjax.errors import check_positive
 from seqjax.models.question_answerer import FUSIONS
 
 WAYS = (*FUSIONS, "blind")
@@ -39,5 +39,5 @@ class Config(NetworkConfig):
         cli.chosen("--fusions", self.fusions, WAYS)
         check_positive("--questions", self.questions, at_most=10**6)
         check_positive("--embedding_size", self.embedding_size, at_most=2**16)
-        if self.data != "scenes" and self.questions != Config.questions:
-            raise InputError(f"--questions has no use with --data={self.data}.")
+        if self.data != "scenes":
+            cli.refuse_unused(self, ("questions",), f"with --data={self.data}")

@@ -30,6 +30,14 @@ from seqjax.errors import InputError
         (Search, {"data": "x"}, "--data is the text for --tasks=words, got 'x'"),
         (Search, {"engine": "local", "cluster": "x"}, "--cluster is for --engine=ray or slurm"),
         (Search, {"workers": 2}, "--workers is for --engine=local or slurm"),
+        (Caption, {"min_count": 1}, "--min_count has no use with --data=scenes"),
+        (Frames, {"sights": "forward", "window": 3}, "--window has no use with --sights=forward"),
+        (Mario, {"game": "smb2"}, "--game has no use with --data=grammar"),
+        (Pixels, {"length": 5}, "--length has no use with --task=images"),
+        (Pixels, {"steps": 5}, "--steps has no use with --task=images"),
+        (Pixels, {"size": 7}, "--size has no use with --data=digits"),
+        (Pixels, {"size": 7, "task": "copy"}, "--size has no use with --task=copy"),
+        (Translate, {"source": "fr"}, "--source has no use with --data=dates,copy"),
     ],
 )
 def test_flags_without_an_effect_are_refused(config, fields, named):
