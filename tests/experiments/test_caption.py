@@ -11,7 +11,6 @@ import numpy as np
 import pytest
 from PIL import Image
 
-from experiments.caption.config import OF_SCENES
 from experiments.caption.floors import floors
 from experiments.caption.gallery import gallery
 from experiments.caption.images import END, load_images
@@ -64,7 +63,7 @@ def write_captioned(folder):
     return {
         "data": str(captions),
         "features": str(features),
-        "scenes": OF_SCENES["scenes"],
+        "scenes": Config.scenes,
         "min_count": 1,
     }
 
