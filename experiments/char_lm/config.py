@@ -11,6 +11,10 @@ from seqjax.errors import InputError, check_not_negative, check_positive, check_
 from seqjax.training.optimizers import OPTIMIZERS, SCHEDULES
 
 DEFAULT_STEPS = 3000
+OF_SAMPLING = (
+    *("sample_only", "checkpoint", "prime", "length", "seed", "beam"),
+    *("temperature", "top_k", "top_p", "repetition_penalty"),
+)
 
 
 @dataclasses.dataclass(frozen=True)
@@ -149,11 +153,21 @@ class Config:
         check_rate("--learning_rate", self.learning_rate)
         if self.steps and self.epochs:
             raise InputError("give --steps or --epochs, not both.")
+        if self.schedule != "step":
+            where = f"with --schedule={self.schedule}"
+            cli.refuse_unused(self, ("decay_after", "decay_factor"), where)
         if self.sample_only != bool(self.checkpoint):
             raise InputError("--sample_only and --checkpoint=PATH go together.")
+        if self.sample_only:
+            fields = [field.name for field in dataclasses.fields(self)]
+            unused = [name for name in fields if name not in OF_SAMPLING]
+            cli.refuse_unused(self, unused, "with --sample_only")
         check_positive("--beam", self.beam or 1, at_most=1000)
         if self.beam and not self.sample_only:
             raise InputError(f"--beam={self.beam} needs --sample_only and --checkpoint=PATH.")
+        if self.beam:
+            drawing = ("temperature", "top_k", "top_p", "repetition_penalty", "seed")
+            cli.refuse_unused(self, drawing, "with --beam, which draws nothing")
         if not 0 < self.top_p <= 1:
             raise InputError(f"--top_p must lie above 0 and at most be 1, got {self.top_p}.")
         if not 0 < self.repetition_penalty < math.inf:

@@ -48,37 +48,45 @@ COUNTING = ("lstm", "gru", "slstm", "min_gru")
 WRITTEN = ("rnn", "lstm", "gru", "lru", "min_gru", "min_lstm", "mamba", "gla", "mlstm", "slstm")
 READING = ("lstm", "gru", "min_gru", "min_lstm", "lru", "mamba", "mlstm", "slstm")
 COPIED = ("lstm", "gru", "min_gru", "min_lstm", "lru", "mamba", "mlstm")
+FLAGS = {  # of each part
+    "iterations": ("lengths", "train_steps"),
+    "speed": ("lengths", "timed", "batch_size", "hidden_size", "calls"),
+    "copying": ("copied", "copy_layers", "copy_length", "copy_symbols", "copy_steps", "copy_batch"),
+    "parity": ("counting", "parity_steps"),
+    "generation": ("lengths", "written", "batch_size", "hidden_size", "calls"),
+    "pixels": ("reading", "image_data", "image_size", "image_steps", "image_batch"),
+}
 
 
 @dataclasses.dataclass(frozen=True)
 class Config:
     parts: str = cli.option(",".join(PARTS), f"what to measure, some of {', '.join(PARTS)}")
     lengths: str = cli.option(
-        "100,1000,10000", "lengths T of parts 1, 2 and 5, separated by commas"
+        "100,1000,10000", "lengths T of iterations, speed and generation, separated by commas"
     )
-    timed: str = cli.option(",".join(TIMED), "cells of part 2, separated by commas")
-    batch_size: int = cli.option(4, "number of sequences in parts 2 and 5")
-    hidden_size: int = cli.option(64, "number of units in parts 2 and 5")
-    calls: int = cli.option(5, "number of timed calls of every way")
-    train_steps: int = cli.option(2000, "updates of each network of part 1 that is trained")
-    copied: str = cli.option(",".join(COPIED), "cells of part 3, separated by commas")
-    copy_layers: int = cli.option(3, "number of layers of part 3")
-    copy_length: int = cli.option(64, "number of blanks among which the symbols stand")
-    copy_symbols: int = cli.option(8, "number of symbols of a string")
-    copy_steps: int = cli.option(1500, "updates of each network of part 3")
-    copy_batch: int = cli.option(32, "number of strings in a batch of part 3")
-    counting: str = cli.option(",".join(COUNTING), "cells of part 4, separated by commas")
-    parity_steps: int = cli.option(1500, "updates of each network of part 4")
-    written: str = cli.option(",".join(WRITTEN), "cells of part 5, separated by commas")
-    reading: str = cli.option(",".join(READING), "cells of part 6, separated by commas")
+    timed: str = cli.option(",".join(TIMED), "cells of speed, separated by commas")
+    batch_size: int = cli.option(4, "number of sequences of speed and generation")
+    hidden_size: int = cli.option(64, "number of units of speed and generation")
+    calls: int = cli.option(5, "number of timed calls of every way, of speed and generation")
+    train_steps: int = cli.option(2000, "updates of each network of iterations that is trained")
+    copied: str = cli.option(",".join(COPIED), "cells of copying, separated by commas")
+    copy_layers: int = cli.option(3, "number of layers of copying")
+    copy_length: int = cli.option(64, "number of blanks among which the symbols of copying stand")
+    copy_symbols: int = cli.option(8, "number of symbols of a string of copying")
+    copy_steps: int = cli.option(1500, "updates of each network of copying")
+    copy_batch: int = cli.option(32, "number of strings in a batch of copying")
+    counting: str = cli.option(",".join(COUNTING), "cells of parity, separated by commas")
+    parity_steps: int = cli.option(1500, "updates of each network of parity")
+    written: str = cli.option(",".join(WRITTEN), "cells of generation, separated by commas")
+    reading: str = cli.option(",".join(READING), "cells of pixels, separated by commas")
     image_data: str = cli.option(
-        "digits", "images of part 6: digits of scikit-learn, or a folder in the format of MNIST"
+        "digits", "images of pixels: digits of scikit-learn, or a folder in the format of MNIST"
     )
     image_size: int = cli.option(
         14, "height and width to which images of a folder are made smaller"
     )
-    image_steps: int = cli.option(300, "updates of each network of part 6")
-    image_batch: int = cli.option(50, "number of images in a batch of part 6")
+    image_steps: int = cli.option(300, "updates of each network of pixels")
+    image_batch: int = cli.option(50, "number of images in a batch of pixels")
     seed: int = cli.option(0, "seed of the study")
     workdir: str = cli.workdir_option("parallel_in_time")
     resume: bool = cli.resume_option()
@@ -92,7 +100,10 @@ class Config:
             check_positive(f"--{name}", getattr(self, name), at_most=10**6)
         check_positive("--copy_layers", self.copy_layers, at_most=100)
         cli.check_seed(self.seed)
-        cli.chosen("--parts", self.parts, PARTS)
+        parts = cli.chosen("--parts", self.parts, PARTS)
+        used = {name for part in parts for name in FLAGS[part]}
+        unused = [name for names in FLAGS.values() for name in names if name not in used]
+        cli.refuse_unused(self, unused, f"with --parts={self.parts}")
         cli.chosen("--timed", self.timed, tuple(CELLS))
         for name in ("copied", "counting", "written", "reading"):
             cli.chosen(f"--{name}", getattr(self, name), tuple(CELLS))

@@ -42,6 +42,8 @@ class Config(LabellingConfig):
         check_positive("--examples", self.examples, at_most=10**6)
         if self.data != "hmm" and self.examples != Config.examples:
             raise InputError(f"--examples is for --data=hmm, got --data={self.data}.")
+        if self.data == "hmm":
+            cli.refuse_unused(self, ("column",), "with --data=hmm")
         if self.data == "hmm" and self.features:
             raise InputError(f"--data=hmm has words alone, got --features={self.features}.")
         if bool(self.predict) != bool(self.checkpoint):

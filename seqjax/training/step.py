@@ -27,7 +27,7 @@ class TrainState(NamedTuple):
     opt_state: optax.OptState
     carry: Carry  # what one batch hands to the next: leaves [B, ...], or `Carried`
     skipped: Array  # [] int32, updates not applied, or taken back by `roll_back`
-    skipped_in_a_row: Array  # [] int32, because a loss or gradient was not finite
+    skipped_in_a_row: Array  # [] int32, because a loss, gradient or carry was not finite
     first_fault: Array  # [2] int32, the first of these: its step, and where it appeared; 0, 0: none
 
 
@@ -59,9 +59,9 @@ def make_train_step(
 ) -> Callable[[TrainState, Batch], tuple[TrainState, dict[str, Array], Array]]:
     """Builds `step(state, batch) -> (state, metrics, finite)`, one update.
 
-    Where the loss or the gradient is not finite, parameters, optimizer state and carry stay as
+    Where the loss or the gradient is not finite, or the new carry has a NaN, parameters, optimizer state and carry stay as
     they were, the update is counted as skipped, and the first time is written down with its place:
-    the data, the loss, or an array of the gradient (`fault_of` puts it in words).
+    the data, the loss, an array of the gradient, or the carry (`fault_of` puts it in words).
 
     Args:
       loss_fn: `(params, carry, batch, key) -> (loss, (carry, metrics))`; metrics is a dict of
@@ -80,7 +80,7 @@ def make_train_step(
         updates, opt_state = optimizer.update(grads, state.opt_state, state.params)
         params = optax.apply_updates(state.params, updates)
 
-        finite = jnp.isfinite(loss) & jnp.isfinite(grad_norm)
+        finite = jnp.isfinite(loss) & jnp.isfinite(grad_norm) & ~_any_nan(carry)
         params, opt_state, carry = jax.tree.map(
             lambda new, old: jnp.where(finite, new, old),
             (params, opt_state, carry),
@@ -96,7 +96,7 @@ def make_train_step(
             first_fault=lax.cond(
                 finite | (state.first_fault[1] > 0),
                 lambda: state.first_fault,
-                lambda: jnp.stack([state.step + 1, _first_place(batch, loss, grads)]),
+                lambda: jnp.stack([state.step + 1, _first_place(batch, loss, grads, grad_norm)]),
             ),
         )
         return new_state, {**metrics, "grad_norm": grad_norm}, finite
@@ -144,10 +144,16 @@ def _widened(gradient: Array) -> Array:
     return gradient.astype(float32_or_wider(gradient)) if is_float else gradient
 
 
-def _first_place(batch: Batch, loss: Array, grads: Params) -> Array:
+def _any_nan(carry: Carry) -> Array:
+    """Whether a float of the carry is NaN; infinity may be the start of a running maximum."""
+    floats = [x for x in jax.tree.leaves(carry) if jnp.issubdtype(x.dtype, jnp.inexact)]
+    return jnp.any(jnp.array([jnp.any(jnp.isnan(x)) for x in floats], bool))
+
+
+def _first_place(batch: Batch, loss: Array, grads: Params, grad_norm: Array) -> Array:
     """Where a number that is not finite appeared first: a place in `_places`, from 1."""
     floats = [x for x in jax.tree.leaves(batch) if jnp.issubdtype(x.dtype, jnp.inexact)]
-    groups = [floats, [loss], *([g] for g in jax.tree.leaves(grads))]
+    groups = [floats, [loss], *([g] for g in jax.tree.leaves(grads)), [grad_norm]]
     good = [jnp.all(jnp.array([jnp.all(jnp.isfinite(x)) for x in group])) for group in groups]
     return 1 + jnp.argmin(jnp.array([*good, False])).astype(jnp.int32)
 
@@ -158,7 +164,8 @@ def _places(params: Params) -> list[str]:
         for p, _ in jax.tree.leaves_with_path(params)
     ]
     gradients = [f"the gradient of {path}" for path in paths]
-    return ["the data", "the loss", *gradients, "the gradient's norm, beyond float32"]
+    norm = "the gradient's norm, beyond float32"
+    return ["the data", "the loss", *gradients, norm, "the carry"]
 
 
 def fault_of(state: TrainState) -> str:

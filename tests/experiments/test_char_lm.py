@@ -140,10 +140,14 @@ def test_sampling_from_a_checkpoint_depends_on_the_seed_alone(trained, capsys):
 
 
 def test_choices_that_are_refused():
+    saved = {"sample_only": True, "checkpoint": "RUN"}
     for change, message in (
         ({"top_p": 0.0}, "--top_p must lie above 0"),
         ({"repetition_penalty": -1.0}, "--repetition_penalty must be a number above 0"),
         ({"beam": 3}, "--beam=3 needs --sample_only"),
+        ({"decay_after": 3}, "--decay_after has no use with --schedule=cosine"),
+        (saved | {"steps": 3}, "--steps has no use with --sample_only"),
+        (saved | {"beam": 3, "top_k": 3}, "--top_k has no use with --beam"),
     ):
         with pytest.raises(InputError, match=message):
             Config(**change)
@@ -202,7 +206,6 @@ def test_a_text_without_validation_runs(tmp_path):
         ({"clip_norm": -1.0}, r"clip_norm must .* got -1\.0"),
         ({"warmup_steps": -1}, "warmup_steps must .* got -1"),
         ({"schedule": "step", "decay_factor": math.nan}, "decay_factor must .* got nan"),
-        ({"sample_only": True, "checkpoint": __file__}, "no checkpoint in .*test_char_lm"),
     ],
 )
 def test_bad_input_is_refused_before_anything_is_written(tmp_path, changes, message):
@@ -210,6 +213,8 @@ def test_bad_input_is_refused_before_anything_is_written(tmp_path, changes, mess
         char_lm.main(make_config(tmp_path, **{"steps": 1} | changes))
     assert "\n" not in str(caught.value)
     assert [p.name for p in tmp_path.iterdir()] == ["text.txt"]
+    with pytest.raises(InputError, match=r"no checkpoint in .*test_char_lm"):
+        sample_only(Config(sample_only=True, checkpoint=__file__))
 
 
 def test_a_place_that_cannot_be_written_is_refused(tmp_path):

@@ -150,6 +150,12 @@ def test_cells_read_rows_of_digits(name):
     assert row["accuracy"] > 0.6
 
 
+def test_a_flag_of_a_part_that_is_not_measured_is_refused():
+    with pytest.raises(InputError, match="--copy_steps has no use with --parts=parity"):
+        Config(parts="parity", copy_steps=3)
+    Config(parts="parity,generation", lengths="3,4", parity_steps=3)
+
+
 def test_a_batch_that_is_too_large_is_named(tmp_path):
     with pytest.raises(InputError, match="--image_batch must be at most 1294"):
         run(Config(parts="pixels", image_batch=2000, workdir=str(tmp_path / "run")))
@@ -161,11 +167,14 @@ def test_a_batch_that_is_too_large_is_named(tmp_path):
 def test_leaves_a_table_and_a_figure(tmp_path, monkeypatch, parts):
     monkeypatch.setattr(program, "NEWTON", ("para_gru",))
     monkeypatch.setattr(program, "TRAINED", ())
+    sizes = {"lengths": "4"}
     small = {"copied": "min_gru", "copy_length": 4, "copy_symbols": 2, "copy_steps": 2}
     small |= {"counting": "lstm", "parity_steps": 2, "written": "lstm"}
     small |= {"reading": "lru", "image_steps": 2, "image_batch": 3}
-    sizes = {"lengths": "4", "timed": "min_gru", "hidden_size": 4, "calls": 1, "copy_batch": 2}
-    results = run(Config(workdir=str(tmp_path / "run"), parts=parts, **small, **sizes))
+    small |= {"timed": "min_gru", "hidden_size": 4, "calls": 1, "copy_batch": 2}
+    if parts != "iterations":
+        sizes |= small
+    results = run(Config(workdir=str(tmp_path / "run"), parts=parts, **sizes))
     assert {"table.txt", "results.json", "iterations.png", "rows.jsonl"} <= {
         path.name for path in (tmp_path / "run").iterdir()
     }

@@ -75,6 +75,7 @@ def test_what_is_given_beside_the_words_is_read(tmp_path, given):
 @pytest.mark.parametrize(
     ("changes", "message"),
     [
+        ({"column": "xpos"}, "--column has no use with --data=hmm"),
         ({"output": "mean"}, "unknown name 'mean' in --output"),
         ({"features": "word"}, "--data=hmm has words alone"),
         ({"data": "nowhere", "features": "tail"}, "unknown name 'tail' in --features"),

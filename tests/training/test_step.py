@@ -193,11 +193,14 @@ def test_too_many_skips_in_a_row_stop_the_run():
         check_progress(state, most_in_a_row=2)
 
 
-@pytest.mark.parametrize("place", ["data", "loss", "gradient"])
+@pytest.mark.parametrize("place", ["data", "loss", "gradient", "carry"])
 def test_the_first_number_that_is_not_finite_is_placed(place):
-    """NaN of a batch; an infinite loss of finite data; an infinite gradient of a finite loss."""
+    """NaN of a batch; an infinite loss of finite data; an infinite gradient of a finite loss; a carry
+    of NaN that neither shows."""
 
     def loss_fn(params, carry, batch, key):
+        if place == "carry":
+            carry = carry + jnp.where(batch[0] > 3, jnp.nan, 1.0)
         loss = jnp.sum(params["a"] ** 2) + jnp.sum(batch * params["b"])
         if place == "loss":
             loss = loss + jnp.where(batch[0] > 3, jnp.inf, 0.0)
@@ -207,7 +210,10 @@ def test_the_first_number_that_is_not_finite_is_placed(place):
 
     optimizer = optax.sgd(0.01)
     step = jax.jit(make_train_step(loss_fn, optimizer, 0))
-    state = init_train_state({"a": jnp.ones(2), "b": jnp.ones(2)}, optimizer)
+    # minus infinity is a good beginning of a maximum, and no fault
+    state = init_train_state(
+        {"a": jnp.ones(2), "b": jnp.ones(2)}, optimizer, jnp.array([0, -jnp.inf])
+    )
     for k in range(8):
         bad = float(k) if place != "data" or k <= 3 else np.nan
         state, _, _ = step(state, jnp.array([bad, 1.0]))
@@ -216,6 +222,7 @@ def test_the_first_number_that_is_not_finite_is_placed(place):
     where = "the gradient of b" if place == "gradient" else f"the {place}"
     assert fault_of(state) == f"first at step 5, in {where}"
     assert int(state.skipped) == 4
+    assert not np.isnan(state.carry).any()
     with pytest.raises(RunError, match="first at step 5"):
         check_progress(state, most_in_a_row=0)
 
