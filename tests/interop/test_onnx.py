@@ -165,6 +165,10 @@ def node(operator="LSTM", **attributes):
         (lambda: node(clip=3.0), "has clip=3.0, which seqjax has not"),
         (lambda: node(direction="reverse"), "runs backward only"),
         (lambda: node(activations=["Relu", "Tanh", "Tanh"]), "which no cell of seqjax has"),
+        (lambda: node(direction="sideways"), "has direction='sideways', which ONNX has not"),
+        (lambda: node(direction="bidirectional"), "must begin with 2"),
+        (lambda: node(direction=3), "cannot be read"),
+        (lambda: node(activations=[1, 2]), "cannot be read"),
         (lambda: node(input_forget=1), "couples its gates without peepholes"),
         (lambda: node("RNN", activations=["Softplus"]), "which no cell of seqjax has"),
     ],
@@ -198,3 +202,19 @@ def test_files_of_strangers_are_refused_in_a_sentence(tmp_path):
         to_onnx(made("mgu"))
     with pytest.raises(InputError, match="no LSTM, GRU or RNN node"):
         from_onnx(onnx.ModelProto())
+
+
+def test_whatever_bytes_are_changed_the_layers_or_one_sentence_come_back(tmp_path):
+    data = to_onnx(made("lstm_peephole")).SerializeToString()
+    rng, path = np.random.default_rng(0), tmp_path / "model.onnx"
+    refused = 0
+    for _ in range(150):
+        changed = bytearray(data)
+        for place in rng.integers(0, len(data), 3):
+            changed[place] = rng.integers(256)
+        path.write_bytes(changed)
+        try:
+            from_onnx(path)
+        except InputError:  # anything else fails the test
+            refused += 1
+    assert 0 < refused < 150

@@ -69,6 +69,12 @@ def from_arrays(name: str, cell: str, arrays: dict[str, Any]) -> Params:
             f"{name} has W {arrays['W'].shape} and R {arrays['R'].shape}, which do not fit."
         )
     b = arrays["B"] if arrays["B"] is not None else np.zeros(2 * columns, np.float32)
+    peepholes = arrays["P"] if cell in ("lstm_peephole", "lstm_cifg") else np.zeros(3 * hidden)
+    if b.shape != (2 * columns,) or peepholes.shape != (3 * hidden,):
+        raise InputError(
+            f"{name} has B {b.shape} and P {peepholes.shape} for {hidden} units: they must be"
+            f" [{2 * columns}] and [{3 * hidden}]."
+        )
     back = tuple(order.index(place) for place in range(len(order)))
     w, u, b_input, b_hidden = (reorder(a, back) for a in (w, r, b[:columns], b[columns:]))
     if cell == "gru":
@@ -84,7 +90,7 @@ def from_arrays(name: str, cell: str, arrays: dict[str, Any]) -> Params:
         }
         params = {key: a.reshape(*a.shape[:-2], -1) for key, a in params.items()}
     if cell in ("lstm_peephole", "lstm_cifg"):
-        p_i, p_o, p_f = np.split(arrays["P"], 3)
+        p_i, p_o, p_f = np.split(peepholes, 3)
         params |= {"p_i": p_i, "p_o": p_o} | ({"p_f": p_f} if cell == "lstm_peephole" else {})
     return params
 

@@ -5,7 +5,7 @@ from typing import Any
 
 import numpy as np
 
-from seqjax.errors import InputError, shown
+from seqjax.errors import InputError, reason, shown
 from seqjax.interop.onnx.arrays import OPERATORS, from_arrays, library
 from seqjax.interop.weights import Layers, check_layers, on_device
 
@@ -26,12 +26,17 @@ def from_onnx(model: Any) -> dict[str, Layers]:
     onnx = library()
     if isinstance(model, (str, Path)):
         model = _read(onnx, Path(model).expanduser())
-    constants = {a.name: _array(onnx, a) for a in model.graph.initializer}
+    constants = {a.name: a for a in model.graph.initializer}
     found: dict[str, Layers] = {}
     for number, node in enumerate(model.graph.node):
         if node.op_type in ("LSTM", "GRU", "RNN") and node.domain in ("", "ai.onnx"):
             name = node.name or f"{node.op_type}_{number}"
-            found[name] = _layers_of(onnx, name, node, constants)
+            try:
+                found[name] = _layers_of(onnx, name, node, constants)
+            except InputError:
+                raise
+            except Exception as error:  # whatever a stranger's attributes and arrays lead to
+                raise InputError(f"{name} cannot be read: {reason(error)}.") from None
     if not found:
         raise InputError("the ONNX graph has no LSTM, GRU or RNN node.")
     return found
@@ -58,11 +63,13 @@ def _array(onnx: Any, tensor: Any) -> np.ndarray:
     return onnx.numpy_helper.to_array(tensor)
 
 
-def _layers_of(onnx: Any, name: str, node: Any, constants: dict[str, np.ndarray]) -> Layers:
+def _layers_of(onnx: Any, name: str, node: Any, constants: dict[str, Any]) -> Layers:
     attributes = {a.name: onnx.helper.get_attribute_value(a) for a in node.attribute}
     direction = attributes.get("direction", b"forward").decode()
     activations = [a.decode().lower() for a in attributes.get("activations", [])]
     usual = {"LSTM": ["sigmoid", "tanh", "tanh"], "GRU": ["sigmoid", "tanh"], "RNN": ["tanh"]}
+    if direction not in ("forward", "reverse", "bidirectional"):
+        raise InputError(f"{name} has direction={shown(direction)}, which ONNX has not.")
     count = 2 if direction == "bidirectional" else 1
     cell = {"LSTM": "lstm", "GRU": "gru_reset_before", "RNN": "rnn"}[node.op_type]
     if node.op_type == "RNN" and set(activations) == {"relu"}:
@@ -79,12 +86,20 @@ def _layers_of(onnx: Any, name: str, node: Any, constants: dict[str, np.ndarray]
     if attributes.get("linear_before_reset"):
         cell = "gru"
     inputs = [*node.input, *[""] * 8]
-    arrays = {key: constants.get(inputs[i]) for key, i in (("W", 1), ("R", 2), ("B", 3), ("P", 7))}
+    arrays = {
+        key: _array(onnx, constants[inputs[i]]) if inputs[i] in constants else None
+        for key, i in (("W", 1), ("R", 2), ("B", 3), ("P", 7))
+    }
     if arrays["W"] is None or arrays["R"] is None or (inputs[3] and arrays["B"] is None):
         raise InputError(f"the weights of {name} are no constants of the graph.")
     has_peepholes = node.op_type == "LSTM" and bool(inputs[7])
     if has_peepholes and arrays["P"] is None:
         raise InputError(f"the peepholes of {name} are no constants of the graph.")
+    for key, array in arrays.items():
+        if array is not None and array.shape[:1] != (count,):
+            raise InputError(
+                f"{name} is {direction}, and its {key} has shape {array.shape}: it must begin with {count}."
+            )
     coupled = bool(attributes.get("input_forget"))
     if coupled and not has_peepholes:
         raise InputError(
