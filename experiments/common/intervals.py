@@ -21,6 +21,15 @@ def interval(values: np.ndarray) -> str:
     return f"{np.mean(values):.3f}" + ("" if math.isnan(half) else f" ± {half:.3f}")
 
 
+def of_finished(values: np.ndarray) -> str:
+    """The interval of those that are finite; how many are not, networks that diverged, stands beside it."""
+    good = values[np.isfinite(values)]
+    lost = len(values) - len(good)
+    if not len(good):
+        return "diverged"
+    return interval(good) + (f" ({lost} diverged)" if lost else "")
+
+
 def wilson(successes: int, runs: int, z: float = 1.96) -> tuple[float, float]:
     """Wilson's interval of a proportion (1927): its lower and upper end, at 95 % for z = 1.96."""
     share, shrink = successes / runs, 1 + z**2 / runs

@@ -14,7 +14,7 @@ def metrics_of(level: Level) -> dict[str, float]:
     """Numbers that describe a level.
 
     "finished": 1 if it can be finished; "empty": share of empty tiles; "interesting": of those that are neither
-    empty nor ground; "on_path": of columns' tiles that the way touches; "leniency": pits and enemies for 100
+    empty nor ground; "on_path": of those that the way touches, NaN if there is none; "leniency": pits and enemies for 100
     columns; "linearity": R² of the heights of what can be stood on, by column.
     """
     tiles = np.array([list(row) for row in level])
@@ -25,7 +25,7 @@ def metrics_of(level: Level) -> dict[str, float]:
         "finished": float(way is not None),
         "empty": float(np.mean(tiles == EMPTY)),
         "interesting": float(np.mean(np.isin(tiles, list(INTERESTING)))),
-        "on_path": len(set(way or [])) / tiles.size,
+        "on_path": len(set(way)) / tiles.size if way is not None else float("nan"),
         "leniency": 100 * (pits + int(np.sum(tiles == ENEMY))) / columns,
         "linearity": _linearity(tiles),
     }
@@ -60,6 +60,11 @@ def windows_of(levels: Sequence[Level]) -> list[Level]:
 
 
 def mean_of(levels: Sequence[Level]) -> dict[str, float]:
-    """The means of the metrics."""
+    """The means of the metrics, each over the levels that have it; NaN if none has."""
     rows = [metrics_of(level) for level in levels]
-    return {name: float(np.mean([row[name] for row in rows])) for name in rows[0]}
+    return {name: _mean_of_known([row[name] for row in rows]) for name in rows[0]}
+
+
+def _mean_of_known(values: list[float]) -> float:
+    known = [value for value in values if not np.isnan(value)]
+    return float(np.mean(known)) if known else float("nan")

@@ -27,13 +27,18 @@ def draw(path: Path, levels: Sequence[tuple[str, Level]], *, columns: int = 120)
         len(levels), 1, figsize=(12, 1.7 * len(levels)), layout="constrained", squeeze=False
     )
     for panel, (name, level) in zip(axes[:, 0], levels, strict=True):
+        can_be_finished = (
+            finish(level) is not None
+        )  # the whole level, of which the beginning is shown
         shown = tuple(row[:columns] for row in level)
         panel.imshow(np.array([[COLOURS[tile] for tile in row] for row in shown]))
         way = finish(shown)
         if way is not None:
             rows, places = zip(*way, strict=True)
             panel.plot(places, np.maximum(rows, 0), color="white", linewidth=1)
-        panel.set_title(f"{name}{'' if way else ': cannot be finished'}", fontsize=8, loc="left")
+        panel.set_title(
+            f"{name}{'' if can_be_finished else ': cannot be finished'}", fontsize=8, loc="left"
+        )
         panel.set_xticks([])
         panel.set_yticks([])
     plots.save(figure, path)

@@ -14,7 +14,8 @@ from training. With the levels of the Video Game Level Corpus,
 
 (All 15 levels of smb1 can be finished, 16 of 22 of smb2j.) --nosnaking and --nopath leave out either; --depth adds
 marks that tell how far a column is. The network and its n-gram baseline are those of experiments.char_lm, in the
-folder `model` of the run: the loss is of held-out levels.
+folder `model` of the run. Its loss, in nats a character (a tile, a mark or the end of a column), is the lowest of the
+validations on the held-out levels: no level is left that had no part in the choice.
 """
 
 import dataclasses
@@ -135,7 +136,8 @@ def judge(study: StudyRun, levels: Levels, way: Way, loss: dict[str, Any]) -> di
     """Writes levels, and says what they are like beside those of training."""
     height = len(levels.train[0])
     written = write_levels(study.config, study.workdir / "model", way, height)
-    whole = [w.level for w in written if w.level and len(w.level[0]) >= SHORTEST]
+    long_enough = [w for w in written if w.level and len(w.level[0]) >= SHORTEST]
+    whole = [w.level for w in long_enough]
     if not whole:
         raise RunError("the network wrote no level of 30 columns: train it for more epochs.")
     windows = set(windows_of(levels.train))
@@ -149,6 +151,7 @@ def judge(study: StudyRun, levels: Levels, way: Way, loss: dict[str, Any]) -> di
         "copied": float(np.mean(copies)),
         "copied_held_out": float(np.mean(held)),
         "bad_columns": sum(w.bad_columns for w in written),
+        "marked": marked_share(long_enough) if way.path else None,
         "path_agrees": path_agreement(written) if way.path else None,
         "loss": loss,
     }
@@ -160,6 +163,16 @@ def judge(study: StudyRun, levels: Levels, way: Way, loss: dict[str, Any]) -> di
     draw(study.workdir / "levels.png", pictured)
     study.finish(results, table(results))
     return results
+
+
+def marked_share(written: list[Any]) -> float:
+    """The share of the tiles that the network itself marked as the way."""
+    shares = []
+    for level, path, _ in written:
+        columns = len(level[0])  # what was written beyond them is left out
+        inside = [place for place in path if place[1] < columns]
+        shares.append(len(inside) / (len(level) * columns))
+    return float(np.mean(shares))
 
 
 def path_agreement(written: list[Any]) -> float:
@@ -182,5 +195,9 @@ def table(results: dict[str, Any]) -> str:
         ]
         for kind in ("training", "held_out", "written")
     ]
+    if results["marked"] is not None:
+        share = f"{results['marked']:.3f} of the tiles that were written are marked as the way\n"
+    else:
+        share = ""
     text = tables.table(["levels", *(n.replace("_", " ") for n in names), "copied windows"], lines)
-    return f"{text}\n{results['num_written']} levels were written, {results['bad_columns']} lines no column"
+    return f"{text}\n{share}{results['num_written']} levels were written, {results['bad_columns']} lines no column"

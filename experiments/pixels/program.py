@@ -27,7 +27,7 @@ from typing import Any
 import numpy as np
 
 from experiments.common import cli, plots, tables
-from experiments.common.intervals import interval
+from experiments.common.intervals import of_finished
 from experiments.common.sequential_images import ORDERS
 from experiments.common.study_run import StudyRun, open_study
 from experiments.pixels.networks import NETWORKS, make_layer
@@ -121,8 +121,8 @@ def finish(study: StudyRun, task: Task, rows: dict[str, dict[str, Any]]) -> dict
         [
             name,
             f"{row['parameters']:,}",
-            interval(np.array(row["accuracy"])),
-            interval(np.array(row["loss"])),
+            of_finished(np.array(row["accuracy"])),
+            of_finished(np.array(row["loss"])),
             f"{np.mean(row['epoch']):.0f}",
             f"{row['seconds'] / len(row['seed']):.0f}",
         ]
@@ -138,10 +138,13 @@ def finish(study: StudyRun, task: Task, rows: dict[str, dict[str, Any]]) -> dict
 
 
 def figure(study: StudyRun, task: Task, rows: dict[str, dict[str, Any]]) -> None:
-    """Training losses, means over seeds; the legend in the order of their ends."""
-    means = {name: np.mean(np.array(row["curve"], float), axis=1) for name, row in rows.items()}
+    """Training losses, means over the seeds that have not stopped; the legend in the order of their ends."""
+    curves = {name: np.ma.masked_invalid(np.array(r["curve"], float)) for name, r in rows.items()}
+    means = {name: curve.mean(axis=1).filled(np.nan) for name, curve in curves.items()}
     with plots.panels(study.workdir / "pixels.png") as (axes,):
-        for place, name in enumerate(sorted(means, key=lambda name: -means[name][-1])):
+        for place, name in enumerate(
+            sorted(means, key=lambda name: -np.nan_to_num(means[name][-1], nan=np.inf))
+        ):
             axes.plot(
                 range(1, len(means[name]) + 1),
                 means[name],

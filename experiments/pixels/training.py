@@ -41,7 +41,10 @@ class Kept(NamedTuple):
 def trained(
     layer: Layer, task: Task, way: Way, seeds: np.ndarray, devices: int = 1
 ) -> dict[str, Any]:
-    """The rows of networks by seed: loss and accuracy on the test set, at the best epoch on the held-out set."""
+    """The rows of networks by seed: loss and accuracy on the test set, at the best epoch on the held-out set.
+
+    They are NaN of a network that diverged before its first epoch was over.
+    """
     optimizer = optax.chain(optax.clip_by_global_norm(1.0), optax.adam(way.learning_rate))
     count = len(seeds)
     members = fill_up(jnp.asarray(seeds, jnp.int32), devices)
@@ -58,7 +61,8 @@ def trained(
     trials, members = jax.tree.map(
         lambda a: jnp.asarray(np.asarray(a)[:count]), (population.trials, members)
     )
-    loss, accuracy = jax.jit(partial(tested, layer, task, way))(trials.best, members, task.splits)
+    measured = jax.jit(partial(tested, layer, task, way))(trials.best, members, task.splits)
+    loss, accuracy = (jnp.where(trials.best_round > 0, x, jnp.nan) for x in measured)
     return {
         "seed": seeds.tolist(),
         "loss": np.asarray(loss).tolist(),

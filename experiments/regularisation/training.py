@@ -48,7 +48,11 @@ class Member(NamedTuple):
 def trained(
     method: Method, sizes: Sizes, text: Text, members: Member, devices: int = 1
 ) -> dict[str, Any]:
-    """Trains all members `[P]`; of each the lowest validation loss, with its epoch and its test loss."""
+    """Trains all members `[P]`; of each the epoch of lowest validation loss, and the losses of its parameters.
+
+    Losses are measured without noise, "train" on the text that was trained on. They are NaN where a network
+    diverged before its first epoch was over.
+    """
     count = len(members.seed)
     members = fill_up(members, devices)
     optimizer = optax.chain(optax.clip_by_global_norm(1.0), optax.adam(sizes.learning_rate))
@@ -63,20 +67,22 @@ def trained(
         mesh=batch_mesh(devices) if devices > 1 else None,
     )
     for _ in range(sizes.epochs):
-        population, metrics = round_(population, members, text)
+        population, _ = round_(population, members, text)
     trials = population.trials
-    metrics, trials, members = jax.tree.map(
-        lambda a: jnp.asarray(np.asarray(a)[:count]), (metrics, trials, members)
-    )
-    test = jax.jit(evaluate_all, static_argnums=(0, 1))(
-        method, sizes, trials.best, members, text.test
+    trials, members = jax.tree.map(lambda a: jnp.asarray(np.asarray(a)[:count]), (trials, members))
+    measure = jax.jit(evaluate_all, static_argnums=(0, 1))
+    test, train = (
+        jnp.where(
+            trials.best_round > 0, measure(method, sizes, trials.best, members, rows), jnp.nan
+        )
+        for rows in (text.test, text.train)
     )
     return {
         "strength": np.asarray(members.strength).tolist(),
         "seed": np.asarray(members.seed).tolist(),
         "validation": np.asarray(trials.best_loss).tolist(),
         "test": np.asarray(test).tolist(),
-        "train": np.asarray(metrics["loss"]).tolist(),
+        "train": np.asarray(train).tolist(),
         "epoch": np.asarray(trials.best_round).tolist(),
     }
 

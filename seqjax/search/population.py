@@ -111,7 +111,7 @@ def make_round(
       group: members that run as one batch.
       mesh: devices that share the members; one device if None.
 
-    The metrics of a group that has stopped are zero.
+    The metrics of a member that had stopped before the round are NaN, or 0 where they are integers.
 
     Raises:
       InputError: if a number is not positive; and, at the first call, if P is no multiple of
@@ -163,7 +163,9 @@ def advance_trial(
         rounds=rounds,
         status=jnp.where(finite, status, DIVERGED).astype(jnp.int32),
     )
-    return _where(old.status == RUNNING, new, old), metrics
+    running = old.status == RUNNING
+    metrics = _where(running, metrics, jax.tree.map(_nothing, metrics))
+    return _where(running, new, old), metrics
 
 
 def advance_groups(
@@ -181,9 +183,9 @@ def advance_groups(
     def run_or_rest(group: tuple[Trials, Hyper]) -> tuple[Trials, Metrics]:
         trials, hyper = group
         shapes = jax.eval_shape(run, trials, hyper)[1]
-        zeros = jax.tree.map(lambda s: jnp.zeros(s.shape, s.dtype), shapes)
+        nothing = jax.tree.map(_nothing, shapes)
         running = jnp.any(trials.status == RUNNING)
-        return lax.cond(running, run, lambda trials, _: (trials, zeros), trials, hyper)
+        return lax.cond(running, run, lambda trials, _: (trials, nothing), trials, hyper)
 
     count = trials.status.shape[0] // group
     split = partial(jax.tree.map, lambda a: a.reshape(count, group, *a.shape[1:]))
@@ -224,6 +226,12 @@ def _placed(population: Population, hyper: Hyper, mesh: Mesh) -> tuple[Populatio
 def is_running(population: Population) -> bool:
     """Whether any member has not stopped yet."""
     return bool(jnp.any(population.trials.status == RUNNING))
+
+
+def _nothing(metric: Any) -> Array:
+    """What stands in the place of a metric that was not measured."""
+    floating = jnp.issubdtype(metric.dtype, jnp.inexact)
+    return jnp.full(metric.shape, jnp.nan if floating else 0, metric.dtype)
 
 
 def _where(condition: Array, new: Any, old: Any) -> Any:

@@ -1,8 +1,9 @@
 """Short films of one dot, with a label for every frame.
 
 `moving_dots`: the dot moves by a pixel in one of four directions, on a torus, and takes another direction with
-probability 1/8; the label is the direction in which it came. One frame alone tells nothing: 1/4. Two tell all, but
-for the first frame, whose label is a guess: (T - 1 + 1/4) / T at most.
+probability 1/8; the label is the direction in which it came. One frame alone tells nothing: 1/4. With the frame before
+it it tells all, but for the first frame, whose label is a guess: (T - 1 + 1/4) / T at most. Who also sees later frames
+guesses that one from the second: (T - 1 + 7/8) / T.
 
 `bounces`: the dot moves on diagonals in a box; the label is the number of walls it has hit so far, modulo 3. No
 number of frames before the label tells it but all of them.

@@ -8,8 +8,10 @@ import numpy as np
 import pytest
 from flax import nnx
 
+from experiments.common.intervals import interval
+from experiments.common.study_run import open_study
 from experiments.frames.films import load_films
-from experiments.frames.program import Config, ceiling, most_frequent, run
+from experiments.frames.program import Config, ceiling, finish, most_frequent, run
 from seqjax import InputError, lstm
 from seqjax.data.sets.gestures import NUM_COORDINATES, PHASES, load_gestures, read_gestures
 from seqjax.models import FrameLabeller, ImageEncoder
@@ -68,8 +70,14 @@ def test_it_writes_what_was_found(tmp_path, data):
 def test_ceilings():
     (dots,) = load_films(Config(**SMALL | {"films": 20}, data="dots"))
     assert ceiling(dots, "frame", 5) == ceiling(dots, "window", 1) == 0.25
-    assert ceiling(dots, "both", 5) == ceiling(dots, "window", 5) == 7.25 / 8
+    assert ceiling(dots, "forward", 5) == ceiling(dots, "window", 5) == 7.25 / 8
+    assert ceiling(dots, "both", 5) == (7 + 7 / 8) / 8
     assert most_frequent(dots) == pytest.approx(0.25, abs=0.05)
+
+
+def test_who_sees_the_second_direction_guesses_the_first_seven_times_of_eight():
+    labels = moving_dots(20_000, 2, seed=0).labels
+    assert np.mean(labels[:, 0] == labels[:, 1]) == pytest.approx(7 / 8, abs=0.01)
 
 
 def write_gestures(folder, films=3, frames=30):
@@ -104,6 +112,25 @@ def test_gestures_leave_one_film_out(tmp_path):
     assert np.array_equal(one.sets.test.labels[0], films[1].labels)
     assert np.array_equal(one.sets.validation.labels[0], films[2].labels)
     assert one.sets.train.inputs.shape[1:] == (12, 36)
+
+
+def test_seeds_of_one_film_are_one_observation(tmp_path):
+    config = Config(
+        data=write_gestures(tmp_path / "data"),
+        sights="both",
+        seeds=2,
+        workdir=str(tmp_path / "run"),
+    )
+    networks, rows = {}, {}
+    for filmed, mean in zip(load_films(config), (0.2, 0.4, 0.9), strict=True):
+        for seed, away in ((0, -0.1), (1, 0.1)):
+            networks[f"{filmed.name}, {seed}"] = (filmed, "both", seed)
+            rows[f"{filmed.name}, {seed}"] = {"accuracy": mean + away, "macro_f1": mean}
+    with open_study("frames", config, expect="") as study:
+        finish(study, networks, rows)
+    table = (tmp_path / "run" / "table.txt").read_text()
+    assert table.count(interval(np.array([0.2, 0.4, 0.9]))) == 2
+    assert "6" in table.split("both")[1].split()
 
 
 def test_lines_that_are_none(tmp_path):

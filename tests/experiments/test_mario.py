@@ -5,9 +5,9 @@ import json
 import numpy as np
 import pytest
 
-from experiments.mario.metrics import copied, metrics_of, windows_of
-from experiments.mario.program import Config, run
-from experiments.mario.text import Way, from_text, load_levels, read_levels, to_text
+from experiments.mario.metrics import copied, mean_of, metrics_of, windows_of
+from experiments.mario.program import Config, marked_share, run
+from experiments.mario.text import Way, Written, from_text, load_levels, read_levels, to_text
 from seqjax import InputError
 from seqjax.tasks.platformer import HEIGHT, draw_level
 
@@ -47,6 +47,17 @@ def test_snaking_is_up_and_down():
     deep = ("-" * 11, "X" * 11)
     lines = to_text([deep], Way(False, False, True)).splitlines()
     assert [line.count("@") for line in lines[:-1]] == [0] * 5 + [1] * 5 + [2]
+
+
+def test_a_level_without_a_way_has_no_length_of_one_and_marks_are_counted_as_they_were_written():
+    open_level = ("-" * 30, "-" * 30, "X" * 30)
+    broken = ("-" * 30, "-" * 30, "XX" + "-" * 26 + "XX")
+    alone, both = mean_of([open_level]), mean_of([open_level, broken])
+    assert (alone["finished"], both["finished"]) == (1, 0.5)
+    assert both["on_path"] == alone["on_path"] > 0
+    assert np.isnan(mean_of([broken])["on_path"])
+    path = {(0, 0), (1, 5), (1, 31)}
+    assert marked_share([Written(broken, path, 0)]) == pytest.approx(2 / 90)
 
 
 def test_metrics():

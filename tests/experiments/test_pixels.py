@@ -62,6 +62,16 @@ def test_every_network_learns_rows(name):
     assert row["curve"][-1][0] < row["curve"][0][0]
 
 
+@pytest.mark.whole
+def test_a_network_that_diverged_has_no_scores():
+    task = images("digits", 8, "rows", seed=0)
+    layer = make_layer(
+        "rnn_relu" if "rnn_relu" in NETWORKS else "irnn", 4, task.input_size, task.num_steps
+    )
+    row = trained(layer, task, Way(2, 1, 50, 1e38), np.arange(2))
+    assert np.isnan([row["accuracy"], row["loss"], row["curve"][1]]).all()
+
+
 def test_the_last_batch_of_a_test_counts_every_image_once():
     task = images("digits", 8, "rows", seed=0)
     layer = make_layer("lstm", 4, task.input_size, task.num_steps)

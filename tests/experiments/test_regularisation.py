@@ -8,6 +8,7 @@ import numpy as np
 import optax
 import pytest
 
+from experiments.common.study_run import open_study
 from experiments.regularisation import Config, cost, program, run
 from experiments.regularisation.methods import METHODS
 from experiments.regularisation.training import Member, evaluate, first_state, one_epoch, trained
@@ -37,6 +38,32 @@ def test_a_method_trains_and_strength_zero_is_no_method(name, text_and_sizes):
             METHODS["none"], sizes, text, Member(members.strength[:1], members.seed[:1])
         )
         np.testing.assert_allclose(row["validation"][0], plain["validation"][0], rtol=1e-4)
+
+
+@pytest.mark.whole
+def test_what_diverged_has_no_losses_and_the_training_text_is_read_without_noise(text_and_sizes):
+    text, sizes = text_and_sizes
+    members = Member(jnp.array([0.9]), jnp.array([0]))
+    lost = trained(METHODS["none"], sizes._replace(learning_rate=1e38), text, members)
+    assert np.isnan([lost["test"], lost["train"]]).all()
+    still = trained(METHODS["vertical"], sizes._replace(learning_rate=1e-30), text, members)
+    state = first_state(
+        METHODS["vertical"], sizes, optax.adam(0.1), jax.tree.map(lambda a: a[0], members)
+    )
+    again = evaluate(METHODS["vertical"], sizes, state.params, members, text.train)
+    np.testing.assert_allclose(still["train"][0], again, rtol=1e-5)
+
+
+def test_a_table_and_a_figure_of_networks_that_diverged(tmp_path):
+    row = {"strength": [0.1] * 2, "validation": [np.inf] * 2, "test": [np.nan] * 2}
+    row |= {"train": [np.nan] * 2, "epoch": [0] * 2, "seconds": 1.0}
+    good = row | {"validation": [2.0, 2.1], "test": [2.0, np.nan], "train": [1.0, np.nan]}
+    config = Config(seeds=2, workdir=str(tmp_path / "run"))
+    with open_study("regularisation", config, expect="") as study:
+        program.finish(study, {"none": row, "vertical": good})
+    table = (tmp_path / "run" / "table.txt").read_text()
+    assert "2.000 (1 diverged)" in table
+    assert table.count("diverged") >= 3
 
 
 def test_strengths_are_chosen_by_their_mean_validation_loss():

@@ -161,6 +161,24 @@ def test_when_members_stop(group):
     assert int(population.step) == 6
 
 
+def test_a_member_that_has_stopped_has_no_metrics():
+    """Whether its group still runs or not; integers are 0."""
+
+    def told(member, hyper, data):
+        member, loss, _ = table_advance(member, hyper, data)
+        return member, loss, {"loss": loss, "count": jnp.int32(7)}
+
+    tables = jnp.array([[5, 9, 9, 9], [5, 4, 3, 2], [5, 9, 9, 9], [5, 9, 9, 9]], jnp.float32)
+    round_ = make_round(told, pick=lambda m: m, patience=1, max_rounds=4, group=2)
+    population = init_population(jnp.zeros(4, jnp.int32), pick=lambda m: m)
+    seen = [round_(population, tables, None)]
+    for _ in range(2):
+        seen.append(round_(seen[-1][0], tables, None))
+    assert seen[1][1]["loss"].tolist() == [9, 4, 9, 9]
+    np.testing.assert_array_equal(seen[2][1]["loss"], [NAN, 3, NAN, NAN])
+    assert seen[2][1]["count"].tolist() == [0, 7, 0, 0]
+
+
 def test_a_stopped_group_is_not_run():
     calls = []
 
