@@ -120,8 +120,8 @@ def train(name: str, seeds: int, most: int, key: Array) -> dict[str, Any]:
 
     Returns:
       A row: for each seed the sequences until the rule held (null if never), the longest run of
-      right ones, and how many of 2560 fresh ones were wrong in the end; and the curve of the share
-      of wrong sequences, a list of seeds for each chunk.
+      right ones until then, and how many of 2560 fresh ones were wrong in the end; and the curve of the
+      share of wrong sequences, a list of seeds for each chunk, NaN after a seed's stop.
     """
     experiment = EXPERIMENTS[name]
     start, advance, test = (jax.jit(jax.vmap(f)) for f in programs(experiment))
@@ -129,7 +129,7 @@ def train(name: str, seeds: int, most: int, key: Array) -> dict[str, Any]:
     params = start(keys)
     errors, wrong = np.zeros((seeds, 0)), np.zeros((seeds, 0), bool)
     stops: list[int | None] = [None] * seeds
-    for chunk in range(math.ceil(most / CHUNK)):
+    for chunk in range(most // CHUNK):
         now = jax.vmap(partial(jax.random.fold_in, data=chunk))(keys)
         left = np.array([CHUNK if n is None else 0 for n in stops])
         after, seen = advance(params, now, left)
@@ -148,14 +148,19 @@ def train(name: str, seeds: int, most: int, key: Array) -> dict[str, Any]:
         params = after
         if None not in stops:
             break
-    share = wrong.reshape(seeds, -1, CHUNK).mean(axis=-1)
+    # What a seed answers after its stop, learning no more, is not of its training.
+    seen = np.arange(wrong.shape[1]) < np.array(
+        [[wrong.shape[1] if n is None else n] for n in stops]
+    )
+    in_chunks = [(a & seen).reshape(seeds, -1, CHUNK).sum(-1) for a in (wrong, seen)]
+    share = np.where(in_chunks[1] > 0, in_chunks[0] / np.maximum(in_chunks[1], 1), np.nan)
     test_keys = jax.vmap(partial(jax.random.fold_in, data=most))(keys)
     return {
         "experiment": name,
         "seeds": seeds,
         "weights": number_of_weights(name),
         "sequences": stops,
-        "longest_right": [longest_run(~w) for w in wrong],
+        "longest_right": [longest_run(~w[: n or None]) for w, n in zip(wrong, stops, strict=True)],
         "test_wrong": np.asarray(test(params, test_keys)).tolist(),
         "most": wrong.shape[1],
         "chunk": CHUNK,

@@ -21,7 +21,8 @@ Protocols. Pascanu: 50 units, batches of 20, fresh sequences, plain descent at r
 momentum, norms clipped at 1, Ω of the paper's form (norms, summed over time) with weight 4; a seed
 succeeds when less than 1% of 10,000 fresh sequences are wrong, looked at every 500 updates. The
 paper allows 5,000,000 updates, `--updates` here far fewer. "default" trains gated networks by Adam.
-Le: 100 units, batches of 16, plain descent, a grid of rates and clips; every batch is fresh, where
+Le: 100 units, batches of 16, plain descent, a grid of rates and clips; the tanh network starts from an
+orthogonal recurrent matrix and input weights N(0, .01), and all readouts from N(0, .01); every batch is fresh, where
 the paper has 100,000 fixed sequences; the paper does not say where the markers stand. Gers: the
 protocol of a public port: 12 units, Adam at .01, biases -1 for input and output gates and 1 for the
 forget gate, norms clipped at 5, the state carried on; chunks of 72 symbols where the port has six
@@ -43,8 +44,8 @@ from experiments.common import cli
 from experiments.common.flag_lists import positive_numbers, whole_numbers
 from experiments.common.study_run import open_study
 from experiments.long_lags.methods import METHODS
-from experiments.long_lags.studies import ADDERS, STUDIES, Plan
-from seqjax.errors import check_positive
+from experiments.long_lags.studies import ADDERS, CHECK_EVERY, STUDIES, Plan
+from seqjax.errors import InputError, check_positive
 from seqjax.runs.study import Unit
 from seqjax.tasks import TASKS
 from seqjax.types import Array
@@ -78,6 +79,12 @@ class Config:
         for name in ("updates", "seeds"):
             if getattr(self, name):
                 check_positive(f"--{name}", getattr(self, name))
+        piece = STUDIES[self.study].piece
+        few = piece == CHECK_EVERY and self.updates < piece  # one test, after the last update
+        if self.updates % piece and not few:
+            raise InputError(
+                f"--updates of --study={self.study} must be a multiple of {piece}, got {self.updates}."
+            )
         plan = self.plan()
         if self.study == "default":
             for length in plan.lengths:  # the task refuses a length that it cannot have

@@ -11,6 +11,7 @@ from experiments.long_lags.training import Setting, train
 from seqjax import irnn, lstm
 from seqjax.runs.study import Unit
 
+CHECK_EVERY = 500  # updates between tests
 ADDERS, ADDING_RATES, ADDING_CLIPS = ("IRNN", "LSTM", "tanh"), (0.1, 0.01, 0.001), (1.0, 100.0)
 
 
@@ -33,6 +34,7 @@ class Study(NamedTuple):
     minutes: float  # on one CPU core
     updates: int  # of each unit, unless --updates is given
     seeds: int
+    piece: int = CHECK_EVERY  # updates between two looks, of which --updates is a multiple
 
 
 def setting(plan: Plan, task: str, length: int, **changes: Any) -> Setting:
@@ -43,7 +45,7 @@ def setting(plan: Plan, task: str, length: int, **changes: Any) -> Setting:
         hidden=50,
         batch_size=20,
         updates=plan.updates,
-        check_every=min(500, plan.updates),
+        check_every=min(CHECK_EVERY, plan.updates),
         test_sequences=10_000,
         seeds=plan.seeds,
     )._replace(**changes)
@@ -113,6 +115,6 @@ STUDIES = {
     "default": Study(chosen, report.lengths, 5, 3000, 3),
     "pascanu": Study(fig_7, report.fig_7, 15, 10_000, 3),
     "adding": Study(le, report.le, 10, 10_000, 1),
-    "reber": Study(gers, report.gers, 1, 2000, 5),
-    "hs97": Study(hochreiter, report.hochreiter, 3, 300_000, 10),
+    "reber": Study(gers, report.gers, 1, 2000, 5, stream.STAGES),
+    "hs97": Study(hochreiter, report.hochreiter, 3, 300_000, 10, online.CHUNK),
 }

@@ -1,6 +1,5 @@
 """One unit of a study: a method on a task of one length, all seeds in one compiled program."""
 
-import math
 from collections.abc import Callable
 from functools import lru_cache, partial
 from typing import Any, NamedTuple
@@ -95,7 +94,7 @@ def train(setting: Setting, method: Method, key: Array) -> dict[str, Any]:
     carry = start(keys)
     first = np.full(setting.seeds, 0)
     curve: list[list[float]] = []
-    for check in range(1, math.ceil(setting.updates / setting.check_every) + 1):
+    for check in range(1, setting.updates // setting.check_every + 1):
         carry, measures = advance(carry, jax.vmap(partial(jax.random.fold_in, data=check))(keys))
         measure = np.asarray(measures[setting.measure], np.float64)
         curve.append(measure.tolist())

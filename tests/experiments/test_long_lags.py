@@ -179,6 +179,11 @@ def test_stops_do_not_depend_on_the_other_seeds(monkeypatch):
     for n, longest in zip(row["sequences"], row["longest_right"], strict=True):
         assert (n is not None) == (longest >= 20)
         assert n is None or 20 <= n <= row["most"]
+    curve = np.array(row["curve"]).T  # after a stop there is nothing of a seed
+    for n, values in zip(row["sequences"], curve, strict=True):
+        chunks = len(values) if n is None else -(-n // 40)
+        assert np.isfinite(values[:chunks]).all()
+        assert np.isnan(values[chunks:]).all()
 
 
 @pytest.mark.long
@@ -210,6 +215,9 @@ def test_a_tiny_study_end_to_end_and_again(tmp_path, capsys):
         ),
         ({"lengths": "5"}, "temporal order needs a length of at least 10 steps, got 5"),
         ({"updates": -1}, "--updates must be an integer of at least 1, got -1"),
+        ({"updates": 750}, "--updates of --study=default must be a multiple of 500, got 750"),
+        ({"updates": 7, "study": "hs97"}, "--updates of --study=hs97 must be a multiple of 5000"),
+        ({"updates": 7, "study": "reber"}, "--updates of --study=reber must be a multiple of 10"),
         ({"seeds": -2}, "--seeds must be an integer of at least 1, got -2"),
     ],
 )
@@ -222,12 +230,33 @@ def test_a_run_that_diverged_is_no_best_of_its_grid(tmp_path):
     """A loss that is not finite is null in the ledger."""
 
     def row(best):
-        return {"updates_to_success": [None], "best": best, "check_every": 1, "curve": [best] * 3}
+        return {
+            **{"updates_to_success": [None], "succeeded": 0, "seeds": 1},
+            **{"best": best, "check_every": 1, "curve": [best] * 3},
+        }
 
     rows = {"tanh, rate=1": row([None]), "tanh, rate=0.1": row([0.2])}
     lines = report.le(tmp_path, rows).splitlines()
     assert "diverged" in next(line for line in lines if "rate=1 " in line)
     assert next(line for line in lines if "rate=0.1" in line).startswith("*")
+
+
+def test_success_and_error_of_the_grid_are_of_all_seeds(tmp_path):
+    row = {"updates_to_success": [None, 94000, 70000], "best": [0.157, 0.017, 0.009]}
+    row |= {"succeeded": 2, "seeds": 3, "check_every": 1, "curve": [[0.1] * 3] * 2}
+    (line,) = [
+        line
+        for line in report.le(tmp_path, {"IRNN, rate=0.01": row}).splitlines()
+        if "rate" in line
+    ]
+    assert line.split()[-3:] == ["0.017", "2/3", "(82,000)"]
+
+
+def test_pascanu_is_quoted_beside_his_task_alone(tmp_path):
+    row = {"updates_to_success": [None], "succeeded": 0, "seeds": 1, "T": 50, "check_every": 1}
+    for task, quoted in (("temporal_order_2_bit", True), ("adding_hs97", False)):
+        rows = {"clip, T=50": row | {"task": task, "curve": [[0.5]] * 2}}
+        assert ("Pascanu" in report.lengths(tmp_path, rows)) == quoted
 
 
 def test_the_grid_of_adding_is_what_the_flags_say():
