@@ -90,11 +90,16 @@ def by_newton(
 
 
 def _all_close(a: Leaves, b: Leaves, tolerance: float) -> Array:
-    """Whether no entry differs by more; not a maximum, which XLA lets pass over NaN."""
-    close = [
-        jnp.all(jnp.abs(x - y) <= tolerance * (1 + jnp.abs(y))) for x, y in zip(a, b, strict=True)
-    ]
-    return jnp.all(jnp.array(close))
+    """Whether no entry differs by more, relative to itself or, of small ones, to the largest up to 1.
+
+    NaN is never close: a maximum of differences would let it pass.
+    """
+
+    def close(x: Array, y: Array) -> Array:
+        size = jnp.minimum(jnp.max(jnp.abs(y), initial=0), 1)
+        return jnp.all(jnp.abs(x - y) <= tolerance * (size + jnp.abs(y)))
+
+    return jnp.all(jnp.array([close(x, y) for x, y in zip(a, b, strict=True)]))
 
 
 def _all_below(values: Leaves, limit: float) -> Array:

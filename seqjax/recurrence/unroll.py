@@ -181,11 +181,13 @@ def _prepare(
         raise InputError(f"unroll needs at least one time step, got xs of shape {xs.shape}.")
     if state is None:
         # The state is kept in the precision of the computation, whatever the cell starts from.
-        dtype = jnp.result_type(xs, *split_arrays(params)[0])
-        state = jax.tree.map(
-            lambda s: s.astype(dtype) if jnp.issubdtype(s.dtype, jnp.floating) else s,
-            cell.initial_state(tuple(batch_shape)),
-        )
+        real = [x for x in (xs, *split_arrays(params)[0]) if jnp.issubdtype(x.dtype, jnp.floating)]
+        state = cell.initial_state(tuple(batch_shape))
+        if real:
+            dtype = jnp.result_type(*real)
+            state = jax.tree.map(
+                lambda s: s.astype(dtype) if jnp.issubdtype(s.dtype, jnp.floating) else s, state
+            )
     if lengths is None:
         return state, None
     lengths = jnp.asarray(lengths)
@@ -208,11 +210,12 @@ def _prepare(
 
 
 def _filling(xs: Array, live: Array | None) -> Array | None:
-    """What stands for a row's padding `[..., D]`: its own first input, which the cell reads anyhow.
+    """What stands for a row's padding `[..., D]`: its own last input, which the cell reads anyhow.
 
     The step's results there are dropped, but its derivative is not: it is multiplied by zero, and a
-    step may have none at an input of zeros (`x / norm(x)`, a layer norm without epsilon). A row of
-    length 0 has no input of its own; it gets values between 0 and 1, no two of them equal.
+    step may have none at an input of zeros (`x / norm(x)`, a layer norm without epsilon), or where time
+    runs backward (inputs that tell the time, a state that keeps it). A row of length 0 has no input of its
+    own; it gets values between 0 and 1, no two of them equal.
     """
     if live is None:
         return None
@@ -222,7 +225,10 @@ def _filling(xs: Array, live: Array | None) -> Array | None:
     else:
         harmless = jnp.zeros(())  # a class that there is
     harmless = jnp.broadcast_to(harmless.astype(xs.dtype), xs.shape[1:])
-    return lax.stop_gradient(_where(live[0], xs[0], harmless))
+    last = jnp.maximum(live.sum(0) - 1, 0)
+    at = jnp.expand_dims(last, (0, *range(last.ndim + 1, xs.ndim)))
+    own = jnp.take_along_axis(xs, at, axis=0)[0]
+    return lax.stop_gradient(_where(live[0], own, harmless))
 
 
 def _masked_step(
@@ -239,7 +245,7 @@ def _masked_step(
     # The padding is replaced before the step: cleaned only after it, a NaN would still reach
     # the gradient, as 0 · NaN.
     new_state, y = cell.step(params, state, _where(live, x, filling))
-    return _where(live, new_state, state), _where(live, y, jnp.zeros_like(y))
+    return _where(live, new_state, state), _where(live, y, jax.tree.map(jnp.zeros_like, y))
 
 
 def _where(condition: Array, new: Any, old: Any) -> Any:

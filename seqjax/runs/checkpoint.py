@@ -3,7 +3,9 @@
 A checkpoint is a folder of `StepFolders`, named by its step: what is damaged is passed over for the one before.
 """
 
+import json
 import math
+from collections import Counter
 from collections.abc import Iterator
 from contextlib import contextmanager, suppress
 from pathlib import Path
@@ -11,10 +13,11 @@ from typing import Any, Protocol, TypeVar
 
 import jax
 import jax.numpy as jnp
+import numpy as np
 import orbax.checkpoint as ocp
 from absl import logging
 
-from seqjax.errors import RunError, reason
+from seqjax.errors import InputError, RunError, reason
 from seqjax.runs.step_folders import StepFolders
 from seqjax.runs.sums import files_of
 from seqjax.types import Array, Params
@@ -49,13 +52,18 @@ class Checkpoints:
     def save(self, state: Stepped, record: dict[str, Any]) -> None:
         """Saves, and returns when all is on the disk. Checkpoints of later steps are removed.
 
+        What is there already is not written again.
+
         Raises:
+          InputError: if two arrays of the state have one name, as those of `{"a.b": ...}` and `{"a": {"b": ...}}`.
           RunError: if it cannot be written, as on a full disk or where the directory above was
             removed; those before it stay.
         """
         step = int(state.step)
-        if self._folders.has(step):
-            return  # the same state: the step counts every update
+        state = _storable(state)
+        _check_names(state)
+        if self._folders.has(step) and self._holds(step, state, record):
+            return
         num_bytes = sum(x.nbytes for x in jax.tree.leaves(state))
         try:
             self._folders.add(step, num_bytes, lambda folder: self._write(folder, state, record))
@@ -68,6 +76,20 @@ class Checkpoints:
                 f"cannot save step {step} in {self.directory}: {reason(error)}; before it: {last}."
             ) from error
         self._folders.keep(KEPT, step)
+
+    def _holds(self, step: int, state: Any, record: dict[str, Any]) -> bool:
+        """Whether the checkpoint of a step is intact and has this record and these very arrays."""
+        try:
+            if self.newest() != step or self.read_record() != json.loads(json.dumps(record)):
+                return False
+            there = jax.tree.leaves(self.restore(state))
+        except RunError:
+            return False
+        here = jax.tree.leaves(state)
+        return all(
+            np.asarray(a).tobytes() == np.asarray(b).tobytes()
+            for a, b in zip(here, there, strict=True)
+        )
 
     def steps(self) -> list[int]:
         """The steps of which a folder and its list are there, oldest first."""
@@ -108,13 +130,14 @@ class Checkpoints:
         Args:
           like: gives its structure, shapes and dtypes; arrays or `jax.ShapeDtypeStruct`s.
         """
-        saved = self._saved_shapes()
-        items = _items(like) if "params" in saved else {"state": like}  # one item, before 0.2
+        saved, stored = self._saved_shapes(), _storable(like)
+        items = _items(stored) if "params" in saved else {"state": stored}  # one item, before 0.2
         self._check_fits(saved, {name: _shapes(tree) for name, tree in items.items()})
-        self._check_size(like)
+        self._check_size(stored)
         read = self._restore(**{name: _like(tree) for name, tree in items.items()})
         state: Any = read["state"]
-        return state._replace(params=read["params"]) if "params" in items else state
+        state = state._replace(params=read["params"]) if "params" in items else state
+        return jax.tree.map(_as_key, like, state)
 
     def restore_params(self, like: Params) -> Params:
         """The parameters of the newest state that is intact, and nothing else of it.
@@ -241,6 +264,38 @@ def _items(state: Any) -> dict[str, Any]:
     if not hasattr(state, "params"):
         return {"state": state}
     return {"params": state.params, "state": state._replace(params=())}
+
+
+def _storable(state: Any) -> Any:
+    """The arrays that are stored: of a random key its numbers, of a Python number an array."""
+
+    def stored(x: Any) -> Any:
+        if not _is_key(x):
+            return x if hasattr(x, "shape") and not isinstance(x, np.generic) else np.asarray(x)
+        if isinstance(x, jax.ShapeDtypeStruct):
+            return jax.eval_shape(jax.random.key_data, x)
+        return jax.random.key_data(x)
+
+    return jax.tree.map(stored, state)
+
+
+def _as_key(like: Any, read: Any) -> Any:
+    """What was read, as a random key where it was one."""
+    if not _is_key(like):
+        return read
+    key = like if isinstance(like, jax.Array) else jnp.empty((), like.dtype)
+    return jax.random.wrap_key_data(read, impl=jax.random.key_impl(key))
+
+
+def _is_key(x: Any) -> bool:
+    return hasattr(x, "dtype") and jnp.issubdtype(x.dtype, jax.dtypes.prng_key)
+
+
+def _check_names(state: Any) -> None:
+    names = Counter(_name(path) for path, _ in jax.tree.leaves_with_path(state))
+    for name, count in names.items():
+        if count > 1:
+            raise InputError(f"two arrays of the state are both called {name}: rename one of them.")
 
 
 def _like(tree: Any) -> ocp.args.StandardRestore:

@@ -144,7 +144,7 @@ class Session(Generic[State]):
     def _go_on(self, config: Any, identity: dict[str, Any]) -> None:
         record = self._read_own(self._last, config, identity)
         best_loss = record.get("best_loss")
-        self.best_loss = best_loss if isinstance(best_loss, float) else math.inf
+        self.best_loss = float(best_loss) if isinstance(best_loss, int | float) else math.inf
         if self._best.exists():
             self._read_own(self._best, config, identity)
         else:
@@ -206,6 +206,7 @@ class Session(Generic[State]):
 
     def keep_best(self, state: State, loss: float) -> None:
         """Saves the state as the best if its loss is the lowest so far."""
+        loss = float(loss)
         lowest = told(lambda: bool(loss < self.best_loss))  # of several processes, all decide alike
         if lowest:
             self.best_loss = loss

@@ -15,6 +15,7 @@ from pathlib import Path
 from typing import Any, TextIO
 
 from seqjax.errors import InputError, RunError, reason, shown
+from seqjax.files.json import finite
 from seqjax.files.writing import NO_LINK, Place, remove_partial
 
 try:
@@ -203,7 +204,9 @@ def check_same(saved: Any, config: Any, where: Path) -> None:
         name, value = field.name, getattr(config, field.name)
         if name in ("workdir", "resume") or field.metadata.get("may_differ"):
             continue
-        written = list(value) if isinstance(value, tuple) else value  # JSON has no tuples
+        written = json.loads(
+            json.dumps(finite(value))
+        )  # as config.json holds it: without tuples and infinity
         if name in saved and saved[name] != written:
             raise InputError(
                 f"the run in {where} was made with {name}={saved[name]}, got {name}={value}:"

@@ -2,7 +2,9 @@
 
 A cell of `size` units contains every smaller one: the weights into, out of and between its other units
 are zero, and stay zero if their gradients are masked too. The units that remain compute what they would
-compute alone, in cells whose units stay at zero without input: all of `CELLS` are such.
+compute alone, in cells whose units stay at zero without input, as the LSTM, its variants and the GRU do. It does
+not hold of those whose units are normalised together, share heads, or turn by an orthogonal matrix that is made of
+other parameters: `lstm_layer_norm`, `gru_layer_norm`, `cayley_rnn`, `householder_rnn`, `urnn`, `hgrn`, `gla`, `mlstm`.
 """
 
 from collections.abc import Callable

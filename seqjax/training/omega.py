@@ -21,7 +21,7 @@ from jax import lax
 from seqjax.cells.rnn import RNNState
 from seqjax.errors import InputError
 from seqjax.fast_scan.scan import scan
-from seqjax.types import Array, Params
+from seqjax.types import Array, Params, float32_or_wider
 
 FORMS = ("paper", "code")
 Activation = Callable[[Array], Array]
@@ -58,6 +58,8 @@ def omega(
     """
     if form not in FORMS:
         raise InputError(f"unknown form {form!r} of omega; choose one of {', '.join(FORMS)}.")
+    # the squares of small gradients are 0 in half precision
+    u, delta, slope = (x.astype(float32_or_wider(x)) for x in (u, delta, slope))
     delta, slope = lax.stop_gradient((delta, slope))
     delta_x = delta * slope
     back = delta_x @ u.T  # ∂E/∂xₖ₊₁ · ∂xₖ₊₁/∂hₖ, from h₀ on
@@ -103,12 +105,13 @@ def value_and_grad(
             hs, before = nudged(activation, cell, xs, nudges)
             return loss_fn(readout, hs), before
 
-        nudges = jnp.zeros((*xs.shape[:-1], cell["u"].shape[0]), xs.dtype)
+        dtype = jnp.result_type(xs, *jax.tree.leaves(cell))
+        nudges = jnp.zeros((*xs.shape[:-1], cell["u"].shape[0]), dtype)
         differentiate = jax.value_and_grad(loss, argnums=(0, 1, 2), has_aux=True)
         (value, before), (grads, readout_grads, delta) = differentiate(cell, readout, nudges)
         slope = jax.jvp(activation, (before,), (jnp.ones_like(before),))[1]
         penalty, u_grad = jax.value_and_grad(omega)(cell["u"], delta, slope, form=form)
-        grads = grads | {"u": grads["u"] + weight * u_grad}
+        grads = grads | {"u": grads["u"] + (weight * u_grad).astype(grads["u"].dtype)}
         return Gradients(value, penalty, grads, readout_grads, delta)
 
     return gradients

@@ -152,7 +152,7 @@ def _any_nan(carry: Carry) -> Array:
 
 def _first_place(batch: Batch, loss: Array, grads: Params, grad_norm: Array) -> Array:
     """Where a number that is not finite appeared first: a place in `_places`, from 1."""
-    floats = [x for x in jax.tree.leaves(batch) if jnp.issubdtype(x.dtype, jnp.inexact)]
+    floats = [x for x in jax.tree.leaves(batch) if jnp.issubdtype(jnp.result_type(x), jnp.inexact)]
     groups = [floats, [loss], *([g] for g in jax.tree.leaves(grads)), [grad_norm]]
     good = [jnp.all(jnp.array([jnp.all(jnp.isfinite(x)) for x in group])) for group in groups]
     return 1 + jnp.argmin(jnp.array([*good, False])).astype(jnp.int32)

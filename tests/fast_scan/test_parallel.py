@@ -158,6 +158,20 @@ def test_damping_reaches_the_end_where_newton_goes_astray(seed):
     assert 30 < counts["damped"] < counts["newton"]
 
 
+@pytest.mark.parametrize("scale", [1e-6, 1.0])
+def test_small_states_are_found_as_exactly_as_large_ones(scale):
+    def step(params, state, x):
+        state = scale * jnp.tanh(params["a"] * state / scale + x)
+        return state, state
+
+    xs = jax.random.normal(jax.random.key(0), (40, 2, 3))
+    params, start = {"a": jnp.float32(0.9)}, jnp.zeros((2, 3))
+    found, expected = (
+        scan(step, params, start, xs, parallel=way, batch_axes=1)[1] for way in ("newton", "never")
+    )
+    np.testing.assert_allclose(found / scale, expected / scale, atol=1e-4)
+
+
 @pytest.mark.parametrize("size", [16, long_only(80)])  # by the full derivative, and by its diagonal
 @pytest.mark.long
 def test_chaos_is_walked_step_by_step(size):

@@ -5,7 +5,17 @@ import jax.numpy as jnp
 import numpy as np
 import pytest
 
-from seqjax import InputError, bidirectional, gru, lstm, rnn, unroll, unroll_loop, unroll_truncated
+from seqjax import (
+    Cell,
+    InputError,
+    bidirectional,
+    gru,
+    lstm,
+    rnn,
+    unroll,
+    unroll_loop,
+    unroll_truncated,
+)
 from tests.support.randomness import problem
 
 pytestmark = pytest.mark.usefixtures("strict_promotion")
@@ -114,6 +124,53 @@ def test_padding_is_no_input_that_a_step_has_no_derivative_at(run, name, reverse
         expected = jax.jit(jax.value_and_grad(row_by_row, (0, 1, 2)))(params, state, xs)
         for a, b in zip(jax.tree.leaves(found), jax.tree.leaves(expected), strict=True):
             np.testing.assert_allclose(a, b, rtol=1e-11, atol=1e-12)
+
+
+def test_in_the_padding_time_does_not_run_backward():
+    """A state that keeps the time, which the inputs tell: no step goes from the last time to the first."""
+
+    def step(params, state, x):
+        h, before = state
+        kept = h * jnp.exp(-(x[..., -1:] - before) * params["rate"])
+        h = jnp.tanh(x[..., :-1] @ params["w"] + kept)
+        return (h, x[..., -1:]), h
+
+    def start(batch):
+        return jnp.zeros((*batch, 3)), jnp.zeros((*batch, 1))
+
+    cell = Cell(lambda key, size: {}, start, step, 3)
+    params = {"rate": jnp.float32(40.0), "w": jnp.ones((1, 3))}
+    times = jnp.arange(1.0, 6)[:, None] * jnp.ones(2)
+    xs = jnp.stack([jnp.sin(times), times], -1)
+    gradient = jax.grad(lambda p: unroll(cell, p, xs, lengths=jnp.array([5, 3]))[1].sum())(params)
+
+    def alone(p):
+        return unroll(cell, p, xs[:, 0])[1].sum() + unroll(cell, p, xs[:3, 1])[1].sum()
+
+    for a, b in zip(*map(jax.tree.leaves, (gradient, jax.grad(alone)(params))), strict=True):
+        np.testing.assert_allclose(a, b, rtol=1e-5)
+
+
+def test_a_state_keeps_its_dtype_beside_inputs_and_parameters_that_are_no_real_numbers():
+    half = Cell(
+        lambda key, size: {"key": jax.random.key(0)},
+        lambda batch: jnp.full((*batch, 2), 0.5),
+        lambda params, state, x: (jnp.maximum(state, x.astype(state.dtype)),) * 2,
+        2,
+    )
+    state, _ = unroll(half, half.init(jax.random.key(0), 2), jnp.zeros((3, 1, 2), int))
+    assert state.dtype == jnp.float32
+    np.testing.assert_array_equal(state, 0.5)
+
+
+def test_an_output_may_be_a_tree():
+    cell = CELL._replace(
+        step=lambda p, s, x: (lambda new: (new[0], {"y": new[1], "x": x}))(CELL.step(p, s, x))
+    )
+    params, state, xs = ragged()
+    _, ys = unroll(cell, params, xs, state, lengths=LENGTHS)
+    _, expected = unroll(CELL, params, xs, state, lengths=LENGTHS)
+    np.testing.assert_allclose(ys["y"], expected, rtol=1e-6)
 
 
 @pytest.mark.numeric

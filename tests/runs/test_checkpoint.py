@@ -72,6 +72,35 @@ def test_a_step_may_be_saved_again_at_once(tmp_path):
         checkpoints.close()
 
 
+def test_another_state_of_the_same_step_takes_its_place(tmp_path):
+    """As of averaged weights, or after `roll_back`."""
+    checkpoints = Checkpoints(tmp_path / "last")
+    for seed in (0, 1):
+        checkpoints.save(make_state(5, seed=seed), {"seed": seed})
+    assert_same(checkpoints.restore(make_state()), make_state(5, seed=1))
+    assert checkpoints.steps() == [5]
+    checkpoints.close()
+
+
+def test_random_keys_and_python_numbers_come_back(tmp_path):
+    checkpoints = Checkpoints(tmp_path / "last")
+    carry = (jax.random.split(jax.random.key(3), 2), np.float32(0.5), 0.25)
+    state = make_state(2)._replace(carry=carry)
+    checkpoints.save(state, {})
+    for like in (state, jax.eval_shape(lambda: state)):
+        keys, *numbers = checkpoints.restore(like).carry
+        assert numbers == [0.5, 0.25]
+        np.testing.assert_array_equal(jax.random.uniform(keys[1]), jax.random.uniform(carry[0][1]))
+    checkpoints.close()
+
+
+def test_two_arrays_of_one_name_are_refused(tmp_path):
+    params = {"a.b": jnp.ones(3), "a": {"b": jnp.zeros(3)}}
+    with pytest.raises(InputError, match=r"both called params\.a\.b: rename"):
+        Checkpoints(tmp_path / "last").save(make_state(2)._replace(params=params), {})
+    assert not list(tmp_path.iterdir())
+
+
 @pytest.mark.parametrize("kind", ["missing", "empty", "file"])
 def test_no_checkpoint_is_said_in_a_sentence(tmp_path, kind):
     path = tmp_path / "last"

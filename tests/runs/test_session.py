@@ -182,3 +182,35 @@ def test_a_run_on_other_data_is_refused(tmp_path):
         pytest.raises(InputError, match="trained with another text"),
     ):
         Session(workdir, config, state, num_steps=1, identity={"text": "b"})
+
+
+def test_a_whole_number_is_a_loss_and_the_best_stays_the_best(tmp_path):
+    state = init_train_state({"w": jnp.zeros(2)}, optax.sgd(0.1))
+    config = Config(str(tmp_path / "run"))
+    for loss, resume, best in ((np.float32(1), False, 1), (1, False, 1), (5.0, True, 1)):
+        config = dataclasses.replace(config, resume=resume or (tmp_path / "run").exists())
+        with (
+            open_run(config, name="x") as workdir,
+            Session(workdir, config, state, num_steps=1) as session,
+        ):
+            session.keep_best(state._replace(params={"w": jnp.full(2, loss)}), loss)
+            session.save(state, due=True)
+            assert session.best_loss == best
+            np.testing.assert_array_equal(session.best(state).params["w"], best)
+
+
+def test_the_same_config_goes_on_whatever_json_makes_of_it(tmp_path):
+    @dataclasses.dataclass(frozen=True)
+    class Odd(Config):
+        limit: float = np.inf
+        sizes: tuple = ((1, 2), (3, 4))
+        names: dict = dataclasses.field(default_factory=lambda: {"a": (1, 2)})
+
+    for resume in (False, True):
+        with open_run(Odd(str(tmp_path / "run"), resume=resume), name="x"):
+            pass
+    with (
+        pytest.raises(InputError, match=r"made with sizes=.*, got sizes=\(\(1, 2\),\)"),
+        open_run(Odd(str(tmp_path / "run"), resume=True, sizes=((1, 2),)), name="x"),
+    ):
+        pass

@@ -193,6 +193,30 @@ def test_steps_without_a_gradient_are_left_out():
         assert np.all(np.isfinite(jax.grad(omega.omega)(0 * u, delta, slope, form=form)))
 
 
+@pytest.mark.parametrize("form", omega.FORMS)
+def test_half_precision_knows_a_gradient_that_has_vanished(form):
+    _, params, readout, xs = problem(np.float32)
+
+    def found(dtype):
+        regularised = omega.value_and_grad(
+            lambda readout, hs: jnp.mean((hs[2] @ readout) ** 2), jnp.tanh, 2.0, form=form
+        )
+        return regularised(*jax.tree.map(lambda a: jnp.asarray(a, dtype), (params, readout, xs)))
+
+    half, whole = found(jnp.float16), found(jnp.float32)
+    np.testing.assert_allclose(half.omega, whole.omega, rtol=0.05)
+    assert half.cell["u"].dtype == jnp.float16
+    np.testing.assert_allclose(half.cell["u"], whole.cell["u"], rtol=0.1, atol=0.02)
+
+
+def test_inputs_may_be_integers():
+    _, params, readout, _ = problem(np.float32)
+    xs = np.ones((4, 2, D), np.int32)
+    regularised = omega.value_and_grad(every_step, jnp.tanh, 1.0)
+    found, expected = (regularised(params, readout, x) for x in (xs, xs.astype(np.float32)))
+    np.testing.assert_allclose(found.omega, expected.omega, rtol=1e-6)
+
+
 def test_an_unknown_form_is_named():
     with pytest.raises(InputError, match="unknown form 'squared' of omega; choose one of paper"):
         omega.omega(np.eye(2), np.ones((3, 1, 2)), np.ones((3, 1, 2)), form="squared")
