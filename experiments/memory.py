@@ -3,11 +3,11 @@
 Claim: with `keep="blocks"` the memory that back-propagation through time needs grows with √T, so that
 100,000 steps of an LSTM with 256 units take little more than the sequences themselves (inputs, outputs
 and their cotangents, which are counted where they are temporary); and products in bfloat16 change the
-gradient by about one percent.
+gradient by about half a percent.
 
     python -m experiments.memory
 
-takes about 3 minutes on 2 CPU cores. It compares `jax.lax.scan`, the same with `jax.checkpoint` around
+takes about 2 minutes on 2 CPU cores. It compares `jax.lax.scan`, the same with `jax.checkpoint` around
 the step, and `seqjax.unroll` with keep="gates" (the default), "products" and "blocks". Bytes are XLA's
 own count of temporary memory for one gradient of all parameters; times are medians of a few calls, which
 the ways make in turn. The second table has the relative error of gradients against float64.
@@ -134,7 +134,7 @@ def precision_errors(hidden_size: int = 128, num_steps: int = 100) -> dict[str, 
 def run(config: Config) -> dict[str, Any]:
     """Measures all lengths; writes results.json, table.txt and memory.png."""
     lengths = config.lengths()
-    expect = "about 3 minutes on 2 CPU cores with the default flags"
+    expect = "about 2 minutes on 2 CPU cores with the default flags"
     with open_study("memory", config, expect=expect) as study:
         progress = Progress(len(lengths) + 1, seconds=0)
         by_length = {}

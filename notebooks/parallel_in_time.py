@@ -56,12 +56,13 @@ for name in ("min_gru", "lru", "para_gru", "gru"):
 # %% [markdown]
 # ## The same numbers
 #
-# One associative scan in place of 500 steps gives the states of the loop, up to rounding.
+# A scan in parallel (in blocks on a CPU, associative elsewhere) in place of 500 steps gives the states of the loop, up to
+# rounding.
 
 # %%
 xs = jax.random.normal(jax.random.key(1), (500, 2, 8))
 differences = {}
-for name in ("min_gru", "min_lstm", "lru", "rg_lru", "sru"):
+for name in ("min_gru", "min_lstm", "lru", "rg_lru", "qrnn"):
     cell, params = started(name)
     _, walked = seqjax.unroll(cell, params, xs, parallel="never")
     _, at_once = seqjax.unroll(cell, params, xs, parallel="associative")

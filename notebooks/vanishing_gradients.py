@@ -112,7 +112,7 @@ Image(OUT / "singular_values.png", width=700)
 #
 # An LSTM's cell has another way back. Along $c_t = f_t \odot c_{t-1} + i_t \odot g_t$ the derivative
 # is the product of the forget gates, about $f^t$ with $f = \sigma(b_f)$ before training: a forget bias
-# of 3 keeps $0.95^{100} = 0.8\,\%$ over a hundred steps, a bias of 0 keeps $0.5^{100} = 8 \cdot 10^{-31}$.
+# of 3 keeps $0.953^{100} = 0.8\,\%$ over a hundred steps, a bias of 0 keeps $0.5^{100} = 8 \cdot 10^{-31}$.
 #
 # The crosses are that product. The curves are the gradient of the whole state and lie above it: a gate
 # is not $\sigma(b_f)$ at every step and in every unit, the norm is that of the units that forget least,

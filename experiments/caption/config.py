@@ -40,12 +40,11 @@ class Config(NetworkConfig):
     epochs: int = cli.option(
         16, "number of passes over the training captions; a quarter of them for blind"
     )
-    beam: int = cli.option(3, "width of the beam search that is tested", may_differ=True)
+    beam: int = cli.option(3, "width of the beam search that is tested")
     length_penalty: str = cli.option(
         "average",
         "what a log-probability is divided by, to rank captions",
         choices=LENGTH_PENALTIES,
-        may_differ=True,
     )
     workdir: str = cli.workdir_option("caption")
     resume: bool = cli.resume_option()

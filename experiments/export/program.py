@@ -8,7 +8,7 @@ in the layout of Hugging Face, and in a browser by plain JavaScript, with the sa
 takes seconds. Formats: `stablehlo`, one step for any batch size, for CPU, CUDA and TPU; `onnx`, a graph from
 tokens and states to logits, for any number of steps and rows; `safetensors`, a folder with config.json,
 model.safetensors and README.md, which `seqjax.interop.pretrained.from_pretrained` reads; `html`, one page. Each
-comes with the vocabulary. In --workdir stands a README.md that says how to run what was written.
+comes with the vocabulary, and all but the page with a README.md that says how to run what was written.
 """
 
 import dataclasses

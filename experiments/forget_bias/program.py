@@ -64,7 +64,7 @@ TOYS = Setting(16, 20, 1000, 10, 5, clip=1.0, optimizer="adam", test_size=1000)
 STREAM = Setting(100, 20, 5000, 20, 3, clip=5.0, optimizer="sgd", test_size=1000)
 STUDIES = {
     "toys": Study(TOYS, 60, (0.003, 0.01), 5),
-    "copying": Study(TOYS, 60, (0.003, 0.01), 3),
+    "copying": Study(TOYS, 60, (0.003, 0.01), 4),
     "arithmetic": Study(STREAM, 35, (2.0,), 21),
     "xml": Study(STREAM, 35, (2.0,), 19),
 }
@@ -199,8 +199,9 @@ def run(config: Config) -> dict[str, Any]:
         own = dataclasses.asdict(dataclasses.replace(config, workdir="", resume=False))
         records = {name: {"config": own, "unit": name} for name in units(config)}
         rows = study.evaluated("experiments.forget_bias.program:evaluate", records, "units.jsonl")
-        first = next(iter(config.tasks().values()))
+        task, first = next(iter(config.tasks().items()))
         memory = retained(setting, first, config.bias_labels(), jax.random.key(config.seed))
+        memory["task"] = task
         steps = f", T = {config.steps()}" if config.study in ("toys", "copying") else ""
         text = report(study.workdir, rows, memory, steps)
         most = "at most " * bool(setting.patience)

@@ -259,6 +259,7 @@ def colour_of(name: str, number: int, count: int) -> Any:
 
 def draw_memory(path: Path, memory: dict[str, Any]) -> None:
     """∏ f against the lag, measured and by σ(b)ᵗ."""
+    of_task = f" ({memory['task']})" if "task" in memory else ""
     with panels(path) as (axes,):
         labels = memory["labels"]
         for i, name in enumerate(labels):
@@ -285,6 +286,6 @@ def draw_memory(path: Path, memory: dict[str, Any]) -> None:
             axes,
             xlabel="lag, steps",
             ylabel="share of the cell that is left, ∏ f",
-            title="What an untrained LSTM keeps, by forget bias",
+            title=f"What an untrained LSTM keeps, by forget bias{of_task}",
         )
         axes.legend(frameon=False, fontsize=9, loc="center left", bbox_to_anchor=(1, 0.5))

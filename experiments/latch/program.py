@@ -243,7 +243,7 @@ def run(config: Config) -> dict[str, Any]:
     """Trains what is not trained yet; writes results.json, table.txt and four figures."""
     expect = "about 5 minutes on 2 CPU cores with the default flags"
     with open_study("latch", config, expect=expect) as study:
-        results = collect(study.rows(studies(config), "cells.jsonl"))
+        results = collect(study.rows(studies(config), "cells.jsonl")) | {"noise": config.noise}
         latch_report.draw(study.workdir, results)
         study.finish(results, latch_report.table(results))
     return results

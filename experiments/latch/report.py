@@ -183,7 +183,7 @@ def shown(value: float | None, digits: int = 1) -> str:
 def draw(workdir: Path, results: dict[str, Any]) -> None:
     """Writes the four figures."""
     curves = results["curves"]
-    draw_length(workdir / "latch_length.png", curves)
+    draw_length(workdir / "latch_length.png", curves, results.get("noise", 0.2))
     draw_grid(workdir / "latch_noise.png", results["grid"])
     draw_causes(workdir / "latch_causes.png", curves)
     draw_units(workdir / "latch_units.png", curves)
@@ -200,7 +200,7 @@ def band(axes: Any, rows: Sequence[dict[str, Any]], i: int, label: str) -> None:
     )
 
 
-def draw_length(path: Path, curves: dict[str, Any]) -> None:
+def draw_length(path: Path, curves: dict[str, Any], noise: float) -> None:
     """Fig. 2b: our curves and the published points."""
     with plots.panels(path) as (axes,):
         band(axes, curves["w trained"], 0, "w trained from 1.25, 8 sequences a class, rate 0.02")
@@ -228,7 +228,7 @@ def draw_length(path: Path, curves: dict[str, Any]) -> None:
             axes,
             xlabel=f"sequence length T\n({CRITERION})",
             ylabel="share of runs that succeed",
-            title="One tanh unit learns to hold one bit, noise s = 0.2",
+            title=f"One tanh unit learns to hold one bit, noise s = {noise:g}",
         )
         axes.set_ylim(-0.02, 1.34)
         axes.set_yticks([0, 0.25, 0.5, 0.75, 1])

@@ -101,8 +101,11 @@ def _size_of_best(trials: int) -> int:
 def luck(rows: Rows, resamples: int = 1000) -> float:
     """Standard deviation of the best tenth's mean if the search were drawn again.
 
-    By the bootstrap (Efron, 1979): as many trials as there are, drawn from them with replacement.
+    By the bootstrap (Efron, 1979): as many trials as there are, drawn from them with replacement. NaN for fewer than
+    two trials, of which nothing is known.
     """
+    if len(rows) < 2:
+        return math.nan
     rng = np.random.default_rng(0)
     draws = rng.integers(len(rows), size=(resamples, len(rows)))
     bests = (best_tenth([rows[i] for i in draw]) for draw in draws.tolist())

@@ -57,7 +57,7 @@ def speed_table(rows: dict[str, dict[str, Any]]) -> str:
 
 
 def copying_table(rows: dict[str, dict[str, Any]]) -> str:
-    head = ["selective copying", "units", "parameters", "symbols right", "nats"]
+    head = ["selective copying", "units", "parameters", "symbols right", "training nats"]
     return tables.table(head, [learnt(name, row) for name, row in rows.items()])
 
 
@@ -88,7 +88,14 @@ def generation_table(rows: dict[str, dict[str, Any]]) -> str:
 
 def pixels_table(rows: dict[str, dict[str, Any]]) -> str:
     steps = next(iter(rows.values()))["T"]
-    head = [f"images in {steps} pixels", "units", "parameters", "test images right", "nats", "s"]
+    head = [
+        f"images in {steps} pixels",
+        "units",
+        "parameters",
+        "test images right",
+        "training nats",
+        "s",
+    ]
     lines = [[*learnt(name, row), f"{row['seconds']:.0f}"] for name, row in rows.items()]
     return tables.table(head, lines)
 

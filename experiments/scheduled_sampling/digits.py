@@ -39,7 +39,7 @@ NAMES = ("teacher forcing", "constant", "linear", "exponential", "inverse_sigmoi
 
 
 def measured(
-    name: str, *, seeds: int, num_steps: int, sample: bool, key: Array
+    name: str, *, seeds: range, num_steps: int, sample: bool, key: Array
 ) -> dict[str, list[float]]:
     """Trains by one schedule, and tests: a number for each seed.
 

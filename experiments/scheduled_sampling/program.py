@@ -57,23 +57,24 @@ def run(config: Config) -> dict[str, Any]:
     """Trains what is not trained yet; writes table.txt, results.json and the figure."""
     names = cli.chosen("--schedules", config.schedules, digits.NAMES)
     units: dict[str, Unit] = {}
+    seeds = range(config.seed, config.seed + config.seeds)
     for p in PROBABILITIES:
-        how = {"seeds": config.seeds, "num_steps": config.toy_steps}
+        how: dict[str, Any] = {"seeds": seeds, "num_steps": config.toy_steps}
         units[f"two symbols, p = {p}"] = partial(_toy, p, **how)
     for name in names:
-        units[f"digits, {name}"] = partial(_digits, name, config)
+        units[f"digits, {name}"] = partial(_digits, name, config, seeds)
     expect = f"{len(units)} kinds of network, {config.seeds} of each"
     with open_study("scheduled_sampling", config, expect=expect) as study:
         rows = study.rows(units, "networks.jsonl")
         return finish(study, rows, names)
 
 
-def _toy(p: float, key: Any, *, seeds: int, num_steps: int) -> dict[str, Any]:
+def _toy(p: float, key: Any, *, seeds: range, num_steps: int) -> dict[str, Any]:
     return toy.measured(p, seeds=seeds, num_steps=num_steps, key=key)
 
 
-def _digits(name: str, config: Config, key: Any) -> dict[str, Any]:
-    how: dict[str, Any] = {"seeds": config.seeds, "num_steps": config.digit_steps}
+def _digits(name: str, config: Config, seeds: range, key: Any) -> dict[str, Any]:
+    how: dict[str, Any] = {"seeds": seeds, "num_steps": config.digit_steps}
     return dict(digits.measured(name, sample=config.sample, key=key, **how))
 
 

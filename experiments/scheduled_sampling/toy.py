@@ -35,7 +35,7 @@ def closed_form(p: float) -> np.ndarray:
     return p * SECOND + (1 - p) * (FIRST @ SECOND)
 
 
-def measured(p: float, *, seeds: int, num_steps: int, key: Array) -> dict[str, Any]:
+def measured(p: float, *, seeds: range, num_steps: int, key: Array) -> dict[str, Any]:
     """What networks trained with a constant p give: Q(x_1 = 1), and Q(x_2 = 1 | x_1) for each x_1."""
 
     def make(seed: int) -> LanguageModel:

@@ -20,7 +20,7 @@ def train(
     make: Callable[[int], nnx.Module],
     loss: Loss,
     *,
-    seeds: int,
+    seeds: range,
     num_steps: int,
     learning_rate: float,
     key: Array,
@@ -30,12 +30,12 @@ def train(
     Args:
       make: `seed -> model`.
       loss: the scalar that falls.
-      seeds: number of networks.
+      seeds: one of each network.
       num_steps: updates of Adam, at a rate that falls to zero by a cosine.
       learning_rate: the highest one.
       key: of batches and coins.
     """
-    splits = [split_model(make(seed)) for seed in range(seeds)]
+    splits = [split_model(make(seed)) for seed in seeds]
     first = jax.tree.map(lambda *leaves: jnp.stack(leaves), *(split.params for split in splits))
     rate = optax.cosine_decay_schedule(learning_rate, num_steps)
     optimizer = optax.chain(optax.clip_by_global_norm(1.0), optax.adam(rate))
@@ -52,4 +52,4 @@ def train(
         steps = jnp.arange(num_steps), jax.random.split(key, num_steps)
         return lax.scan(update, (params, optimizer.init(params)), steps)[0][0]
 
-    return splits[0], trained(first, jax.random.split(key, seeds))
+    return splits[0], trained(first, jax.random.split(key, len(seeds)))

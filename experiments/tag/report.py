@@ -88,7 +88,12 @@ def figure(path: Path, text: Text, results: dict[str, Any], curves: dict[str, An
                 plots.level(left, f"{key}: {value:.3f}", value)
             left.xaxis.get_major_locator().set_params(integer=True)
             left.legend(frameon=False, loc="center right")
-            plots.label(left, xlabel="epoch", ylabel=f"validation {name}", title=results["title"])
+            plots.label(
+                left,
+                xlabel="epoch",
+                ylabel=f"validation {name}",
+                title=f"{results['title']}: first seed",
+            )
         else:
             floors = {key: value[name] for key, value in results["baselines"].items()}
             means = {kind: by_score[name] for kind, by_score in results["test"].items()}

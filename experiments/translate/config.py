@@ -59,14 +59,13 @@ class Config(NetworkConfig):
     order: str = cli.option("pools", "which pairs share a batch", choices=PAIR_ORDERS)
     batch_size: int = cli.option(32, "number of pairs in a batch")
     epochs: int = cli.option(4, "number of passes over the training pairs")
-    beam: int = cli.option(5, "width of the beam search that is tested", may_differ=True)
+    beam: int = cli.option(5, "width of the beam search that is tested")
     length_penalty: str = cli.option(
         "average",
         "what a log-probability is divided by, to rank translations",
         choices=LENGTH_PENALTIES,
-        may_differ=True,
     )
-    alpha: float = cli.option(0.6, "of --length_penalty=wu", may_differ=True)
+    alpha: float = cli.option(0.6, "of --length_penalty=wu")
     workdir: str = cli.workdir_option("translate")
     resume: bool = cli.resume_option()
     translate: str = cli.option(
@@ -84,7 +83,11 @@ class Config(NetworkConfig):
 
     def __post_init__(self) -> None:
         super().__post_init__()
-        cli.chosen("--attention", self.attention, READS)
+        reads = cli.chosen("--attention", self.attention, READS)
+        if "dot" in reads and self.bidirectional:
+            raise InputError(
+                "--attention=dot compares vectors of one size: give --nobidirectional, or another attention."
+            )
         for name in ("embedding_size", "min_count", "max_length", "examples", "longest", "beam"):
             check_positive(f"--{name}", getattr(self, name))
         check_positive("--embedding_size", self.embedding_size, at_most=2**16)

@@ -64,7 +64,7 @@ def make_reader_lesson(
 ) -> Lesson:
     """The lesson of the reader: the mean cross-entropy of all labelled tokens."""
     split = split_model(model)
-    steps_per_epoch = training.num_trees // training.batch_size
+    steps_per_epoch = -(-training.num_trees // training.batch_size)
 
     def loss_fn(params: Params, carry: Any, batch: Strings, key: Array) -> tuple[Array, Any]:
         del key
@@ -78,7 +78,10 @@ def make_reader_lesson(
     def batch_at(data: tuple[Strings, Array], step: Array) -> Strings:
         strings, order = data
         start = step % steps_per_epoch * training.batch_size
-        rows = lax.dynamic_slice_in_dim(order, start, training.batch_size)
+        places = start + jnp.arange(training.batch_size)
+        rows = order[
+            places % len(order)
+        ]  # the last batch is filled up by the first rows of the epoch
         return jax.tree.map(lambda a: a[rows], strings)
 
     def data_of(epoch: int) -> tuple[Strings, np.ndarray]:

@@ -83,7 +83,8 @@ def scan(
 
     Equal values; gradients equal up to the order of summation. Works under `jit`, `grad`, `vmap`
     (over parameters too), `jax.checkpoint` and sharding. Without a gradient it is `lax.scan`, but
-    for one sequence through gates that are cut from one array, as an LSTM's (see docs/speed.md).
+    for one sequence through gates that are cut from one array, as an LSTM's, and for weights of 2 MiB and more
+    (see docs/speed.md).
     It is `lax.scan` as well for arrays whose types tell how they lie on devices: those of a mesh with
     explicit axes, and within `jax.shard_map` unless `check_vma=False`; and for a step that speaks of a
     named axis (`lax.psum`), which the derivative of a function of its own cannot do under `vmap`.

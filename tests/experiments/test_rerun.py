@@ -1,5 +1,7 @@
 """Running again from results.json."""
 
+import dataclasses
+import importlib
 import json
 import math
 import re
@@ -49,6 +51,20 @@ def test_the_same_numbers_come_again_but_for_the_one_that_was_changed(tmp_path):
     assert "validation_loss: " in other.stdout
     assert "not as then: versions.jax: '0.0.1'" in other.stdout
     assert other.stderr.endswith("error: 1 numbers differ.\n")
+
+
+@pytest.mark.parametrize("name", rerun.AGAIN)
+def test_the_command_of_every_program_is_known(name):
+    config = importlib.import_module(f"experiments.{name}").Config()
+    saved = {"experiment": name, "config": dataclasses.asdict(config)}
+    line = rerun.command(saved, "results.json", Path("again"))
+    assert line[1:3] == ["-m", f"experiments.{name}"]
+    assert line[-1] == "--workdir=again"
+
+
+def test_seconds_are_no_numbers_that_come_again():
+    names = ("lstm.seconds", "minutes", "all.0.seconds", "seconds_per_epoch", "nats")
+    assert [bool(rerun.TIMES.search(name)) for name in names] == [True] * 3 + [False] * 2
 
 
 def test_differences_of_nested_values():

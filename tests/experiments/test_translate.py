@@ -143,7 +143,7 @@ def test_a_stopped_run_resumes_to_the_same_numbers(tmp_path, monkeypatch):
         ({"checkpoint": "x", "stdin": True, "translate": "x"}, "give --checkpoint=RUN with one of"),
         ({"checkpoint": "x", "curve": "0"}, "--curve takes widths such as"),
         ({"longest": 15, "too_long": "refuse"}, "training pairs are longer than --max_length=12"),
-        ({"bidirectional": True}, "attention='dot' compares vectors of one size"),
+        ({"bidirectional": True}, "--attention=dot compares vectors of one size"),
         ({"bridge": "copy", "bidirectional": True, "attention": "none"}, "bridge='copy' needs"),
     ],
 )
