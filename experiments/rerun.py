@@ -55,7 +55,7 @@ MEASURE_TIME = (
     "memory",
     "parallel_in_time",
 )  # programs whose numbers are times, which vary
-TIMES = re.compile(r"(^|\.)(seconds|minutes)(\.|$)")  # names of results that vary
+TIMES = re.compile(r"(^|\.)(seconds\w*|minutes)(\.|$)")  # names of results that vary
 OURS = ("workdir", "resume")  # fields that do not change the numbers
 
 

@@ -27,9 +27,7 @@ def draw(path: Path, levels: Sequence[tuple[str, Level]], *, columns: int = 120)
         len(levels), 1, figsize=(12, 1.7 * len(levels)), layout="constrained", squeeze=False
     )
     for panel, (name, level) in zip(axes[:, 0], levels, strict=True):
-        can_be_finished = (
-            finish(level) is not None
-        )  # the whole level, of which the beginning is shown
+        can_be_finished = finish(level) is not None  # also past what is shown
         shown = tuple(row[:columns] for row in level)
         panel.imshow(np.array([[COLOURS[tile] for tile in row] for row in shown]))
         way = finish(shown)

@@ -79,9 +79,7 @@ def make_reader_lesson(
         strings, order = data
         start = step % steps_per_epoch * training.batch_size
         places = start + jnp.arange(training.batch_size)
-        rows = order[
-            places % len(order)
-        ]  # the last batch is filled up by the first rows of the epoch
+        rows = order[places % len(order)]  # the first rows of the epoch fill up its last batch
         return jax.tree.map(lambda a: a[rows], strings)
 
     def data_of(epoch: int) -> tuple[Strings, np.ndarray]:

@@ -204,9 +204,7 @@ def check_same(saved: Any, config: Any, where: Path) -> None:
         name, value = field.name, getattr(config, field.name)
         if name in ("workdir", "resume") or field.metadata.get("may_differ"):
             continue
-        written = json.loads(
-            json.dumps(finite(value))
-        )  # as config.json holds it: without tuples and infinity
+        written = json.loads(json.dumps(finite(value)))  # as config.json holds it
         if name in saved and saved[name] != written:
             raise InputError(
                 f"the run in {where} was made with {name}={saved[name]}, got {name}={value}:"

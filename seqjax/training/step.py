@@ -146,7 +146,7 @@ def _widened(gradient: Array) -> Array:
 
 def _any_nan(carry: Carry) -> Array:
     """Whether a float of the carry is NaN; infinity may be the start of a running maximum."""
-    floats = [x for x in jax.tree.leaves(carry) if jnp.issubdtype(x.dtype, jnp.inexact)]
+    floats = [x for x in jax.tree.leaves(carry) if jnp.issubdtype(jnp.result_type(x), jnp.inexact)]
     return jnp.any(jnp.array([jnp.any(jnp.isnan(x)) for x in floats], bool))
 
 
