@@ -1,4 +1,4 @@
-"""Functions from cells to a cell: depth, skip connections in depth and in time, leaky units."""
+"""Functions from cells to a cell: depth, and connections past a layer."""
 
 from collections.abc import Callable, Sequence
 from itertools import accumulate

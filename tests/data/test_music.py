@@ -10,7 +10,7 @@ import pytest
 from seqjax.data.buckets import bucketed
 from seqjax.data.sequences import Example, Sequences, normalised
 from seqjax.data.sets.harmony import chords, entropy, harmony, independent_entropy, transitions
-from seqjax.data.sets.piano_rolls import independent_notes, load_piano_rolls
+from seqjax.data.sets.piano_rolls import independent_notes, load_piano_rolls, next_frame
 from seqjax.errors import InputError
 
 GOOD = {"train": [[[60, 64.0], []], [[21]]], "valid": [[[108]]], "test": [[[60], [60, 60]]]}
@@ -144,3 +144,14 @@ def test_normalised_by_the_training_split():
     np.testing.assert_allclose(frames.mean(0), 0, atol=1e-5)
     np.testing.assert_allclose(frames.std(0), [1, 1, 0], atol=1e-5)
     assert found.valid[0].inputs[:, :2].std() < 0.6
+
+
+def test_independent_notes_are_counted_with_one_more_of_each_kind():
+    """Note 0 sounds in 2 of 3 steps of training: 3/5 by Laplace's rule; the other notes in none: 1/5."""
+    roll = np.zeros((3, 88), np.uint8)
+    roll[:2, 0] = 1
+    test = np.zeros((1, 88), np.uint8)
+    test[0, 0] = 1
+    sequences = Sequences([next_frame(roll)], [], [next_frame(test)], names=())
+    expected = -np.log(3 / 5) - 87 * np.log(4 / 5)
+    assert independent_notes(sequences) == pytest.approx(expected, rel=1e-5)

@@ -1,6 +1,7 @@
 """Parallel text, its tokens, and the orders of its pairs."""
 
 import gzip
+import re
 from itertools import pairwise
 
 import numpy as np
@@ -170,3 +171,19 @@ def test_special_tokens_in_a_text_are_strings(unit):
     (ids,) = encode(tokenizer, ["a </s> b <s> <pad> c"])
     assert not np.isin(ids, [PAD, START, END]).any()
     assert ids.dtype == np.int32
+
+
+def test_days_are_written_as_they_are_said():
+    endings = {"st": {1, 21, 31}, "nd": {2, 22}, "rd": {3, 23}}
+    endings["th"] = set(range(1, 32)) - set().union(*endings.values())
+    seen = {ending: set() for ending in endings}
+    for source, _ in rewriting("dates", 3000, seed=0):
+        for day, ending in re.findall(r"\b(\d+)(st|nd|rd|th)\b", source):
+            seen[ending].add(int(day))
+    assert seen == endings
+
+
+def test_the_longest_strings_and_numbers_are_drawn():
+    assert {len(source) for source, _ in rewriting("copy", 500, longest=4)} == {1, 2, 3, 4}
+    numbers = [s.split("+") for s, _ in rewriting("sums", 500, longest=3)]
+    assert max(len(number) for pair in numbers for number in pair) == 3

@@ -224,3 +224,31 @@ def test_bad_arguments(kwargs, message):
 def test_without_a_source_there_is_nothing_to_search():
     with pytest.raises(InputError, match=r"B >= 1, got shape \(0,\)"):
         beam_search(lambda *_: None, (), (), jnp.zeros(0, int), width=2, length=3, end=0)
+
+
+def by_table(table, **how):
+    """The search over a chain of tokens whose transitions are the rows of a table; the last token ends."""
+    log_p = jnp.log(jnp.asarray(table, jnp.float32))
+    end = len(table) - 1
+    step = lambda context, state, token: (state + 1, log_p[token])  # noqa: E731
+    return beam_search(step, (), jnp.zeros((1, 1)), jnp.array([0]), end=end, **how)
+
+
+def test_a_token_that_two_beams_of_a_group_chose_counts_twice():
+    """.3 e^(-2d) is below .2 and .3 e^(-d) above it: so the second group takes token 4."""
+    table = np.zeros((6, 6))
+    table[0, [1, 2]] = 0.5
+    table[[1, 2], 3], table[[1, 2], 4] = 0.6, 0.4
+    table[[3, 4], 5] = 1
+    found = by_table(table, width=4, groups=2, diversity=0.3, length=3)
+    assert sorted(np.asarray(found.tokens)[0, :, 1].tolist()) == [3, 3, 4, 4]
+
+
+def test_a_long_string_overtakes_where_its_length_is_divided_by():
+    """The short one has ln .7 = -.36 for its one token, the long one ln .3 / 10 = -.12 for each of ten."""
+    table = np.zeros((11, 11))
+    table[0, 10], table[0, 1] = 0.7, 0.3
+    table[range(1, 10), range(2, 11)] = 1
+    for penalty, length in (("average", 10), ("none", 1)):
+        found = by_table(table, width=1, length=10, length_penalty=penalty)
+        assert found.lengths[0, 0] == length

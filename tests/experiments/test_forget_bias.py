@@ -3,6 +3,7 @@
 import dataclasses
 import json
 import re
+from types import SimpleNamespace
 
 import jax
 import jax.numpy as jnp
@@ -284,3 +285,14 @@ def test_units_of_streams_are_small():
 def test_bad_flags(flags, message):
     with pytest.raises(InputError, match=re.escape(message)):
         forget_bias.Config(**flags)
+
+
+def test_a_gain_is_what_comes_after_less_what_was_before():
+    def result(*scores):
+        return {0.1: SimpleNamespace(score=np.array(scores))}
+
+    labels = {"b = 0": result(0.2, 0.3), "b = 3": result(0.5, 0.6)}
+    (line,) = forget_bias_report.effects(labels, [0.1])
+    assert line.startswith("b = 3 less b = 0:  0.300 ± 0.000")
+    rates = {rate: SimpleNamespace(score=np.array([score])) for rate, score in ((1, 0.1), (2, 0.9))}
+    assert forget_bias_report.best_rate(rates) == 2

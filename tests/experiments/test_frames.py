@@ -10,7 +10,7 @@ from flax import nnx
 
 from experiments.common.intervals import interval
 from experiments.common.study_run import open_study
-from experiments.frames.films import load_films
+from experiments.frames.films import load_films, new_films
 from experiments.frames.program import Config, ceiling, finish, most_frequent, run
 from seqjax import InputError, lstm
 from seqjax.data.sets.gestures import NUM_COORDINATES, PHASES, load_gestures, read_gestures
@@ -208,3 +208,12 @@ def test_what_a_labeller_refuses():
 def test_bad_input_is_refused(tmp_path, changes, message):
     with pytest.raises(InputError, match=message):
         run(Config(**SMALL | changes, workdir=str(tmp_path / "run")))
+
+
+def test_films_of_later_epochs_are_neither_those_of_the_validation_nor_of_the_test():
+    config = Config(**SMALL | {"films": 500}, data="dots")
+    (dots,) = load_films(config)
+    held_out = {films.inputs[:5].tobytes() for films in (dots.sets.validation, dots.sets.test)}
+    epochs = [new_films(config, "dots", epoch).inputs[:5].tobytes() for epoch in range(4)]
+    assert epochs[0] == dots.sets.train.inputs[:5].tobytes()
+    assert len(held_out.union(epochs)) == 6

@@ -197,6 +197,7 @@ def test_what_was_guessed_does_solve_the_task():
 
 def test_report_reads_the_published_curve():
     assert half_point([10, 20, 30], [1.0, 0.75, 0.25]) == 25
+    assert half_point([10, 20], [0.9, 0.4]) == pytest.approx(18)
     assert half_point([10, 20], [1.0, 0.8]) is None
     rows = [{"T": t, "success": p + 0.03 * (t == 30)} for t, p in PUBLISHED.items()]
     assert worst(rows) == (pytest.approx(0.03), 30)

@@ -259,6 +259,21 @@ def test_pascanu_is_quoted_beside_his_task_alone(tmp_path):
         assert ("Pascanu" in report.lengths(tmp_path, rows)) == quoted
 
 
+def test_the_first_success_of_each_seed_counts(monkeypatch):
+    measures = iter([[0.5, 0.5, 0.5], [0.0, 0.5, 0.5], [0.5, 0.0, 0.5], [np.nan, 0.0, 0.5]])
+
+    def programs(setting, method, cell):
+        return (lambda keys: None), lambda carry, keys: (carry, {"wrong": next(measures)})
+
+    monkeypatch.setattr(long_lags_training, "programs", programs)
+    setting = long_lags_training.Setting("temporal_order_2_bit", 10, 4, 2, 40, 10, 100, 3)
+    row = long_lags_training.train(setting, METHODS["gru"], jax.random.key(0))
+    assert row["updates_to_success"] == [20, 30, None]
+    assert row["best"] == [0.0, 0.0, 0.5]
+    took = row | {"updates_to_success": [1, 2, 30], "succeeded": 3}
+    assert report.share(took) == "3/3 (2)"
+
+
 def test_the_grid_of_adding_is_what_the_flags_say():
     plan = long_lags.Config(study="adding", cells="IRNN", rates="0.01", clips="1,10").plan()
     assert list(studies.le(plan)) == ["IRNN, rate=0.01, clip=1", "IRNN, rate=0.01, clip=10"]

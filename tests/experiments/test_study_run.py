@@ -20,13 +20,13 @@ class Config:
     resume: bool = cli.resume_option()
 
 
-def study(config, calls, version=None):
+def study(config, calls, version=None, names="ab"):
     def compute(key):
         calls.append(int(jax.random.randint(key, (), 0, 2**31 - 1)))
         return {"drawn": calls[-1]}
 
     with open_study("x", config, expect="a moment", version=version) as run:
-        rows = run.rows({"a": compute, "b": compute}, "units.jsonl")
+        rows = run.rows(dict.fromkeys(names, compute), "units.jsonl")
         run.finish({"rows": rows}, "one\ntwo")
     return rows
 
@@ -77,3 +77,11 @@ def test_a_ledger_of_another_config_is_refused(tmp_path):
     (tmp_path / "run1" / "units.jsonl").replace(tmp_path / "run0" / "units.jsonl")
     with pytest.raises(InputError, match="is of another study, or of one with another config"):
         study(Config(workdir=str(tmp_path / "run0"), resume=True), [])
+
+
+def test_a_unit_keeps_its_row_wherever_it_stands(tmp_path):
+    rows = [
+        study(Config(workdir=str(tmp_path / names)), [], names=names) for names in ("ab", "ba", "b")
+    ]
+    assert rows[0] == rows[1]
+    assert rows[2]["b"] == rows[0]["b"]

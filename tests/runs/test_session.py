@@ -200,6 +200,19 @@ def test_a_whole_number_is_a_loss_and_the_best_stays_the_best(tmp_path):
             np.testing.assert_array_equal(session.best(state).params["w"], best)
 
 
+def test_of_two_states_of_equal_loss_the_earlier_one_is_the_best(tmp_path):
+    state = init_train_state({"w": jnp.zeros(2)}, optax.sgd(0.1))
+    config = Config(str(tmp_path / "run"))
+    with (
+        open_run(config, name="x") as workdir,
+        Session(workdir, config, state, num_steps=2) as session,
+    ):
+        for step in (1, 2):
+            later = state._replace(step=jnp.int32(step), params={"w": jnp.full(2, float(step))})
+            session.keep_best(later, 1.0)
+        np.testing.assert_array_equal(session.best(state).params["w"], 1)
+
+
 def test_the_same_config_goes_on_whatever_json_makes_of_it(tmp_path):
     @dataclasses.dataclass(frozen=True)
     class Odd(Config):

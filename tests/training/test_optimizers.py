@@ -190,3 +190,13 @@ def test_values_are_clipped_before_the_norm():
 def test_bad_optimizers_are_refused(name, change, message):
     with pytest.raises(InputError, match=message):
         make_optimizer(name, **{"learning_rate": 0.1} | change)
+
+
+def test_the_noise_of_successive_gradients_differs():
+    rule = make_optimizer("sgd", 1.0, gradient_noise=1.0)
+    params = {"w": jnp.zeros(50)}
+    state, drawn = rule.init(params), []
+    for _ in range(2):
+        change, state = rule.update(jax.tree.map(jnp.zeros_like, params), state, params)
+        drawn.append(np.asarray(change["w"]))
+    assert abs(np.corrcoef(*drawn)[0, 1]) < 0.6
