@@ -50,11 +50,8 @@ AGAIN = (  # programs whose numbers come again
     "vqa",
     "word_lm",
 )
-MEASURE_TIME = (
-    "speed",
-    "memory",
-    "parallel_in_time",
-)  # programs whose numbers are times, which vary
+# Programs whose numbers are times, which vary:
+MEASURE_TIME = ("speed", "memory", "parallel_in_time")
 TIMES = re.compile(r"(^|\.)(seconds\w*|minutes)(\.|$)")  # names of results that vary
 OURS = ("workdir", "resume")  # fields that do not change the numbers
 

@@ -171,6 +171,8 @@ def test_an_output_may_be_a_tree():
     _, ys = unroll(cell, params, xs, state, lengths=LENGTHS)
     _, expected = unroll(CELL, params, xs, state, lengths=LENGTHS)
     np.testing.assert_allclose(ys["y"], expected, rtol=1e-6)
+    live = np.arange(5)[:, None] < LENGTHS
+    np.testing.assert_array_equal(ys["x"], np.where(live[..., None], xs, 0))
 
 
 @pytest.mark.numeric
